@@ -1,0 +1,20 @@
+# make install: the program, libisoflop (static and shared), isoflop.h, isoflop.pc.
+include(GNUInstallDirs)
+set_target_properties(isoflop_static PROPERTIES OUTPUT_NAME isoflop)
+install(TARGETS isoflop_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(NOT ISO_SANITIZE AND NOT ISO_FUZZ)
+  # Everything is hidden (-fvisibility=hidden) except what isoflop.h marks ISO_API.
+  add_library(isoflop_shared SHARED $<TARGET_OBJECTS:isoflop_objs>)
+  set_target_properties(isoflop_shared PROPERTIES OUTPUT_NAME isoflop VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_link_libraries(isoflop_shared PRIVATE PkgConfig::DEPS ${DNNL_LIBRARY} Threads::Threads m)
+  target_link_options(isoflop_shared PRIVATE -Wl,--no-undefined)
+  install(TARGETS isoflop_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+if(TARGET isoflop)
+  install(TARGETS isoflop RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES include/isoflop.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} OPTIONAL)
+# Relative to the file itself, so that --prefix and DESTDIR at install time hold.
+file(RELATIVE_PATH PC_TO_PREFIX /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
+configure_file(cmake/isoflop.pc.in isoflop.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/isoflop.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,43 @@
+// Ctrl-C and SIGTERM: once, save and stop; twice, stop as soon as possible; three times, leave.
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static void fill(sigset_t *s) {
+  sigemptyset(s);
+  sigaddset(s, SIGINT);
+  sigaddset(s, SIGTERM);
+}
+
+// Must run before any thread starts, so that all inherit the mask and only the waiting thread sees the signals.
+void cli_signals_block(void) {
+  sigset_t s;
+  fill(&s);
+  pthread_sigmask(SIG_BLOCK, &s, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+static void *wait_loop(void *arg) {
+  iso_ctx *c = arg;
+  sigset_t s;
+  int got;
+  fill(&s);
+  for (;;) {
+    if (sigwait(&s, &got) != 0) continue;
+    int before = atomic_fetch_add(&c->cancel, 1);
+    const char *text = before == 0 ? "\nstopping: saving what there is (again: at once)\n" : "\nstopping at once\n";
+    if (write(STDERR_FILENO, text, before == 0 ? 49 : 18) < 0 || before >= 2) _exit(EXIT_INTERRUPTED);
+  }
+  return NULL;
+}
+
+iso_status cli_signals_open(iso_ctx *c, iso_err *err) {
+  pthread_t t;
+  if (pthread_create(&t, NULL, wait_loop, c) != 0) return iso_fail(err, ISO_EUNSUP, "could not start the signal thread");
+  pthread_detach(t);
+  return ISO_OK;
+}

@@ -1,0 +1,26 @@
+// The cost pass: every block once, times its count.
+#include "graph/op.h"
+
+iso_graph_cost iso_pass_cost(const iso_graph *g, iso_section section, const iso_bind *bind, size_t elem_bytes) {
+  iso_graph_cost c = {0};
+  for (int b = 0; b < g->n_blocks; b++) {
+    const iso_block *k = &g->block[b];
+    if (k->section != section) continue;
+    for (int i = 0; i < k->n_nodes; i++) {
+      const iso_node *n = &k->node[i];
+      int64_t d[ISO_K_DIMS];
+      bool have[ISO_K_OPERANDS];
+      iso_opcost o = {0};
+      for (int j = 0; j < ISO_K_DIMS; j++) d[j] = iso_dim_eval(n->d[j], bind);
+      for (int j = 0; j < ISO_K_OPERANDS; j++) have[j] = n->arg[j].tensor >= 0;
+      n->op->cost(d, have, &o);
+      double times = (double)k->count;
+      c.mat_flop += times * o.mat_flop;
+      c.vec_flop += times * o.vec_flop;
+      c.read_b += times * o.read * (double)elem_bytes;
+      c.write_b += times * o.write * (double)elem_bytes;
+      c.calls += k->count;
+    }
+  }
+  return c;
+}

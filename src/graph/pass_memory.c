@@ -1,0 +1,135 @@
+// The memory pass: offsets for every tensor; activations by liveness inside blocks, kept ones by slots.
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/op.h"
+
+enum { ALIGN = 64 };
+static int64_t up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
+
+static int64_t copy_bytes(const iso_tensor *t, const iso_bind *max, size_t elem) {
+  if (t->raw_bytes > 0) return t->raw_bytes;
+  return iso_tensor_elems(t, max) * (int64_t)(t->i32 ? 4 : elem);
+}
+
+// First and last node of a block that touch a tensor, over all blocks; `home` is the block, -2 when there are several.
+typedef struct span {
+  int home, first, last;
+} span;
+
+static void find_spans(const iso_graph *g, span *s) {
+  for (int i = 0; i < g->n_tensors; i++) s[i] = (span){-1, 0, 0};
+  for (int b = 0; b < g->n_blocks; b++)
+    for (int k = 0; k < g->block[b].n_nodes; k++)
+      for (int j = 0; j < ISO_K_OPERANDS; j++) {
+        int t = g->block[b].node[k].arg[j].tensor;
+        if (t < 0) continue;
+        if (s[t].home == -1) s[t] = (span){b, k, k};
+        else if (s[t].home != b) s[t].home = -2;
+        else s[t].last = k;
+      }
+}
+
+typedef struct item {
+  int tensor;
+  int64_t bytes, offset;
+  span s;
+} item;
+
+static int by_size(const void *a, const void *b) {
+  const item *x = a, *y = b;
+  if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+  return x->tensor - y->tensor;
+}
+
+// Largest first, each at the lowest offset where it overlaps nobody who lives at the same time; returns the height.
+static int64_t pack(item *it, int n) {
+  int64_t height = 0;
+  qsort(it, (size_t)n, sizeof *it, by_size);
+  for (int i = 0; i < n; i++) {
+    int64_t at = 0;
+    bool moved = true;
+    while (moved) {
+      moved = false;
+      for (int j = 0; j < i; j++) {
+        bool together = it[j].s.first <= it[i].s.last && it[i].s.first <= it[j].s.last;
+        if (together && at < it[j].offset + it[j].bytes && it[j].offset < at + it[i].bytes) {
+          at = it[j].offset + it[j].bytes;
+          moved = true;
+        }
+      }
+    }
+    it[i].offset = at;
+    if (at + it[i].bytes > height) height = at + it[i].bytes;
+  }
+  return height;
+}
+
+// Stream slots under checkpointing: one per `every`-th copy, and `every` - 1 more that the groups share.
+static int stream_slots(int count, int every) {
+  if (every <= 0 || every >= count) return count + 1;
+  return count / every + 1 + every - 1;
+}
+
+int iso_layout_slot(const iso_graph *g, const iso_layout *l, int tensor, int copy) {
+  const iso_tensor *t = &g->tensor[tensor];
+  int slots = l->place[tensor].slots;
+  if (!t->stream || l->every <= 0 || t->role != ISO_ROLE_ACT) return slots > 0 ? copy % slots : 0;
+  int count = g->block[t->block].count;
+  if (l->every >= count) return copy;
+  return copy % l->every == 0 ? copy / l->every : count / l->every + copy % l->every;
+}
+
+// Slots that an activation needs: all copies when kept, a group's worth under recomputation, else one.
+static int act_slots(const iso_graph *g, const iso_tensor *t, bool train, int every) {
+  int copies = iso_tensor_copies(g, t);
+  if (t->stream) return train ? stream_slots(g->block[t->block].count, every) : 2;
+  if (!train) return 1;
+  return t->saved && every > 0 && every < copies ? every : copies;
+}
+
+iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem, bool train, int every, iso_layout *out, iso_err *err) {
+  *out = (iso_layout){.every = train ? every : 0};
+  iso_status st = ISO_OK;
+  out->place = calloc((size_t)g->n_tensors + 1, sizeof *out->place);
+  span *s = calloc((size_t)g->n_tensors + 1, sizeof *s);
+  item *it = calloc((size_t)g->n_tensors + 1, sizeof *it);
+  if (!out->place || !s || !it) {
+    st = iso_fail(err, ISO_ENOMEM, "no memory for a memory plan");
+    goto done;
+  }
+  find_spans(g, s);
+  for (int i = 0; i < g->n_tensors; i++) {
+    const iso_tensor *t = &g->tensor[i];
+    int64_t bytes = copy_bytes(t, max, elem);
+    iso_place *p = &out->place[i];
+    bool keep = t->role != ISO_ROLE_ACT || t->stream || (train && t->saved) || s[i].home == -2 || t->block < 0;
+    if (!keep) continue;
+    bool act = t->role == ISO_ROLE_ACT;
+    p->slots = act ? act_slots(g, t, train, every) : iso_tensor_copies(g, t);
+    // Copies of weights, gradients and states are contiguous, so that an update runs over all of them at once.
+    p->stride = act || t->role == ISO_ROLE_KV ? up(bytes) : bytes;
+    p->offset = out->bytes[t->role];
+    out->bytes[t->role] += up(p->stride * p->slots);
+  }
+  out->act_saved = out->bytes[ISO_ROLE_ACT];
+  for (int b = 0; b < g->n_blocks; b++) {
+    int n = 0;
+    for (int i = 0; i < g->n_tensors; i++)
+      if (out->place[i].slots == 0 && s[i].home == b) it[n++] = (item){i, up(copy_bytes(&g->tensor[i], max, elem)), 0, s[i]};
+    int64_t height = pack(it, n);
+    if (height > out->act_scratch) out->act_scratch = height;
+    for (int k = 0; k < n; k++) out->place[it[k].tensor] = (iso_place){out->act_saved + it[k].offset, 0, 1};
+  }
+  out->bytes[ISO_ROLE_ACT] = out->act_saved + out->act_scratch;
+done:
+  free(s);
+  free(it);
+  if (st != ISO_OK) iso_layout_close(out);
+  return st;
+}
+
+void iso_layout_close(iso_layout *l) {
+  free(l->place);
+  l->place = NULL;
+}

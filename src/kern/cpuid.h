@@ -1,0 +1,23 @@
+// What the CPU can do and the operating system saves on a task switch.
+#ifndef ISO_KERN_CPUID_H
+#define ISO_KERN_CPUID_H
+#include "base/status.h"
+
+// The raw words, so that detection can be tested with words recorded on other machines.
+typedef struct iso_cpu_words {
+  uint32_t max_leaf, vendor[3];
+  uint32_t leaf1_eax, leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax;
+  uint64_t xcr0;  // 0 when OSXSAVE is off
+} iso_cpu_words;
+
+typedef struct iso_cpu {
+  bool avx2, avx512, avx512_vnni, avx512_bf16, amx_bf16;
+  int family, model;
+  char vendor[13];
+} iso_cpu;
+
+void iso_cpu_read(iso_cpu_words *out);               // all zero on other architectures
+iso_cpu iso_cpu_decode(const iso_cpu_words *w);      // a pure function
+// "avx2 fma f16c" or "avx512 vnni bf16"; returns buf.
+char *iso_cpu_isa(const iso_cpu *c, char *buf, size_t n);
+#endif

@@ -1,0 +1,131 @@
+// Tiling of dense products over the pool, and the calls into oneDNN.
+#include "kern/gemm.h"
+
+#include <dnnl.h>
+#include <string.h>
+
+// oneDNN may be built on OpenMP: the calling worker asks it for one thread (a thread-local setting, a few nanoseconds).
+extern void omp_set_num_threads(int) __attribute__((weak));
+static void one_thread(void) {
+  if (omp_set_num_threads) omp_set_num_threads(1);
+}
+
+void iso_gemm_f32_one(const iso_gemm *g) {
+  one_thread();
+  if (g->m <= 0 || g->n <= 0 || g->k <= 0) return;
+  (void)dnnl_sgemm(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', g->m, g->n, g->k, 1.0f, g->a, g->lda, g->b, g->ldb, g->acc ? 1.0f : 0.0f, g->c, g->ldc);
+}
+
+typedef struct tiling {
+  const iso_gemm *g;
+  int64_t tm, tn, cols;  // tile sizes and tiles per row of tiles
+  int64_t tiles;
+} tiling;
+
+// About 8 M multiply-adds a tile: long enough to hide a call, short enough to share among a few cores;
+// tile edges are multiples of 48 and 64, which the micro-kernels of AVX2 (6 x 16) and AVX-512 (48 x 8) divide.
+static tiling tile(const iso_gemm *g) {
+  int64_t tm = g->m, tn = g->n;
+  const double target = 8e6;
+  while ((double)tm * (double)tn * (double)g->k > target) {
+    if (tm >= tn && tm > 96) tm = (tm / 2 + 47) / 48 * 48;
+    else if (tn > 96) tn = (tn / 2 + 63) / 64 * 64;
+    else if (tm > 96) tm = (tm / 2 + 47) / 48 * 48;
+    else break;
+  }
+  int64_t rows = (g->m + tm - 1) / tm, cols = (g->n + tn - 1) / tn;
+  return (tiling){g, tm, tn, cols, rows * cols};
+}
+
+// Puts the start value into a tile of C while it is about to be used; true when there was one.
+static bool start_tile(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n) {
+  if (g->acc || (!g->bias && !g->residual)) return g->acc;
+  for (int64_t r = i; r < i + m; r++) {
+    float *c = g->c + r * g->ldc + j;
+    const float *res = g->residual ? g->residual + r * g->ldc + j : NULL, *bias = g->bias ? g->bias + j : NULL;
+    if (res && bias)
+      for (int64_t q = 0; q < n; q++) c[q] = res[q] + bias[q];
+    else if (res != c) memcpy(c, res ? res : bias, (size_t)n * sizeof *c);
+  }
+  return true;
+}
+
+static void run_tile(void *arg, int64_t t, int worker) {
+  (void)worker;
+  const tiling *s = arg;
+  const iso_gemm *g = s->g;
+  int64_t i = t / s->cols * s->tm, j = t % s->cols * s->tn;
+  iso_gemm one = *g;
+  one.m = g->m - i < s->tm ? g->m - i : s->tm;
+  one.n = g->n - j < s->tn ? g->n - j : s->tn;
+  one.a = g->a + (g->ta ? i : i * g->lda);
+  one.b = g->b + (g->tb ? j * g->ldb : j);
+  one.c = g->c + i * g->ldc + j;
+  one.acc = start_tile(g, i, j, one.m, one.n);
+  iso_gemm_f32_one(&one);
+}
+
+void iso_gemm_f32(iso_pool *pool, const iso_gemm *g) {
+  tiling s = tile(g);
+  iso_pool_run(pool, s.tiles, run_tile, &s);
+}
+
+// --- bf16 -------------------------------------------------------------------------------------------------------
+
+size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k) { return (size_t)(m * k + n * k) * 4 + 256; }
+
+typedef struct rounding {
+  const float *src;
+  int64_t rows, cols, ld;
+  unsigned char *dst;
+  bool native;  // two bytes an element, else the rounded value as f32
+} rounding;
+
+enum { ROUND_ROWS = 32 };
+
+static void round_rows(void *arg, int64_t t, int worker) {
+  (void)worker;
+  const rounding *r = arg;
+  int64_t end = (t + 1) * ROUND_ROWS < r->rows ? (t + 1) * ROUND_ROWS : r->rows;
+  for (int64_t i = t * ROUND_ROWS; i < end; i++) {
+    const float *s = r->src + i * r->ld;
+    if (r->native) {
+      uint16_t *d = (uint16_t *)(void *)r->dst + i * r->cols;
+      for (int64_t j = 0; j < r->cols; j++) d[j] = iso_bf16_from_f32(s[j]);
+    } else {
+      float *d = (float *)(void *)r->dst + i * r->cols;
+      for (int64_t j = 0; j < r->cols; j++) d[j] = iso_f32_from_bf16(iso_bf16_from_f32(s[j]));
+    }
+  }
+}
+
+typedef uint16_t bf16;
+extern dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const bf16 *a, dnnl_dim_t lda,
+                                           const bf16 *b, dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
+
+static void run_tile_native(void *arg, int64_t t, int worker) {
+  (void)worker;
+  const tiling *s = arg;
+  const iso_gemm *g = s->g;
+  int64_t i = t / s->cols * s->tm, j = t % s->cols * s->tn;
+  int64_t m = g->m - i < s->tm ? g->m - i : s->tm, n = g->n - j < s->tn ? g->n - j : s->tn;
+  const bf16 *a = (const bf16 *)(const void *)g->a + (g->ta ? i : i * g->lda), *b = (const bf16 *)(const void *)g->b + (g->tb ? j * g->ldb : j);
+  bool acc = start_tile(g, i, j, m, n);
+  one_thread();
+  (void)dnnl_gemm_bf16bf16f32(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', m, n, g->k, 1.0f, a, g->lda, b, g->ldb, acc ? 1.0f : 0.0f, g->c + i * g->ldc + j, g->ldc);
+}
+
+void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, bool native) {
+  int64_t ar = g->ta ? g->k : g->m, ac = g->ta ? g->m : g->k, br = g->tb ? g->n : g->k, bc = g->tb ? g->k : g->n;
+  unsigned char *bs = scratch + ((size_t)(ar * ac) * (native ? 2 : 4) + 63) / 64 * 64;
+  rounding ra = {g->a, ar, ac, g->lda, scratch, native}, rb = {g->b, br, bc, g->ldb, bs, native};
+  iso_pool_run(pool, (ar + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &ra);
+  iso_pool_run(pool, (br + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &rb);
+  iso_gemm h = *g;
+  h.a = (const float *)(const void *)scratch;
+  h.b = (const float *)(const void *)bs;
+  h.lda = ac;
+  h.ldb = bc;
+  tiling s = tile(&h);
+  iso_pool_run(pool, s.tiles, native ? run_tile_native : run_tile, &s);
+}

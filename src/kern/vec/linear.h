@@ -1,0 +1,193 @@
+// Linear layers and the fused head with cross-entropy, on top of kern/gemm.h.
+#ifndef ISO_KERN_VEC_LINEAR_H
+#define ISO_KERN_VEC_LINEAR_H
+#include "kern/gemm.h"
+#include "kern/vec/vec.h"
+
+// How a table rounds the operands of its products.
+typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE } product_kind;
+
+static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
+  if (kind == PRODUCT_F32) iso_gemm_f32(c->pool, g);
+  else iso_gemm_bf16(c->pool, g, scratch, kind == PRODUCT_BF16_NATIVE);
+}
+
+// y[M,N] = x[M,K] W[N,K]' + bias[N] + residual[M,N]
+// numerics: f32 sums of length K in oneDNN's order: |error| <= K eps sum |x||w|; bf16: operands rounded first
+// cost: 2 M N K flop (+ M N per start operand); reads M K + N K (+ M N), writes M N elements
+static inline void linear_kind(const iso_kcall *c, product_kind kind) {
+  int64_t m = c->d[0], n = c->d[1], k = c->d[2];
+  product(c, &(iso_gemm){.tb = true, .m = m, .n = n, .k = k, .a = c->p[0], .lda = k, .b = c->p[1], .ldb = k, .c = c->p[4], .ldc = n, .bias = c->p[2],
+                         .residual = c->p[3]},
+          c->scratch, kind);
+}
+
+// dx[M,K] (+)= dy[M,N] W[N,K]; cost 2 M N K flop
+static inline void linear_dx_kind(const iso_kcall *c, product_kind kind) {
+  int64_t m = c->d[0], n = c->d[1], k = c->d[2];
+  product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k}, c->scratch,
+          kind);
+}
+
+typedef struct column_sum {
+  const float *dy;
+  float *db;
+  int64_t m, n;
+} column_sum;
+
+enum { SUM_COLS = 64 };
+static inline void column_sum_task(void *arg, int64_t t, int worker) {
+  (void)worker;
+  const column_sum *s = arg;
+  int64_t j0 = t * SUM_COLS, j1 = j0 + SUM_COLS < s->n ? j0 + SUM_COLS : s->n;
+  for (int64_t i = 0; i < s->m; i++)
+    for (int64_t j = j0; j < j1; j++) s->db[j] += s->dy[i * s->n + j];
+}
+
+// dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; cost 2 M N K (+ M N) flop
+static inline void linear_dw_kind(const iso_kcall *c, product_kind kind) {
+  int64_t m = c->d[0], n = c->d[1], k = c->d[2];
+  product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k}, c->scratch,
+          kind);
+  if (c->p[3]) {
+    column_sum s = {c->p[0], c->p[3], m, n};
+    iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, &s);
+  }
+}
+
+// ---- softmax and cross-entropy ----------------------------------------------------------------------------------
+
+typedef struct xent {
+  const float *logits;  // [rows,V]
+  const int32_t *targets;
+  float *dlogits, *row_loss;  // may be NULL
+  double *sums;               // [rows]: nats of each row, negative when it is ignored
+  int64_t rows, v;
+  float scale;
+} xent;
+
+enum { XENT_ROWS = 4 };
+static inline void xent_task(void *arg, int64_t task, int worker) {
+  (void)worker;
+  const xent *s = arg;
+  int64_t end = (task + 1) * XENT_ROWS < s->rows ? (task + 1) * XENT_ROWS : s->rows, v = s->v, body = v / VL * VL;
+  for (int64_t i = task * XENT_ROWS; i < end; i++) {
+    const float *x = s->logits + i * v;
+    float *dx = s->dlogits ? s->dlogits + i * v : NULL;
+    int32_t y = s->targets[i];
+    bool counted = y >= 0 && y < v;
+    s->sums[i] = -1;
+    if (s->row_loss) s->row_loss[i] = 0;
+    if (!counted) {
+      if (dx) memset(dx, 0, (size_t)v * sizeof *dx);
+      continue;
+    }
+    vf mv = vset(-INFINITY), nan = vset(0);
+    for (int64_t j = 0; j < body; j += VL) {
+      vf xv = vload(x + j);
+      mv = vmax(mv, xv);
+      nan += xv - xv;  // 0 for finite values: max would drop a NaN
+    }
+    float m = vhmax(mv), bad = vsum(nan);
+    for (int64_t j = body; j < v; j++) {
+      m = x[j] > m ? x[j] : m;
+      bad += x[j] - x[j];
+    }
+    vf sv = vset(0), shift = vset(m);
+    double sum = 0;
+    float xy = x[y];
+    int64_t j = 0;
+    for (; j < body; j += VL) {
+      vf e = vexp(vload(x + j) - shift);
+      sv += e;
+      if (dx) vstore(dx + j, e);
+    }
+    if (j < v) {
+      vf e = vexp(vload_part(x + j, v - j, -INFINITY) - shift);
+      sv += e;
+      if (dx) vstore_part(dx + j, e, v - j);
+    }
+    sum = vsum(sv);
+    double nats = log(sum) + (double)m - (double)xy + (double)bad;
+    s->sums[i] = nats < 0 ? 0 : nats;  // rounding may give -1e-8; NaN stays NaN
+    if (s->row_loss) s->row_loss[i] = (float)nats;
+    if (!dx) continue;
+    float f = (float)((double)s->scale / sum) + bad;
+    for (int64_t q = 0; q < v; q++) dx[q] *= f;
+    dx[y] -= s->scale;
+  }
+}
+
+static inline void xent_run(iso_pool *pool, xent *s, double *loss) {
+  iso_pool_run(pool, (s->rows + XENT_ROWS - 1) / XENT_ROWS, xent_task, s);
+  for (int64_t i = 0; i < s->rows; i++)
+    if (!(s->sums[i] < 0)) {
+      loss[0] += s->sums[i];
+      loss[1] += 1;
+    }
+}
+
+// l = -log softmax(logits)[target]; dlogits = scale (softmax - onehot)
+// numerics: max subtracted, exp to 2e-7, row sum in f32 lanes, logarithm and totals in f64
+// cost: about 6 M V vec flop; reads and writes M V elements
+static inline void softmax_xent_f32(const iso_kcall *c) {
+  const iso_hyp *h = c->p[5];
+  xent s = {c->p[0], c->p[1], c->p[3], c->p[4], (double *)(void *)c->scratch, c->d[0], c->d[1], h ? (float)h->loss_scale : 1.0f};
+  xent_run(c->pool, &s, c->p[2]);
+}
+
+// Rows whose logits are held at once: enough that adding to dW[V,D] is paid for, few enough to stay near the caches.
+static inline int64_t head_rows(int64_t m, int64_t v) {
+  int64_t r = (int64_t)4 * 1024 * 1024 / v / 16 * 16;
+  r = r < 128 ? 128 : r > 1024 ? 1024 : r;
+  return r < m ? r : m;
+}
+
+// logits = x W' by chunks of rows that never leave the caches for long; loss, dx = dlogits W, dW += dlogits' x
+// (the fusion of Hsu et al. 2024, arXiv 2410.10989, on CPU)
+// numerics: as linear and softmax_xent
+// cost: 2 M V D flop for the loss, 6 M V D with gradients; scratch rows V
+static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
+  int64_t m = c->d[0], d = c->d[1], v = c->d[2], rows = head_rows(m, v);
+  const float *x = c->p[0], *w = c->p[1];
+  const int32_t *targets = c->p[2];
+  float *dx = c->p[4], *dw = c->p[5], *row_loss = c->p[6];
+  const iso_hyp *h = c->p[7];
+  double *sums = (double *)(void *)c->scratch;
+  float *logits = (float *)(void *)(c->scratch + (size_t)(rows * 8 + 63) / 64 * 64);
+  unsigned char *rest = (unsigned char *)(logits + (rows * v + 15) / 16 * 16);
+  for (int64_t i = 0; i < m; i += rows) {
+    int64_t n = m - i < rows ? m - i : rows;
+    product(c, &(iso_gemm){.tb = true, .m = n, .n = v, .k = d, .a = x + i * d, .lda = d, .b = w, .ldb = d, .c = logits, .ldc = v}, rest, kind);
+    xent s = {logits, targets + i, dx || dw ? logits : NULL, row_loss ? row_loss + i : NULL, sums, n, v, h ? (float)h->loss_scale : 1.0f};
+    xent_run(c->pool, &s, c->p[3]);
+    if (dx) product(c, &(iso_gemm){.m = n, .n = d, .k = v, .a = logits, .lda = v, .b = w, .ldb = d, .c = dx + i * d, .ldc = d}, rest, kind);
+    if (dw) product(c, &(iso_gemm){.ta = true, .acc = true, .m = v, .n = d, .k = n, .a = logits, .lda = v, .b = x + i * d, .ldb = d, .c = dw, .ldc = d}, rest, kind);
+  }
+}
+
+static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, product_kind kind) {
+  size_t round = 0, m = (size_t)d[0];
+  if (slot == ISO_K_softmax_xent) return m * 8 + 64;
+  if (slot == ISO_K_head_loss) {
+    int64_t rows = head_rows(d[0], d[2]);
+    if (kind != PRODUCT_F32) round = iso_gemm_bf16_scratch(rows, d[2], d[1]) + iso_gemm_bf16_scratch(rows, d[1], d[2]);
+    return (size_t)rows * 8 + 64 + (size_t)(rows * d[2] + 16) * 4 + round;
+  }
+  if (kind == PRODUCT_F32) return 0;
+  return iso_gemm_bf16_scratch(d[0], d[1], d[2]) + (size_t)(d[0] * d[1]) * 4;
+}
+
+static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
+static inline void linear_dx_f32(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_F32); }
+static inline void linear_dw_f32(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_F32); }
+static inline void head_loss_f32(const iso_kcall *c) { head_loss_kind(c, PRODUCT_F32); }
+static inline void linear_emu(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_EMULATED); }
+static inline void linear_dx_emu(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_BF16_EMULATED); }
+static inline void linear_dw_emu(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_BF16_EMULATED); }
+static inline void head_loss_emu(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_EMULATED); }
+static inline void linear_bf16(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_NATIVE); }
+static inline void linear_dx_bf16(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_BF16_NATIVE); }
+static inline void linear_dw_bf16(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_BF16_NATIVE); }
+static inline void head_loss_bf16(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_NATIVE); }
+#endif

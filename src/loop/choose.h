@@ -1,0 +1,47 @@
+// Choosing a model for what is left of a budget: every shape is priced on its graph, the law predicts its loss, the best wins.
+#ifndef ISO_LOOP_CHOOSE_H
+#define ISO_LOOP_CHOOSE_H
+#include "loop/env.h"
+#include "loop/recipe.h"
+
+// Loss in bits per byte that a law predicts for (params, tokens), with an interval.
+typedef struct iso_loss_law {
+  iso_est (*bpb)(const void *self, double params, double tokens);
+  const void *self;
+  const char *source;
+} iso_loss_law;
+iso_loss_law iso_loss_law_shipped(void);
+
+typedef struct iso_choice {
+  iso_model_config config;
+  iso_train_opts opts;
+  iso_train_price price;
+  double step_s;    // predicted seconds a step
+  double tokens;    // that the run will see
+  iso_est bpb;      // predicted held-out bits per byte
+  iso_cost cost;    // predicted, training alone
+  double eval_s;    // predicted seconds of the final evaluation
+  iso_res binding;  // what limits the run
+  double shadow;    // d bpb / d log(budget of the binding resource): what a doubling would bring, over ln 2
+  char why[300];
+} iso_choice;
+
+typedef struct iso_choose_opts {
+  double seconds;                       // wall seconds for training and evaluation together, +INFINITY: no limit
+  double other_s;                       // seconds of that which export and report will need
+  double train_flop, tokens, peak_ram;  // limits left; +INFINITY none
+  int64_t vocab, ctx;
+  double unique_tokens;  // of the training text
+  double val_tokens;     // to evaluate at the end
+  uint64_t seed;
+  const iso_model_config *fixed;     // this shape, or NULL to search
+  const iso_train_opts *fixed_opts;  // batch, rates and steps given by the user, or NULL
+  double params_max;                 // the law is not asked beyond; +INFINITY
+} iso_choose_opts;
+
+// ISO_EBUDGET with the least that would do when nothing fits.
+iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *law, iso_choice *out, iso_err *err);
+// Prices one shape under the limits; out->tokens is what they allow. false: not even one step fits (out->why says what is short).
+bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_config *c, const iso_loss_law *law, iso_choice *out);
+json_t *iso_choice_json(const iso_choice *c);
+#endif

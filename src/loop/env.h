@@ -1,0 +1,80 @@
+// What every language-model job shares: budget, meters, store, machine, data.
+#ifndef ISO_LOOP_ENV_H
+#define ISO_LOOP_ENV_H
+#include "cost/hw.h"
+#include "cost/meter.h"
+#include "cost/price.h"
+#include "cost/run.h"
+#include "measure/step_model.h"
+#include "store/store.h"
+#include "text/data.h"
+
+typedef struct iso_env_opts {
+  iso_budget budget;
+  const char *store;    // path; NULL: isoflop's home
+  const char *prices;   // path; NULL: built in
+  const char *journal;  // of the budget; NULL: none
+  const char *kind;     // of the run in the store: "demo", "train"
+  const char *command;  // as the user typed it
+  const char *rev;      // of the program
+  const char *parent;   // run that this one belongs to, or NULL
+  int64_t seed;
+  double used_s;  // wall seconds that an earlier, interrupted call has used
+} iso_env_opts;
+
+typedef struct iso_env {
+  iso_ctx *ctx;      // borrowed
+  iso_run *run;      // owned: the budget
+  iso_store *store;  // owned
+  char run_id[ISO_RUN_ID];
+  iso_prices prices;
+  iso_hw hw;
+  iso_step_model steps;
+  iso_precision precision;
+  iso_meter meter;    // of the whole job
+  double base_rss_b;  // anonymous memory before anything was planned
+  iso_shards *data;   // owned
+  iso_tok *tok;       // owned
+  double val_bytes_per_tok;
+  iso_arena *arena;  // owned: strings of the summary
+  json_t *notes;     // owned array of text
+} iso_env;
+
+iso_status iso_env_open(iso_ctx *c, const iso_env_opts *o, iso_env **out, iso_err *err);
+// Finishes the run in the store with `status` ("done", "failed", "stopped") and the result object (borrowed, may be NULL).
+void iso_env_close(iso_env *e, const char *status, const json_t *result);
+// Remembers a remark for the report, and shows it.
+void iso_env_note(iso_env *e, iso_event_kind kind, const char *phase, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+// Seconds of wall clock left of the budget (+INFINITY without one), counted from process start.
+double iso_env_left_s(const iso_env *e);
+// Clock time at which the wall budget ends.
+double iso_env_end_s(const iso_env *e);
+// The cost of `seconds` of full load on this machine, with train or infer FLOPs left at zero: wall, cpu, energy, co2, usd.
+iso_cost iso_env_seconds(const iso_env *e, iso_est seconds);
+// The most seconds of full load that every limit of the budget allows now (wall, cpu, energy, co2, usd).
+double iso_env_affordable_s(const iso_env *e);
+
+// A metered phase: reserve at the estimate, then settle with what the meter saw.
+typedef struct iso_phase {
+  iso_env *env;
+  iso_hold *hold;
+  iso_meter meter;
+  iso_cost predicted, measured;
+} iso_phase;
+iso_status iso_phase_start(iso_env *e, const char *label, const iso_cost *estimate, iso_phase *out, iso_err *err);
+iso_status iso_phase_end(iso_phase *p, iso_err *err);
+
+// ---- phases ---------------------------------------------------------------------------------------------------------
+
+// Loads this machine's calibration, or makes a quick one (`fresh`: always), and chooses kernels for `prec` ("auto", "f32", "bf16").
+iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *err);
+
+// Builds shards from text in `dir` (or opens finished ones of the same sources) and opens them with their tokenizer.
+iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep, iso_err *err);
+iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err);
+
+// The object that --json ends with: params, tokens, elapsed_s, bits_per_byte, predicted, measured by resource.
+iso_cost iso_env_measured(iso_env *e);
+json_t *iso_env_machine_json(const iso_env *e);
+#endif

@@ -1,0 +1,43 @@
+// Running a chosen training run: resume, train inside the budget, evaluate, export, store.
+#ifndef ISO_LOOP_JOB_H
+#define ISO_LOOP_JOB_H
+#include "loop/choose.h"
+#include "model/fmt_hf.h"
+
+typedef struct iso_job_opts {
+  const iso_choice *choice;
+  const char *out_dir;    // gets the model, its tokenizer, the checkpoint and run.json
+  const char *init_dir;   // start from this model folder, or NULL
+  bool follow_clock;      // the wall budget decides the end (else steps alone)
+  double reserve_s;       // wall seconds to keep for what comes after this job (report, sample)
+  bool repeat;            // use factors of a recorded run (--replay)
+  const double *factors;  // borrowed
+  int64_t n_factors;
+  const char *point_label;
+} iso_job_opts;
+
+typedef struct iso_job_result {
+  int64_t params, steps, tokens;
+  double train_loss;  // smoothed, nats per token
+  iso_loss val;
+  double val_stderr;  // of nats per token, from the spread over windows; NaN unknown
+  double bits_per_byte;
+  iso_cost train, eval;  // measured
+  int64_t peak_planned_b;
+  bool stopped;  // the user asked to stop; the checkpoint is written
+  bool early;    // ended before its budget because more would not have helped
+} iso_job_result;
+
+// Trains and leaves the model in out_dir. On ISO_ECANCEL the checkpoint is saved and result->stopped is set.
+iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, iso_err *err);
+// Whether out_dir holds an unfinished run; *used_s gets the wall seconds that it has used.
+iso_status iso_job_pending(const char *out_dir, bool *pending, double *used_s, json_t **config, iso_err *err);
+// Held-out loss of a model on the environment's data.
+iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, iso_loss *out, iso_err *err);
+// Batches from the environment's shards, for iso_trainer_open; arg is an iso_job_feed.
+typedef struct iso_job_feed {
+  const iso_shards *data;
+  uint64_t seed;
+} iso_job_feed;
+iso_status iso_job_batch(void *arg, int64_t first, int64_t n, int64_t t, int32_t *x, int32_t *y, iso_err *err);
+#endif

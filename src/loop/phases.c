@@ -1,0 +1,102 @@
+// The phases that come before planning: the machine and the data.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "loop/env.h"
+
+// Seconds that the quick calibrations take at most.
+enum { MACHINE_S = 6 };
+
+static iso_status use_kernels(iso_env *e, const char *prec, iso_err *err) {
+  if (strcmp(prec, "auto") == 0)
+    e->precision = iso_calibrate_precision(&e->hw);
+  else
+    ISO_TRY(iso_precision_parse(prec, &e->precision, err));
+  return iso_kern_select(e->precision, &e->ctx->kern, err);
+}
+
+iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *err) {
+  iso_hw known;
+  iso_err none = {0};
+  if (!fresh && iso_hw_load(e->hw.id, &known, &none) == ISO_OK && strcmp(known.source, "calibrated") == 0) {
+    e->hw = known;
+    ISO_TRY(use_kernels(e, prec, err));
+    if (iso_step_model_load(e->ctx, e->hw.id, &e->steps, &none) == ISO_OK) return ISO_OK;
+  }
+  iso_cost cost = iso_env_seconds(e, iso_est_range(1, 4, MACHINE_S));
+  cost.peak_ram = iso_est_range(50e6, 150e6, 400e6);
+  iso_phase p;
+  ISO_TRY(iso_phase_start(e, "calibrate", &cost, &p, err));
+  iso_env_note(e, ISO_EVENT_PHASE, "calibrate", "measuring this machine with %d threads", iso_pool_threads(e->ctx->pool));
+  iso_status st = iso_calibrate(e->ctx, ISO_CALIBRATE_QUICK, &e->hw, err);
+  if (st == ISO_OK) st = use_kernels(e, prec, err);
+  if (st == ISO_OK) st = iso_calibrate_steps(e->ctx, ISO_CALIBRATE_QUICK, &e->hw, NULL, &e->steps, err);
+  if (st == ISO_OK) (void)iso_step_model_save(e->ctx, &e->steps, &none);  // a read-only home costs a repetition, no more
+  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+  if (st == ISO_OK)
+    iso_note(e->ctx, ISO_EVENT_PHASE, "calibrate", "%s: f32 %.0f GFLOP/s (GEMM), memory %.0f GB/s, kernels %s, energy by %s", e->hw.name,
+             e->hw.gemm_f32_flop_s / 1e9, e->hw.dram_b_s / 1e9, e->ctx->kern->name, e->hw.energy_source);
+  return st == ISO_OK ? end : st;
+}
+
+// Finished shards of the very same text: names, bytes and hashes are in dataset.json.
+static bool reusable(const iso_data_opts *o, const iso_docs *d) {
+  char path[4200];
+  iso_err none = {0};
+  json_t *j = NULL;
+  (void)snprintf(path, sizeof path, "%s/dataset.json", o->out_dir);
+  if (!iso_file_exists(path) || iso_json_load(path, &j, &none) != ISO_OK) return false;
+  const json_t *src = json_object_get(j, "sources");
+  bool same = json_array_size(src) == (size_t)d->n_src;
+  for (int i = 0; same && i < d->n_src; i++) {
+    const json_t *s = json_array_get(src, (size_t)i);
+    char hash[20];
+    (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)d->src[i].hash);
+    const char *h = json_string_value(json_object_get(s, "hash"));
+    same = h && strcmp(h, hash) == 0 && json_integer_value(json_object_get(s, "bytes")) == (json_int_t)d->src[i].bytes;
+  }
+  same = same && json_integer_value(json_object_get(j, "vocab")) == (o->vocab ? o->vocab : 8192);
+  json_decref(j);
+  return same;
+}
+
+iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err) {
+  ISO_TRY(iso_shards_open(dir, &e->data, err));
+  ISO_TRY(iso_shards_tok(e->data, &e->tok, err));
+  if (e->data->val_tokens < 2)
+    return iso_fail(err, ISO_EINVAL, "%s: the held-out part has %lld tokens, at least 2 are needed", dir, (long long)e->data->val_tokens);
+  e->val_bytes_per_tok = (double)e->data->val_bytes / (double)e->data->val_tokens;
+  return ISO_OK;
+}
+
+iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep, iso_err *err) {
+  // 15 MB/s is slow for reading, learning merges and encoding together; the interval is wide since texts differ.
+  double bytes = 0;
+  iso_docs *d = NULL;
+  iso_status st = o->n_paths > 0 ? iso_docs_open(e->ctx, o->paths, o->n_paths, &o->source, &d, err)
+                                 : iso_docs_open_gcide(e->ctx, o->gcide_dir, &o->source, &d, err);
+  if (st != ISO_OK) return st;
+  bytes = (double)d->bytes;
+  bool same = reusable(o, d);
+  iso_docs_close(d);
+  *rep = (iso_data_report){0};
+  if (!same) {
+    double mean = 0.2 + bytes / 15e6;
+    iso_cost cost = iso_env_seconds(e, iso_est_range(0.2 * mean, mean, 2.5 * mean));
+    cost.peak_ram = iso_est_range(10e6, 30e6 + 2 * bytes, 100e6 + 6 * bytes);
+    cost.disk = iso_est_range(bytes / 4, bytes, 3 * bytes);
+    iso_phase p;
+    ISO_TRY(iso_phase_start(e, "data", &cost, &p, err));
+    iso_env_note(e, ISO_EVENT_PHASE, "data", "%.1f MB of text: learning %d tokens, encoding", bytes / 1e6, o->vocab ? o->vocab : 8192);
+    st = iso_data_build(e->ctx, o, rep, err);
+    iso_meter_count(&p.meter, ISO_RES_disk, 2.0 * (double)(rep->train_tokens + rep->val_tokens));
+    iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+    if (st == ISO_OK) st = end;
+    if (st != ISO_OK) return st;
+    iso_note(e->ctx, ISO_EVENT_PHASE, "data", "%.2f M training tokens, %.3f M held out, %.2f bytes a token", (double)rep->train_tokens / 1e6,
+             (double)rep->val_tokens / 1e6, rep->bytes_per_tok);
+  }
+  return iso_env_open_shards(e, o->out_dir, err);
+}

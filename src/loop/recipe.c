@@ -1,0 +1,67 @@
+// Shapes, rates and the shipped law of the small-model recipe.
+#include "loop/recipe.h"
+
+#include <math.h>
+#include <string.h>
+
+int iso_recipe_vocab(double flop, double text_b) {
+  int v = flop < 3e12 ? 1024 : flop < 1e14 ? 2048 : flop < 3e15 ? 4096 : 8192;
+  // A small text has few words to learn: about one entry per 200 bytes.
+  while (v > 512 && text_b < 200.0 * v) v /= 2;
+  return v;
+}
+
+// layers, width, heads of 32 or 64; the MLP is 8/3 of the width rounded up to 32.
+static const struct {
+  int layers, width, head_dim;
+} LADDER[] = {{2, 64, 32},   {3, 64, 32},   {3, 96, 32},   {4, 96, 32},   {4, 128, 32},   {5, 128, 32},   {4, 160, 32},   {5, 160, 32},
+              {5, 192, 64},  {6, 192, 64},  {6, 256, 64},  {8, 256, 64},  {8, 320, 64},   {8, 384, 64},   {10, 448, 64},  {10, 512, 64},
+              {12, 576, 64}, {12, 640, 64}, {12, 768, 64}, {16, 896, 64}, {16, 1024, 64}, {20, 1280, 64}, {24, 1536, 64}, {24, 2048, 128}};
+
+bool iso_recipe_shape(int i, int64_t vocab, int64_t ctx, iso_model_config *out) {
+  if (i < 0 || (size_t)i >= ISO_COUNT(LADDER)) return false;
+  int64_t d = LADDER[i].width, hd = LADDER[i].head_dim, heads = d / hd;
+  *out = (iso_model_config){.vocab = vocab,
+                            .width = d,
+                            .layers = LADDER[i].layers,
+                            .heads = heads,
+                            .kv_heads = heads,
+                            .head_dim = hd,
+                            .mlp = (8 * d / 3 + 31) / 32 * 32,
+                            .ctx = ctx,
+                            .tied = true,
+                            .norm_eps = 1e-5,
+                            .rope_theta = 10000};
+  strcpy(out->arch, "llama");
+  return true;
+}
+
+iso_train_opts iso_recipe_opts(const iso_model_config *c, double tokens, uint64_t seed) {
+  iso_train_opts o = iso_train_defaults();
+  // Batch in tokens grows as the square root of the run, from 1,024 up: small batches are worth more than large ones as long as
+  // the kernels stay busy.
+  double want = 1024 * sqrt(tokens / 1e6);
+  int64_t batch_tok = want < 1024 ? 1024 : want > 65536 ? 65536 : (int64_t)want;
+  o.seq = c->ctx;
+  o.batch = batch_tok / o.seq > 1 ? batch_tok / o.seq : 1;
+  double scale = pow((double)c->width / 128.0, -0.5);
+  o.lr = 6e-3 * scale;
+  o.muon_lr = 2e-2 * scale;
+  o.seed = seed;
+  double steps = floor(tokens / (double)(o.batch * o.seq));
+  o.steps = steps < 1 ? 1 : steps > 1e9 ? (int64_t)1e9 : (int64_t)steps;
+  o.warmup = o.steps / 50 < 10 ? (o.steps < 100 ? o.steps / 10 : 10) : o.steps / 50 > 500 ? 500 : o.steps / 50;
+  return o;
+}
+
+const char iso_recipe_law_source[] = "isoflop sweeps on GCIDE, vocabulary 2048, CPU, 2026-11";
+const double *iso_recipe_law(void) {
+  static const double P[ISO_FIT_P] = {2.6, 5.0, -0.29, 0.20, 0.36};
+  return P;
+}
+
+double iso_recipe_effective_tokens(double tokens, double unique) {
+  const double r = 15.39;
+  if (!(unique > 0) || tokens <= unique) return tokens;
+  return unique + unique * r * (1 - exp(-(tokens / unique - 1) / r));
+}

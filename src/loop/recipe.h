@@ -1,0 +1,21 @@
+// The recipe for small models: hyperparameters and the shipped law, each by measurement of our own (docs/decisions.md).
+#ifndef ISO_LOOP_RECIPE_H
+#define ISO_LOOP_RECIPE_H
+#include "plan/fit.h"
+#include "train/trainer.h"
+
+// Vocabulary for a job that can afford about `flop` of training and has `text_b` bytes of text.
+int iso_recipe_vocab(double flop, double text_b);
+// Shape number i of the ladder that the planner searches, by rising size; false past its end. All are Llamas that transformers opens.
+bool iso_recipe_shape(int i, int64_t vocab, int64_t ctx, iso_model_config *out);
+// Options for training `c` on `tokens` tokens: batch, rates, warm-up, steps.
+iso_train_opts iso_recipe_opts(const iso_model_config *c, double tokens, uint64_t seed);
+// The shipped law in bits per byte of text, from our own sweeps; tokens and parameters as the store counts them.
+extern const char iso_recipe_law_source[];
+const double *iso_recipe_law(void);
+// Relative standard deviation of the shipped law on a text that it has not seen.
+#define ISO_RECIPE_LAW_SD 0.12
+// Tokens worth of `tokens` seen when only `unique` differ: D' = U + U R (1 - exp(-(D/U - 1)/R)), R = 15.39
+// (Muennighoff et al. 2023, arXiv 2305.16264, eq. 5 with its R_D*).
+double iso_recipe_effective_tokens(double tokens, double unique);
+#endif

@@ -1,0 +1,92 @@
+#!/bin/sh
+# isoflop train: a bounded run, its files, exact resume and replay, threads, budgets that are too small, and the wrong ways.
+# ctest: serial timeout=600
+. "$(dirname "$0")/lib.sh"
+
+python3 - <<'PY'
+words = "the cat sat on a mat and looked at seven small birds while rain fell over old stone walls".split()
+text, x = [], 1
+for i in range(30000):
+    x = x * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
+    text.append(words[(x >> 33) % len(words)] + (".\n" if x >> 60 == 3 else " "))
+open("text.txt", "w").write("".join(text))
+PY
+tiny="--model 2,32,2/2,64,320,32 --vocab 320 --batch 4 --seed 3"
+
+help_ok train
+run $E_OK train --text text.txt $tiny --steps 40 --out a --json
+json 'j["params"] > 10000 and j["tokens"] == 40 * 4 * 32'
+json '0 < j["bits_per_byte"] < 8 and j["elapsed_s"] > 0'
+json 'set(j["predicted"]) >= {"wall", "train_flop", "peak_ram", "energy", "bits_per_byte"}'
+json 'j["measured"]["tok"] == j["tokens"] and abs(j["measured"]["train_flop"] / j["predicted"]["train_flop"] - 1) < 1e-9'
+for f in config.json generation_config.json tokenizer.json tokenizer_config.json model.safetensors schedule.json; do file_there a/$f; done
+file_gone a/checkpoint.safetensors
+json 'j["model_type"] == "llama" and j["hidden_size"] == 32 and j["tie_word_embeddings"] is True' a/config.json
+
+# The same seed gives the same bits, with another number of threads too; so does --replay.
+run $E_OK train --text text.txt $tiny --steps 40 --out b --threads 1 --quiet
+same_file a/model.safetensors b/model.safetensors
+run $E_OK train --text text.txt --replay a --vocab 320 --out c --quiet
+same_file a/model.safetensors c/model.safetensors
+
+# Interrupted, then repeated: as if nothing had happened.
+LAST="isoflop train (interrupted)"
+"$ISOFLOP" train --text text.txt $tiny --steps 3000 --out d --quiet >/dev/null 2>&1 &
+pid=$!
+for i in $(seq 1 200); do [ -e d/job.json ] && break; sleep 0.1; done
+sleep 1
+kill -INT $pid
+wait $pid
+CODE=$?
+checks=$((checks + 1))
+[ $CODE = 130 ] || fail "an interrupted run ends with 130"
+file_there d/checkpoint.safetensors
+run $E_USAGE train --text text.txt $tiny --steps 3000 --out d --seed 3 --seed 4
+run $E_OK train --text text.txt $tiny --steps 3000 --out d --quiet
+file_gone d/checkpoint.safetensors
+run $E_OK train --text text.txt $tiny --steps 3000 --out e --quiet
+same_file d/model.safetensors e/model.safetensors
+
+# Starting from a model: its loss is where the other ended.
+run $E_OK train --text text.txt --init a --steps 5 --batch 4 --out f --json
+json 'j["bits_per_byte"] < 6'
+
+# A budget in seconds is not overrun.
+start=$(date +%s%N)
+run $E_OK train --text text.txt --budget 20s --out g --json
+end=$(date +%s%N)
+checks=$((checks + 1))
+[ $(((end - start) / 1000000)) -le 20000 ] || fail "20 s took $(((end - start) / 1000000)) ms"
+json 'j["measured"]["wall"] <= 20 and j["measured"]["peak_ram"] > 1e6'
+run $E_OK train --text text.txt --budget 3e10flop --out h --json
+json 'j["measured"]["train_flop"] <= 3e10'
+
+# Budgets that do not pay for anything: exit 3, and what would.
+run 3 train --text text.txt --budget 10flop --out x
+err_has 'least that would do is train_flop='
+run 3 train --text text.txt --budget 10ms --out x
+run 3 train --text text.txt --budget 60s,1MiB --out x
+run $E_USAGE train --text text.txt --budget 5parsec --out x
+err_has 'unknown unit'
+run $E_USAGE train --text text.txt --out x
+err_has 'budget'
+run $E_USAGE train --text text.txt --steps 5 --stepz 3
+err_has 'did you mean --steps'
+run 4 train --text missing.txt --steps 5 --out x
+err_has 'missing.txt'
+: > empty.txt
+run $E_USAGE train --text empty.txt --steps 5 --out x
+printf x > one.txt
+run any train --text one.txt --steps 5 --out x
+checks=$((checks + 1))
+[ $CODE != 0 ] && [ $CODE -lt 100 ] || fail "one byte of text is refused"
+head -c 3000 /dev/urandom > bytes.bin
+run $E_OK train --text bytes.bin $tiny --steps 5 --out y --quiet
+run 4 train --data text.txt --steps 5 --out x
+run $E_USAGE train --text text.txt --model 2,32,3/2,64,320,32 --steps 5 --out x
+run $E_USAGE train --text text.txt --optim adam --steps 5 $tiny --out x
+err_has 'did you mean'
+head -c 300 a/model.safetensors > cut.safetensors
+mkdir broken && cp a/config.json a/tokenizer.json broken && cp cut.safetensors broken/model.safetensors
+run 4 train --text text.txt --init broken --steps 5 --out x
+finish

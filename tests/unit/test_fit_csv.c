@@ -1,0 +1,102 @@
+// The CSV reader: dialect, aliases, derived columns, filters, and errors that name line and column.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// clang-format off: cmocka.h needs the standard headers before it
+#include <cmocka.h>
+// clang-format on
+#include "plan/fit_csv.h"
+
+static void parse(const char *text, const iso_fit_csv_opts *o, iso_fit_data *d) {
+  iso_err e = {0};
+  if (iso_fit_csv_parse(text, strlen(text), "t.csv", o, d, &e) != ISO_OK) fail_msg("%s", e.msg);
+}
+
+static void refuse(const char *text, size_t n, const iso_fit_csv_opts *o, iso_status want, const char *word) {
+  iso_fit_data d;
+  iso_err e = {0};
+  iso_status st = iso_fit_csv_parse(text, n, "t.csv", o, &d, &e);
+  if (st != want) fail_msg("status %d, expected %d (%s)", st, want, e.msg);
+  if (!strstr(e.msg, word)) fail_msg("'%s' does not say '%s'", e.msg, word);
+}
+
+static void test_dialect(void **state) {
+  (void)state;
+  iso_fit_data d;
+  parse(
+      "\xEF\xBB\xBF# sweep of May\r\n\"Model Size\",note,Loss,\"Train-Flops\"\r\n\r\n1e8,\"a \"\"b\"\",\r\nc\", 3.5 ,6e17\r\n# "
+      "end\r\n2e8,,3.25,\"1.2e18\"",
+      NULL, &d);
+  assert_int_equal(d.n, 2);
+  assert_true(d.params[0] == 1e8 && d.loss[0] == 3.5 && d.flop[0] == 6e17);
+  assert_true(fabs(d.tokens[0] / 1e9 - 1) < 1e-15);  // C / (6 N)
+  assert_true(d.params[1] == 2e8 && d.loss[1] == 3.25);
+  iso_fit_data_close(&d);
+  parse("n,D,l,c\n1e6,2e7,4.5,\n2e6,2e7,4.25,2.5e14\n3e6,,4,3.6e14\n4e6,1e7,,1\n", NULL, &d);
+  assert_int_equal(d.n, 3);
+  assert_int_equal(d.skipped, 1);
+  assert_true(fabs(d.flop[0] / 1.2e14 - 1) < 1e-15);  // 6 N D
+  assert_true(d.flop[1] == 2.5e14 && d.tokens[1] == 2e7);
+  assert_true(fabs(d.tokens[2] / 2e7 - 1) < 1e-15);
+  iso_fit_data_close(&d);
+}
+
+static void test_filters_and_drop(void **state) {
+  (void)state;
+  iso_fit_data d;
+  const char *where[] = {"set=rw", "decay=long"};
+  iso_fit_csv_opts o = {.where = where, .n_where = 2, .drop_highest = 1};
+  parse("set,decay,params,tokens,loss\nrw,long,1,1,3\nowt,long,2,1,3\nrw,short,x,1,3\nrw,long,3,1,9\nrw,long,4,1,2\n", &o, &d);
+  assert_int_equal(d.n, 2);
+  assert_int_equal(d.dropped, 1);
+  assert_true(d.params[0] == 1 && d.params[1] == 4);
+  iso_err e;
+  assert_int_equal(iso_fit_data_sort(&d, &e), ISO_OK);
+  assert_true(d.params[0] == 4 && d.loss[1] == 3);
+  iso_fit_data_close(&d);
+}
+
+static void test_errors(void **state) {
+  (void)state;
+#define REFUSE(text, word) refuse(text, sizeof(text) - 1, NULL, ISO_EFORMAT, word)
+  REFUSE("", "is empty");
+  REFUSE("# only a comment\n", "is empty");
+  REFUSE("params,loss\n1,2\n", "no column for tokens or train_flops");
+  REFUSE("tokens,loss\n1,2\n", "no column for params");
+  REFUSE("params,tokens\n1,2\n", "no column for loss");
+  REFUSE("params,tokens,loss,LOSS\n", "columns 3 and 4 are both called loss");
+  REFUSE("params,tokens,loss\n1,2,3\n1,2\n", "line 3: 2 fields, expected 3");
+  REFUSE("params,tokens,loss\n1,2,3,4\n", "line 2: 4 fields, expected 3");
+  REFUSE("params,tokens,loss\n1,abc,3\n", "line 2, column 2 (tokens): 'abc'");
+  REFUSE("params,tokens,loss\n1,2,nan\n", "column 3 (loss)");
+  REFUSE("params,tokens,loss\n1,-2,3\n", "column 2 (tokens)");
+  REFUSE("params,tokens,loss\n1,1e999,3\n", "column 2 (tokens)");
+  REFUSE("params,tokens,loss\n0x10,2,3\n", "column 1 (params)");
+  REFUSE("params,tokens,loss\n,2,3\n", "line 2, column 1 (params): empty");
+  REFUSE("params,tokens,loss\n1,,3\n", "neither tokens nor train_flops");
+  REFUSE("params,tokens,loss\n1,\"2,3\n", "line 2, column 2: a quoted field is not closed");
+  REFUSE("params,tokens,loss\n1,\"2\"x,3\n", "after the closing quote");
+  REFUSE("params,tokens,loss\n1,2\"2,3\n", "a quote inside a field");
+  REFUSE("params,tokens,loss\n1,\0,3\n", "a zero byte");
+  const char *bad[] = {"set"}, *unknown[] = {"set=a"}, *none[] = {"params=5"};
+  const char *text = "params,tokens,loss\n1,2,3\n";
+  refuse(text, strlen(text), &(iso_fit_csv_opts){.where = bad, .n_where = 1}, ISO_EINVAL, "COLUMN=VALUE");
+  refuse(text, strlen(text), &(iso_fit_csv_opts){.where = unknown, .n_where = 1}, ISO_EINVAL, "no column of that name");
+  refuse(text, strlen(text), &(iso_fit_csv_opts){.where = none, .n_where = 1}, ISO_EINVAL, "passes the filters");
+  refuse(text, strlen(text), &(iso_fit_csv_opts){.drop_highest = 1}, ISO_EINVAL, "cannot drop");
+  iso_fit_data d;
+  iso_err e = {0};
+  assert_int_equal(iso_fit_csv_load("/nonexistent/runs.csv", NULL, &d, &e), ISO_EIO);
+  assert_non_null(strstr(e.msg, "/nonexistent/runs.csv"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_dialect), cmocka_unit_test(test_filters_and_drop), cmocka_unit_test(test_errors)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,250 @@
+// Whole graphs: gradients against central differences in f64, recomputation, cost against counted operations, memory.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "graph/op.h"
+#include "model/model.h"
+
+typedef struct world {
+  iso_ctx *ctx;
+  iso_graph *g;
+  iso_graph_io io;
+  iso_exec *e;
+  iso_model_config c;
+  int64_t b, t;
+} world;
+
+static iso_model_config small(const char *arch, int64_t kv, bool tied) {
+  iso_model_config c = {.vocab = 17, .width = 12, .layers = 5, .heads = 2, .kv_heads = kv, .head_dim = 6, .mlp = 10, .ctx = 7, .tied = tied, .norm_eps = 1e-5,
+                        .rope_theta = 100};
+  strcpy(c.arch, arch);
+  return c;
+}
+
+static void open_world(world *w, iso_model_config c, const iso_kern_table *kern, bool grad, int every) {
+  iso_err err = {0};
+  const iso_arch *arch;
+  *w = (world){.c = c, .b = 3, .t = c.ctx};
+  assert_int_equal(iso_ctx_open(2, &w->ctx, &err), 0);
+  w->ctx->kern = kern;
+  assert_int_equal(iso_arch_find(c.arch, &arch, &err), 0);
+  assert_int_equal(iso_graph_open(&w->g, &err), 0);
+  assert_int_equal(arch->build(&c, &(iso_build){.mode = ISO_MODE_LOSS}, w->g, &w->io, &err), 0);
+  if (grad && iso_pass_gradient(w->g, &err) != ISO_OK) fail_msg("%s", err.msg);
+  iso_exec_opts o = {.max = iso_bind_batch(w->b, w->t), .train = grad, .every = every};
+  if (iso_exec_open(w->ctx, w->g, &o, &w->e, &err) != ISO_OK) fail_msg("%s", err.msg);
+  int32_t *ids = iso_exec_at(w->e, w->io.ids, 0), *y = iso_exec_at(w->e, w->io.targets, 0);
+  for (int64_t i = 0; i < w->b * w->t; i++) {
+    ids[i] = (int32_t)iso_rng_below(1, ISO_RNG_TEST, 0, (uint64_t)i, c.vocab);
+    y[i] = i == 5 ? -1 : (int32_t)iso_rng_below(1, ISO_RNG_TEST, 1, (uint64_t)i, c.vocab);
+  }
+  ((iso_hyp *)iso_exec_at(w->e, w->io.hyp, 0))->loss_scale = 0.25;
+}
+
+static void close_world(world *w) {
+  iso_exec_close(w->e);
+  iso_graph_close(w->g);
+  iso_ctx_close(w->ctx);
+}
+
+// The same pseudo-random weights whatever the element type.
+static void fill(world *w) {
+  bool f64 = w->ctx->kern->elem == ISO_DTYPE_f64;
+  int64_t bytes;
+  void *p = iso_exec_buffer(w->e, ISO_ROLE_WEIGHT, &bytes);
+  iso_bind one = {{1, 1, 1}};
+  uint64_t k = 0;
+  (void)p;
+  for (int t = 0; t < w->g->n_tensors; t++) {
+    if (w->g->tensor[t].role != ISO_ROLE_WEIGHT) continue;
+    for (int c = 0; c < iso_tensor_copies(w->g, &w->g->tensor[t]); c++)
+      for (int64_t i = 0; i < iso_tensor_elems(&w->g->tensor[t], &one); i++, k++) {
+        double v = (double)(float)(0.3 * iso_rng_normal(7, ISO_RNG_TEST, 2, k) + (w->g->tensor[t].init_one ? 1 : 0));
+        if (f64) ((double *)iso_exec_at(w->e, t, c))[i] = v;
+        else ((float *)iso_exec_at(w->e, t, c))[i] = (float)v;
+      }
+  }
+}
+
+static double loss_of(world *w) {
+  double *l = iso_exec_at(w->e, w->io.loss, 0);
+  l[0] = l[1] = 0;
+  iso_exec_run(w->e, ISO_SECTION_FORWARD);
+  return l[0] * 0.25;
+}
+
+static void zero_grads(world *w) {
+  int64_t bytes;
+  void *p = iso_exec_buffer(w->e, ISO_ROLE_GRAD, &bytes);
+  memset(p, 0, (size_t)bytes);
+}
+
+static void check_gradients(iso_model_config c) {
+  world w;
+  open_world(&w, c, &iso_kern_ref, true, 0);
+  fill(&w);
+  zero_grads(&w);
+  (void)loss_of(&w);
+  iso_exec_run(w.e, ISO_SECTION_BACKWARD);
+  int64_t bytes;
+  double *grads = iso_exec_buffer(w.e, ISO_ROLE_GRAD, &bytes), *copy = malloc((size_t)bytes);
+  memcpy(copy, grads, (size_t)bytes);
+  iso_bind one = {{1, 1, 1}};
+  for (int t = 0; t < w.g->n_tensors; t++) {
+    const iso_tensor *x = &w.g->tensor[t];
+    if (x->role != ISO_ROLE_WEIGHT) continue;
+    assert_true(x->grad >= 0);
+    int64_t n = iso_tensor_elems(x, &one) * iso_tensor_copies(w.g, x);
+    for (int probe = 0; probe < 12; probe++) {
+      int64_t i = iso_rng_below(3, ISO_RNG_TEST, (uint64_t)t, (uint64_t)probe, n);
+      double *p = (double *)iso_exec_at(w.e, t, 0) + i, keep = *p, h = 1e-5;
+      double g = copy[(double *)iso_exec_at(w.e, x->grad, 0) + i - grads];
+      *p = keep + h;
+      double up = loss_of(&w);
+      *p = keep - h;
+      double down = loss_of(&w);
+      *p = keep;
+      double num = (up - down) / (2 * h);
+      if (fabs(num - g) > 1e-7 + 1e-6 * fabs(num)) fail_msg("%s %s[%lld]: gradient %.10g, central difference %.10g", c.arch, x->path, (long long)i, g, num);
+    }
+  }
+  free(copy);
+  close_world(&w);
+}
+
+static void test_gradients(void **s) {
+  (void)s;
+  check_gradients(small("llama", 1, true));
+  check_gradients(small("llama", 2, false));
+  check_gradients(small("gpt2", 2, true));
+}
+
+// Recomputation changes memory, never a bit of the result.
+static void test_recompute(void **s) {
+  (void)s;
+  const iso_kern_table *kern;
+  assert_int_equal(iso_kern_select(ISO_PREC_f32, &kern, NULL), 0);
+  void *ref = NULL;
+  int64_t bytes = 0, act0 = 0;
+  for (int every = 0; every <= 4; every++) {
+    world w;
+    open_world(&w, small("llama", 1, true), kern, true, every);
+    fill(&w);
+    (void)loss_of(&w);
+    iso_exec_run(w.e, ISO_SECTION_BACKWARD);
+    void *g = iso_exec_buffer(w.e, ISO_ROLE_GRAD, &bytes);
+    if (!ref) {
+      ref = malloc((size_t)bytes);
+      memcpy(ref, g, (size_t)bytes);
+      act0 = iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT];
+    } else {
+      assert_memory_equal(ref, g, (size_t)bytes);
+      if (every < 4) assert_true(iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT] < act0);
+    }
+    close_world(&w);
+  }
+  free(ref);
+}
+
+// The fast kernels agree with ref on a whole model, and threads do not change a bit.
+static void test_fast_against_ref(void **s) {
+  (void)s;
+  const iso_kern_table *kern;
+  assert_int_equal(iso_kern_select(ISO_PREC_f32, &kern, NULL), 0);
+  const char *archs[] = {"llama", "gpt2"};
+  for (int a = 0; a < 2; a++) {
+    world f, r;
+    open_world(&f, small(archs[a], 2, true), kern, true, 0);
+    open_world(&r, small(archs[a], 2, true), &iso_kern_ref, true, 0);
+    fill(&f);
+    fill(&r);
+    double lf = loss_of(&f), lr = loss_of(&r);
+    assert_true(fabs(lf - lr) < 1e-5 * fabs(lr));
+    iso_exec_run(f.e, ISO_SECTION_BACKWARD);
+    iso_exec_run(r.e, ISO_SECTION_BACKWARD);
+    int64_t bf, br;
+    float *gf = iso_exec_buffer(f.e, ISO_ROLE_GRAD, &bf);
+    double *gr = iso_exec_buffer(r.e, ISO_ROLE_GRAD, &br), worst = 0, big = 0;
+    iso_bind one = {{1, 1, 1}};
+    for (int t = 0; t < f.g->n_tensors; t++) {
+      if (f.g->tensor[t].role != ISO_ROLE_GRAD) continue;
+      int64_t n = iso_tensor_elems(&f.g->tensor[t], &one) * iso_tensor_copies(f.g, &f.g->tensor[t]);
+      float *x = iso_exec_at(f.e, t, 0);
+      double *y = iso_exec_at(r.e, t, 0);
+      for (int64_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)x[i] - y[i]));
+        big = fmax(big, fabs(y[i]));
+      }
+    }
+    (void)gf;
+    (void)gr;
+    assert_true(big > 0);
+    if (worst > 2e-5 * big) fail_msg("%s: gradients differ by %g of %g", archs[a], worst, big);
+    close_world(&f);
+    close_world(&r);
+  }
+}
+
+// The FLOP count of the planner is the count of multiplications and additions that ref performs.
+static void test_cost_is_counted(void **s) {
+  (void)s;
+  iso_model_config cs[] = {small("llama", 1, true), small("llama", 2, false), small("gpt2", 2, true)};
+  for (size_t i = 0; i < ISO_COUNT(cs); i++) {
+    world w;
+    open_world(&w, cs[i], &iso_kern_ref, true, 0);
+    ((int32_t *)iso_exec_at(w.e, w.io.targets, 0))[5] = 1;  // the price knows of no ignored rows
+    fill(&w);
+    iso_kcount n = {0};
+    iso_bind b = iso_bind_batch(w.b, w.t);
+    iso_exec_count(w.e, ISO_SECTION_FORWARD, &n);
+    iso_graph_cost f = iso_pass_cost(w.g, ISO_SECTION_FORWARD, &b, 8);
+    assert_true(n.mat_flop == f.mat_flop);
+    iso_exec_count(w.e, ISO_SECTION_BACKWARD, &n);
+    iso_graph_cost k = iso_pass_cost(w.g, ISO_SECTION_BACKWARD, &b, 8);
+    assert_true(n.mat_flop == f.mat_flop + k.mat_flop);
+    // Elementwise work is stated to 10 %: kernels may order the same formula differently.
+    assert_true(fabs(n.vec_flop - f.vec_flop - k.vec_flop) < 0.1 * n.vec_flop);
+    // 6 x parameters x tokens + attention, with the embedding table counted as the head that it is tied to.
+    iso_param_count p = iso_graph_params(w.g);
+    if (strcmp(cs[i].arch, "llama") == 0) {
+      double m = (double)(w.b * w.t), att = 12.0 * (double)(w.b * cs[i].heads * cs[i].head_dim * cs[i].layers) * (double)w.t * ((double)w.t + 1) / 2;
+      assert_true(n.mat_flop == 6.0 * (double)(p.matrix + p.head) * m + att);
+    }
+    close_world(&w);
+  }
+}
+
+// A model of a trillion parameters is priced without its memory.
+static void test_price_of_a_trillion(void **s) {
+  (void)s;
+  iso_model_config c = {.vocab = 128000, .width = 25600, .layers = 128, .heads = 200, .kv_heads = 8, .head_dim = 128, .mlp = 76800, .ctx = 8192, .tied = false,
+                        .norm_eps = 1e-5, .rope_theta = 10000};
+  strcpy(c.arch, "llama");
+  iso_graph *g;
+  iso_graph_io io;
+  iso_err err = {0};
+  assert_int_equal(iso_graph_open(&g, &err), 0);
+  assert_int_equal(iso_arch_llama.build(&c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, &err), 0);
+  assert_int_equal(iso_pass_gradient(g, &err), 0);
+  assert_true(iso_graph_params(g).all > 900000000000);
+  iso_bind b = iso_bind_batch(512, 8192);
+  assert_true(iso_pass_cost(g, ISO_SECTION_FORWARD, &b, 4).mat_flop > 1e18);
+  iso_exec_opts o = {.max = b, .train = true, .every = 1};
+  int64_t bytes;
+  assert_int_equal(iso_exec_price(g, &o, &iso_kern_ref, 2, &bytes, &err), 0);
+  assert_true(bytes > INT64_C(10) << 40);
+  iso_graph_close(g);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients), cmocka_unit_test(test_recompute), cmocka_unit_test(test_fast_against_ref),
+                                     cmocka_unit_test(test_cost_is_counted), cmocka_unit_test(test_price_of_a_trillion)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,157 @@
+// Scaling laws: published losses and optima, gradient against differences, closed form against search.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// clang-format off: cmocka.h needs the standard headers before it
+#include <cmocka.h>
+// clang-format on
+#include "plan/law.h"
+
+static const iso_law *chinchilla(void) {
+  const iso_law *l = NULL;
+  iso_err e;
+  assert_int_equal(iso_law_find("chinchilla", &l, &e), ISO_OK);
+  return l;
+}
+
+static const double *constants(const char *name) {
+  const iso_law_const *c = NULL;
+  assert_int_equal(iso_law_find_const(chinchilla(), name, &c, NULL), ISO_OK);
+  return c->p;
+}
+
+static void near(double got, double want, double tol) {
+  if (fabs(got - want) > tol * fabs(want)) fail_msg("got %.12g, expected %.12g", got, want);
+}
+
+// Oracle: optima and losses that the replication's constants imply in full precision. Its exponents are published to five digits, which
+// is what the tolerances allow for.
+static void test_published(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  const double *p = constants("besiroglu2024");
+  const struct {
+    double flop, n, ratio, loss;
+  } row[] = {{1e20, 8.546e8, 22.82, 2.55251}, {1e22, 9.058e9, 20.32, 2.14050}, {1e24, 9.601e10, 18.08, 1.95925}};
+  for (size_t i = 0; i < ISO_COUNT(row); i++) {
+    iso_law_point o;
+    assert_int_equal(l->optimum(p, row[i].flop, &o, NULL), ISO_OK);
+    near(o.params, row[i].n, 3e-4);
+    near(o.tokens / o.params, row[i].ratio, 6e-4);
+    near(o.loss, row[i].loss, 4e-5);
+    near(6 * o.params * o.tokens, row[i].flop, 1e-12);
+  }
+  near(l->loss(p, 70e9, 1.4e12), 1.97341, 2e-5);
+  near(l->loss(p, 280e9, 300e9), 1.99907, 2e-5);
+  near(l->loss(p, 175e9, 300e9), 2.00800, 2e-5);
+  // Unrounded Hoffmann constants: A = 406.40, B = 410.72, E = 1.6934.
+  const double *h = constants("hoffmann2022");
+  near(exp(h[0]), 406.40, 2e-5);
+  near(exp(h[1]), 410.72, 2e-5);
+  near(exp(h[2]), 1.6934, 3e-5);
+}
+
+static void test_gradient(void **state) {
+  (void)state;
+  for (int64_t k = 0; k < iso_law_count(); k++) {
+    const iso_law *l = iso_law_at(k);
+    for (int c = 0; c < l->n_consts; c++) {
+      double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX], n = 3e8, d = 7e9;
+      memcpy(p, l->consts[c].p, sizeof p);
+      near(l->grad(p, n, d, g), l->loss(p, n, d), 1e-15);
+      for (int i = 0; i < l->n_params; i++) {
+        double h = 1e-5, at = p[i];
+        p[i] = at + h;
+        double up = l->loss(p, n, d);
+        p[i] = at - h;
+        double down = l->loss(p, n, d);
+        p[i] = at;
+        near(g[i], (up - down) / (2 * h), 1e-7);
+      }
+    }
+  }
+}
+
+static void test_numeric_optimum(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  for (int c = 0; c < l->n_consts; c++)
+    for (double flop = 1e13; flop < 1e27; flop *= 100) {
+      iso_law_point a, b;
+      bool edge = true;
+      assert_int_equal(l->optimum(l->consts[c].p, flop, &a, NULL), ISO_OK);
+      assert_int_equal(iso_law_optimum_numeric(l, l->consts[c].p, flop, 1e2, 1e15, NULL, NULL, &b, &edge, NULL), ISO_OK);
+      assert_false(edge);
+      near(b.loss, a.loss, 1e-13);
+      near(b.params, a.params, 1e-6);
+    }
+}
+
+static double half_tokens(void *self, double params, double flop) {
+  (void)self;
+  return flop / (12 * params);
+}
+
+// A price of 12 FLOPs per parameter and token is half the budget at 6; a range that ends below the optimum is reported.
+static void test_numeric_price_and_edge(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  const double *p = constants("besiroglu2024");
+  iso_law_point a, b;
+  bool edge = false;
+  assert_int_equal(l->optimum(p, 5e19, &a, NULL), ISO_OK);
+  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e5, 1e13, half_tokens, NULL, &b, &edge, NULL), ISO_OK);
+  near(b.params, a.params, 1e-6);
+  near(b.tokens, a.tokens, 1e-6);
+  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e5, 1e8, NULL, NULL, &b, &edge, NULL), ISO_OK);
+  assert_true(edge);
+  near(b.params, 1e8, 1e-12);
+  iso_err e;
+  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e8, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
+  assert_int_equal(iso_law_optimum_numeric(l, p, NAN, 1e7, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
+}
+
+static void test_tokens_for_loss(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  const double *p = constants("besiroglu2024");
+  double d = iso_law_tokens_for_loss(l, p, 1e9, 2.5);
+  near(l->loss(p, 1e9, d), 2.5, 1e-10);
+  assert_true(isinf(iso_law_tokens_for_loss(l, p, 1e9, 2.0)));  // E + A / N^alpha alone is 2.17
+}
+
+static void test_errors(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  const iso_law_const *c;
+  iso_law_point o;
+  iso_err e = {0};
+  double p[5] = {6, 7, .5, -.1, .3};
+  assert_int_equal(l->optimum(p, 1e20, &o, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "alpha"));
+  assert_int_equal(iso_law_find_const(l, "nobody1999", &c, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.hint, "besiroglu2024"));
+  assert_int_equal(iso_law_find("chincilla", &l, &e), ISO_EINVAL);
+}
+
+static void test_selftests(void **state) {
+  (void)state;
+  for (int64_t i = 0; i < iso_law_count(); i++) {
+    iso_err e = {0};
+    if (iso_law_at(i)->base.selftest(NULL, &e) != ISO_OK) fail_msg("%s", e.msg);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_published),       cmocka_unit_test(test_gradient),
+      cmocka_unit_test(test_numeric_optimum), cmocka_unit_test(test_numeric_price_and_edge),
+      cmocka_unit_test(test_tokens_for_loss), cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_selftests),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
