@@ -1,7 +1,7 @@
 """Runs isoflop demo over several seeds and grades its predictions: errors, interval coverage, overruns. usage: demo.py ISOFLOP [SEEDS] [SECONDS] [options]
 
 Each run has an empty home. Errors compare the program's own predicted and measured; overruns count from process start to exit as
-timed here, and outside_peak_b is the kernel's ru_maxrss, to hold against peak_ram. A value is {"low", "mean", "high"} or a number.
+timed here, and outside_peak_b is the kernel's ru_maxrss, to hold against peak_ram. A value is [low, mean, high] or a number.
 """
 import json, os, statistics, subprocess, sys, tempfile, time
 
@@ -10,7 +10,7 @@ RESOURCES = ("wall", "peak_ram", "bits_per_byte")
 
 
 def mean(v):
-    return v["mean"] if isinstance(v, dict) else v
+    return v[1] if isinstance(v, list) else v
 
 
 def one(seed):
@@ -31,9 +31,9 @@ def one(seed):
         guess = r["predicted"][k]
         truth = mean(r["measured"][k])
         row[k] = dict(predicted=guess, measured=truth, error=mean(guess) / truth - 1)
-        if isinstance(guess, dict):
-            row[k] |= dict(covered=guess["low"] <= truth <= guess["high"],
-                           half_width=max(guess["high"] - mean(guess), mean(guess) - guess["low"]) / mean(guess))
+        if isinstance(guess, list):
+            low, mid, high = guess
+            row[k] |= dict(covered=low <= truth <= high, half_width=max(high - mid, mid - low) / mid)
     print(json.dumps(row), flush=True)
     return row
 

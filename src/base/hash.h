@@ -1,5 +1,5 @@
-// 64-bit hash of bytes: FNV-1a's scheme over 8-byte little-endian words with folded 128-bit products and the splitmix64 finaliser; stable across
-// machines, not cryptographic.
+// 64-bit hash of bytes: FNV-1a over 8-byte little-endian words with folded 128-bit products and the splitmix64 finaliser.
+// Stable across machines, not cryptographic.
 #ifndef ISO_BASE_HASH_H
 #define ISO_BASE_HASH_H
 #include <stddef.h>

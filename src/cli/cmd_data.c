@@ -24,7 +24,7 @@ static const cli_opt OPTS[] = {
 // Reading, learning merges and encoding together; texts and machines differ, so the interval is wide.
 static iso_cost price(const iso_env *e, double bytes, double max) {
   if (max > 0) bytes = isnan(bytes) ? max : fmin(bytes, max);
-  double mean = 0.2 + bytes / 15e6;
+  double mean = 0.1 + bytes / 15e6;
   iso_cost c = iso_env_seconds(e, iso_est_range(0.1 * mean, mean, 3 * mean));
   c.peak_ram = iso_est_range(10e6, 30e6 + 2 * bytes, 100e6 + 6 * bytes);
   c.disk = iso_est_range(0.3 * bytes, 0.7 * bytes, 2 * bytes + 4e6);

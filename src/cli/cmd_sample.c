@@ -100,14 +100,15 @@ static iso_status price(job *j, iso_cost *out, iso_err *err) {
   one.max_new = 1;
   ISO_TRY(iso_generate_price(j->m, n, &one, &first_flop, &bytes, err));
   ISO_TRY(iso_generate_price(j->m, n, &j->o, &flop, &bytes, err));
+  int64_t room = j->m->config.ctx - n + 1, count = j->o.max_new < room ? j->o.max_new : room;
   double rate = isfinite(h->gemm_f32_flop_s) ? 0.3 * h->gemm_f32_flop_s : 5e9, dram = isfinite(h->dram_b_s) ? 0.6 * h->dram_b_s : 4e9;
-  double first = first_flop / rate + 1e-3, all = first + (double)j->o.max_new * fmax((double)j->m->weight_bytes / dram, 1e-4);
+  double first = first_flop / rate + 1e-3, all = first + (double)count * fmax((double)j->m->weight_bytes / dram, 3e-4);
   double can = iso_env_affordable_s(j->e) - LAST_S;
   iso_est s = {all / 3, all, 3 * all};
   if (s.hi > can && can > 3 * first) s = (iso_est){fmin(s.lo, can), fmin(s.mean, can), can};
   *out = iso_env_seconds(j->e, s);
   out->infer_flop = iso_est_exact(flop);
-  out->tok = iso_est_exact((double)j->o.max_new);
+  out->tok = iso_est_exact((double)count);
   double held = iso_meter_rss_b() + (double)bytes;
   out->peak_ram = iso_est_range(held, held, 1.05 * held + 0x1p24);
   j->end_s = iso_now_s(j->a->ctx) + iso_env_affordable_s(j->e);

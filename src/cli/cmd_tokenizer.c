@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -23,11 +24,11 @@ static const cli_opt OPTS[] = {
     CLI_WORK_OPTS("train: limits, as in 60s,2GiB; refused when they do not pay for it"),
 };
 
-static iso_cost price(const iso_env *e, double bytes) {
+static iso_cost price(const iso_env *e, double bytes, double vocab) {
   double mean = 0.1 + bytes / 25e6;
   iso_cost c = iso_env_seconds(e, iso_est_range(0.1 * mean, mean, 3 * mean));
   c.peak_ram = iso_est_range(5e6, 30e6 + bytes, 100e6 + 5 * bytes);
-  c.disk = iso_est_range(1e4, 1e6, 1e8);
+  c.disk = iso_est_range(20 * vocab, 45 * vocab, 200 * vocab + 1e4);  // an entry and its merge in JSON
   return c;
 }
 
@@ -52,6 +53,10 @@ static iso_status learn_metered(iso_env *e, const cli_args *a, const iso_tok_tra
   iso_phase p;
   ISO_TRY(iso_phase_start(e, "tokenizer", cost, &p, err));
   iso_status st = learn(e->ctx, a->pos + 1, a->n_pos - 1, o, cli_text(a, "out"), t, bytes, err);
+  char path[4200];
+  struct stat s;
+  (void)snprintf(path, sizeof path, "%.4100s/tokenizer.json", cli_text(a, "out"));
+  if (st == ISO_OK && stat(path, &s) == 0) iso_meter_count(&p.meter, ISO_RES_disk, (double)s.st_size);
   iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   *measured = p.measured;
   return st == ISO_OK ? end : st;
@@ -76,7 +81,7 @@ static int train(cli_args *a) {
   bool dry = cli_flag(a, "dry-run");
   iso_status st = cli_work_open(a, "tokenizer", 0, &e, &err);
   if (st == ISO_OK) {
-    cost = price(e, cli_text_bytes(a->pos + 1, a->n_pos - 1));
+    cost = price(e, cli_text_bytes(a->pos + 1, a->n_pos - 1), (double)vocab);
     st = dry ? cli_work_fits(e, "tokenizer", &cost, &err) : learn_metered(e, a, &o, &cost, &measured, &t, &bytes, &err);
   }
   if (st == ISO_OK) {

@@ -12,8 +12,11 @@ static iso_est shipped_bpb(const void *self, double params, double tokens) {
 }
 iso_loss_law iso_loss_law_shipped(void) { return (iso_loss_law){shipped_bpb, NULL, iso_recipe_law_source}; }
 
-// Memory that a job holds besides the trainer: evaluation, the run-time, pages of the tokenizer.
-static double fixed_ram(const iso_env *e) { return (isfinite(e->base_rss_b) ? e->base_rss_b : 8e6) + 12e6; }
+// Memory that a job holds besides the trainer: what is resident now, and a little for what comes.
+static double fixed_ram(void) {
+  double now = iso_meter_rss_b();
+  return (isfinite(now) ? now : 16e6) + 1e6;
+}
 
 enum { EVAL_WINDOWS = 8 };
 
@@ -62,7 +65,7 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
     }
     tokens = floor(steps) * per_step;
   }
-  double ram = fixed_ram(e) + (double)out->price.mem_b;
+  double ram = fixed_ram() + (double)out->price.mem_b;
   if (ram > o->peak_ram) {
     (void)snprintf(out->why, sizeof out->why, "needs %.0f MiB of memory", ram / 1048576);
     return false;
@@ -111,7 +114,7 @@ iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *
       return iso_hint(err, ISO_EBUDGET, "the least that would do is wall=%.0fs", ceil(used + need + 1));
     if (isfinite(o->train_flop)) return iso_hint(err, ISO_EBUDGET, "the least that would do is train_flop=%.3g", smallest.price.model_flop_step);
     return iso_hint(err, ISO_EBUDGET, "the smallest model needs %.0f MiB of memory and %.3g FLOP a step",
-                    (fixed_ram(e) + (double)smallest.price.mem_b) / 1048576, smallest.price.model_flop_step);
+                    (fixed_ram() + (double)smallest.price.mem_b) / 1048576, smallest.price.model_flop_step);
   }
   char text[160];
   (void)snprintf(best.why, sizeof best.why, "%s: best of %d shapes by the law (%s), limited by %s", iso_config_print(&best.config, text, sizeof text),

@@ -365,8 +365,12 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   if (!pending) ISO_TRYG(write_job(d, &c, err));
   iso_cost predicted = predict_whole(d, &c);
   tell_plan(d, &c, &predicted);
-  iso_job_opts jo = {
-      .choice = &c, .out_dir = o->out_dir, .follow_clock = isfinite(iso_env_affordable_s(e)), .reserve_s = LAST_S, .point_label = "chosen"};
+  iso_job_opts jo = {.choice = &c,
+                     .out_dir = o->out_dir,
+                     .follow_clock = isfinite(iso_env_affordable_s(e)),
+                     .watch = true,
+                     .reserve_s = LAST_S,
+                     .point_label = "chosen"};
   st = iso_job_run(e, &jo, &r, err);
   if (st == ISO_ECANCEL) save_state(d, &d->sweep);
   if (st != ISO_OK) goto done;

@@ -80,7 +80,7 @@ static iso_status look_for_overfitting(job *j, iso_err *err) {
   iso_eval *ev;
   iso_loss l;
   int64_t step = iso_trainer_step(j->t), seq = j->o->choice->opts.seq;
-  if (j->watch_tok <= 0 || step < j->next_watch || iso_trainer_state(j->t)->decay_p >= 0) return ISO_OK;
+  if (!j->o->watch || j->watch_tok <= 0 || step < j->next_watch || iso_trainer_state(j->t)->decay_p >= 0) return ISO_OK;
   j->next_watch = step + (j->o->choice->opts.steps / 25 > 10 ? j->o->choice->opts.steps / 25 : 10);
   ISO_TRY(iso_eval_open(j->m, EVAL_WINDOWS, seq, &ev, err));
   iso_status st = iso_eval_run(ev, watch_ids, j, j->watch_tok, 0, &l, err);
@@ -104,8 +104,12 @@ static void keep_back(job *j) {
   double epochs = (double)(j->o->choice->opts.steps * j->o->choice->opts.batch * j->o->choice->opts.seq) / (double)d->train_tokens;
   int64_t seq = j->o->choice->opts.seq, n = d->train_tokens / 50;
   j->watch_best = INFINITY;
-  if (epochs < 3 || j->o->repeat || n < 2 * seq) return;
   if (n > 24 * seq) n = 24 * seq;
+  if (j->o->repeat)
+    n = j->o->kept_back;
+  else if (epochs < 3 || !j->o->watch || n < 2 * seq)
+    return;
+  if (n <= 0) return;
   iso_shard *last = &d->train[d->n_train - 1];
   if ((int64_t)last->n_tokens < 2 * n) return;
   j->watch = *last;
@@ -190,8 +194,8 @@ static iso_status record_schedule(job *j, iso_err *err) {
   const double *f = iso_trainer_factors(j->t, &n);
   json_t *a = json_array();
   for (int64_t i = 0; a && i < n; i++) json_array_append_new(a, json_real(f[i]));
-  json_t *doc = json_pack("{s:s, s:o, s:o, s:o}", "run", j->e->run_id, "config", iso_config_json(&j->m->config), "options",
-                          iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
+  json_t *doc = json_pack("{s:s, s:I, s:o, s:o, s:o}", "run", j->e->run_id, "kept_back_tok", (json_int_t)j->watch_tok, "config",
+                          iso_config_json(&j->m->config), "options", iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
   (void)snprintf(path, sizeof path, "%s/schedule.json", j->o->out_dir);
   iso_status st = doc ? iso_json_save(j->e->ctx, path, doc, err) : iso_fail(err, ISO_ENOMEM, "no memory for the schedule");
   json_decref(doc);
@@ -206,7 +210,6 @@ static iso_status export(job *j, iso_err *err) {
   iso_hf_opts ho = {.dtype = ISO_DTYPE_f32, .bos_id = iso_tok_eot(j->e->tok), .eos_id = iso_tok_eot(j->e->tok)};
   iso_status st = iso_tok_save_hf(j->e->ctx, j->e->tok, j->o->out_dir, err);
   if (st == ISO_OK) st = iso_model_save_hf(j->e->ctx, j->m, j->o->out_dir, &ho, err);
-  if (st == ISO_OK) st = record_schedule(j, err);
   iso_meter_count(&p.meter, ISO_RES_disk, (double)j->m->weight_bytes);
   iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   return st == ISO_OK ? end : st;
@@ -300,6 +303,9 @@ iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, i
   j->stride = opts.steps / 1000 > 1 ? opts.steps / 1000 : 1;
   ISO_TRYG(resume(j, err));
   ISO_TRYG(train(j, out, err));
+  ISO_TRYG(record_schedule(j, err));
+  iso_trainer_close(j->t);  // its memory is not needed beside the evaluation's
+  j->t = NULL;
   ISO_TRYG(evaluate(j, out, err));
   ISO_TRYG(export(j, err));
   ISO_TRYG(record_point(j, out, err));

@@ -6,13 +6,14 @@
 
 typedef struct iso_job_opts {
   const iso_choice *choice;
-  const char *out_dir;    // gets the model, its tokenizer, the checkpoint and run.json
-  const char *init_dir;   // start from this model folder, or NULL
-  bool follow_clock;      // the wall budget decides the end (else steps alone)
-  double reserve_s;       // wall seconds to keep for what comes after this job (report, sample)
-  bool repeat;            // use factors of a recorded run (--replay)
-  const double *factors;  // borrowed
-  int64_t n_factors;
+  const char *out_dir;           // gets the model, its tokenizer, the checkpoint and run.json
+  const char *init_dir;          // start from this model folder, or NULL
+  bool follow_clock;             // the wall budget decides the end (else steps alone)
+  bool watch;                    // on texts that are seen often, end early when text kept back says that more epochs hurt
+  double reserve_s;              // wall seconds to keep for what comes after this job (report, sample)
+  bool repeat;                   // use factors of a recorded run (--replay)
+  const double *factors;         // borrowed
+  int64_t n_factors, kept_back;  // of schedule.json
   const char *point_label;
 } iso_job_opts;
 

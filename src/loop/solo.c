@@ -111,6 +111,7 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   }
   opts = out->opts;
   apply_user(o, &opts);
+  ISO_TRY(iso_train_opts_check(&opts, err));
   if (o->init_dir) {  // a trained model is tuned gently
     if (!isfinite(o->lr)) opts.lr *= 0.2;
     if (!isfinite(o->muon_lr)) opts.muon_lr *= 0.2;
@@ -119,11 +120,8 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   c.fixed = &fixed;
   c.fixed_opts = &opts;
   if (o->steps <= 0) opts.steps = INT64_C(1000000000);
-  double bpb_lo = out->bpb.lo, bpb_hi = out->bpb.hi;
   char why[sizeof out->why];
   memcpy(why, out->why, sizeof why);
-  (void)bpb_lo;
-  (void)bpb_hi;
   iso_choice again;
   if (!iso_choose_price(e, &c, &fixed, &law, &again)) {
     iso_fail(err, ISO_EBUDGET, "the budget does not pay for training: %s", again.why);

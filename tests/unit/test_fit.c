@@ -75,6 +75,8 @@ static void test_derivatives(void **state) {
   iso_lse s;
   iso_lse_work w;
   make_sweep(&d, 3, 7, truth(), 0.02, 1);
+  d.loss[1] *= 50;  // far residuals leave the range where log's first term is zero
+  d.loss[2] /= 50;
   for (int wide = 0; wide < 2; wide++) {
     open_lse(&d, wide ? 1.0 : 1e-3, &s, &w);
     double p[5], g[5], gu[5], gd[5], h[5][5];
@@ -286,6 +288,19 @@ static void test_prior_limits(void **state) {
   near(tight.p[0], 5.5, 1e-6);
   assert_true(fabs(free_fit.p[0] - 5.5) > 1e-3);
   assert_true(tight.objective >= free_fit.objective);
+  iso_fit_close(&tight);
+  // Anchored: the prior is on log(A / N0^alpha), whatever alpha does.
+  prior.anchor_params = 1e8;
+  prior.anchor_tokens = 2e9;
+  prior.mean[0] = -0.2;
+  prior.mean[4] = 0.3;
+  prior.sd[4] = 1e-6;
+  prior.mean[1] = 0.1;
+  prior.sd[1] = 1e-6;
+  ok(iso_fit_run(ctx, &d, &o, &tight, &e), &e);
+  near(tight.p[0] - tight.p[3] * log(1e8), -0.2, 1e-6);
+  near(tight.p[1] - tight.p[4] * log(2e9), 0.1, 1e-6);
+  near(tight.p[4], 0.3, 1e-6);
   iso_fit_close(&free_fit);
   iso_fit_close(&loose);
   iso_fit_close(&tight);

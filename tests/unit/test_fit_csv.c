@@ -81,6 +81,7 @@ static void test_errors(void **state) {
   REFUSE("params,tokens,loss\n,2,3\n", "line 2, column 1 (params): empty");
   REFUSE("params,tokens,loss\n1,,3\n", "neither tokens nor train_flops");
   REFUSE("params,tokens,loss\n1,\"2,3\n", "line 2, column 2: a quoted field is not closed");
+  REFUSE("params,tokens,note,loss\n1,2,\"a\nb\",3\n1,2,,x\n", "line 4, column 4 (loss)");
   REFUSE("params,tokens,loss\n1,\"2\"x,3\n", "after the closing quote");
   REFUSE("params,tokens,loss\n1,2\"2,3\n", "a quote inside a field");
   REFUSE("params,tokens,loss\n1,\0,3\n", "a zero byte");
