@@ -6,7 +6,8 @@
 #include "measure/bench.h"
 #include "measure/calibrate.h"
 
-static const char *const EXAMPLES[] = {"isoflop bench gemm", "isoflop bench train --model 10m --precision f32", "isoflop bench tokenizer book.txt --vocab 8192", NULL};
+static const char *const EXAMPLES[] = {"isoflop bench gemm", "isoflop bench train --model 10m --precision f32",
+                                       "isoflop bench tokenizer book.txt --vocab 8192", NULL};
 static const cli_opt OPTS[] = {
     {"precision", CLI_TEXT, "NAME", "f32", "gemm, train: f32 or bf16"},
     {"max", CLI_INT, "N", "4096", "gemm: largest square"},
@@ -66,16 +67,27 @@ static int run(cli_args *a) {
     if (!(o.seconds > 0)) return cli_usage(a, "--seconds must be above 0");
     st = iso_bench_gemm(a->ctx, &o, put_line, NULL, &err);
   } else if (k == 1) {
-    iso_bench_train_opts o = {.model = cli_text(a, "model"), .prec = prec, .batch = given_or(a, "batch", 0), .seq = given_or(a, "seq", 0), .steps = cli_int(a, "steps"),
-                              .warmup = cli_int(a, "warmup"), .profile = cli_flag(a, "profile")};
+    iso_bench_train_opts o = {.model = cli_text(a, "model"),
+                              .prec = prec,
+                              .batch = given_or(a, "batch", 0),
+                              .seq = given_or(a, "seq", 0),
+                              .steps = cli_int(a, "steps"),
+                              .warmup = cli_int(a, "warmup"),
+                              .profile = cli_flag(a, "profile")};
     st = iso_bench_train(a->ctx, &o, put_line, NULL, &err);
   } else if (k == 2) {
-    iso_bench_tokenizer_opts o = {.file = a->pos[1], .vocab = (int)cli_int(a, "vocab"), .repeats = (int)given_or(a, "repeats", 3), .out = cli_text(a, "out")};
+    iso_bench_tokenizer_opts o = {
+        .file = a->pos[1], .vocab = (int)cli_int(a, "vocab"), .repeats = (int)given_or(a, "repeats", 3), .out = cli_text(a, "out")};
     if (o.vocab < 256 || o.vocab > 1 << 20) return cli_usage(a, "--vocab must be between 256 and %d", 1 << 20);
     st = iso_bench_tokenizer(a->ctx, &o, put_line, NULL, &err);
   } else {
-    iso_fit_bench_opts o = {.csv = a->pos[1], .drop_highest = cli_int(a, "drop-highest"), .resamples = cli_text(a, "resamples"), .count = cli_int(a, "count"),
-                            .seed = (uint64_t)cli_int(a, "seed"), .repeats = (int)given_or(a, "repeats", 1), .objectives = cli_flag(a, "objectives")};
+    iso_fit_bench_opts o = {.csv = a->pos[1],
+                            .drop_highest = cli_int(a, "drop-highest"),
+                            .resamples = cli_text(a, "resamples"),
+                            .count = cli_int(a, "count"),
+                            .seed = (uint64_t)cli_int(a, "seed"),
+                            .repeats = (int)given_or(a, "repeats", 1),
+                            .objectives = cli_flag(a, "objectives")};
     st = iso_bench_fit(a->ctx, &o, put_line, NULL, &err);
   }
   if (k >= 2) st = cli_input(st, &err);

@@ -28,14 +28,18 @@ static iso_precision choose(const iso_hw *hw, char *why, size_t n) {
   double ratio = hw->gemm_bf16_flop_s / hw->gemm_f32_flop_s;
   const char *no = NULL;
   (void)iso_calibrate_native_bf16(&no);
-  if (isfinite(ratio)) (void)snprintf(why, n, "bf16 products run at %.2f times the rate of f32, and more than 1.3 times is worth it", ratio);
-  else (void)snprintf(why, n, "no bf16 rate: %s", no ? no : "not measured");
+  if (isfinite(ratio))
+    (void)snprintf(why, n, "bf16 products run at %.2f times the rate of f32, and more than 1.3 times is worth it", ratio);
+  else
+    (void)snprintf(why, n, "no bf16 rate: %s", no ? no : "not measured");
   return p;
 }
 
 static void rate_row(const char *name, double v, const char *unit) {
-  if (isfinite(v)) cli_row(name, "%10.1f %s", v / 1e9, unit);
-  else cli_row(name, "%10s", "-");
+  if (isfinite(v))
+    cli_row(name, "%10.1f %s", v / 1e9, unit);
+  else
+    cli_row(name, "%10s", "-");
 }
 
 static void print_machine(const iso_hw *h, const iso_step_model *m, const char *prec, const char *why) {
@@ -52,17 +56,21 @@ static void print_machine(const iso_hw *h, const iso_step_model *m, const char *
   const struct {
     const char *name;
     double rate, size;
-  } mem[] = {{"L1 read", h->l1_b_s, h->l1_b}, {"L2 read", h->l2_b_s, h->l2_b}, {"L3 read", h->l3_b_s, h->l3_b}, {"memory read", h->dram_b_s, h->ram_b}};
+  } mem[] = {
+      {"L1 read", h->l1_b_s, h->l1_b}, {"L2 read", h->l2_b_s, h->l2_b}, {"L3 read", h->l3_b_s, h->l3_b}, {"memory read", h->dram_b_s, h->ram_b}};
   for (size_t i = 0; i < ISO_COUNT(mem); i++)
-    if (isfinite(mem[i].rate)) cli_row(mem[i].name, "%10.1f GB/s of %s", mem[i].rate / 1e9, iso_unit_print(mem[i].size, ISO_UNIT_BYTE, b, sizeof b));
-    else cli_row(mem[i].name, "%10s", "-");
+    if (isfinite(mem[i].rate))
+      cli_row(mem[i].name, "%10.1f GB/s of %s", mem[i].rate / 1e9, iso_unit_print(mem[i].size, ISO_UNIT_BYTE, b, sizeof b));
+    else
+      cli_row(mem[i].name, "%10s", "-");
   cli_row("power", "%.1f W idle and %.1f W a busy core, by the model", h->idle_w, h->core_w);
   cli_row("energy source", "%s", h->energy_source);
   cli_row("training precision", "%s: %s", prec, why);
   if (m->n > 0)
-    cli_row("step model", "%d timed passes with %s, %.1f%% error of one: %.3g s/TFLOP, %.3g s/TB, %.3g us/call, %.3g s/TB of update", m->n, m->kernels, 100 * m->rel_sd,
-            m->rate[0] * 1e12, m->rate[1] * 1e12, m->rate[2] * 1e6, m->rate[3] * 1e12);
-  else cli_row("step model", "none yet");
+    cli_row("step model", "%d timed passes with %s, %.1f%% error of one: %.3g s/TFLOP, %.3g s/TB, %.3g us/call, %.3g s/TB of update", m->n,
+            m->kernels, 100 * m->rel_sd, m->rate[0] * 1e12, m->rate[1] * 1e12, m->rate[2] * 1e6, m->rate[3] * 1e12);
+  else
+    cli_row("step model", "none yet");
 }
 
 static json_t *machine_json(const iso_hw *h, const iso_step_model *m, const char *prec, const char *why) {
@@ -123,16 +131,20 @@ static int run(cli_args *a) {
       if (st == ISO_OK) {
         result = json_pack("{s:s}", "level", level == ISO_CALIBRATE_QUICK ? "quick" : "full");
         cli_work_json(result, &cost, NULL);
-        if (a->json) code = cli_put_json(json_incref(result));
-        else cli_work_print(&cost, NULL);
+        if (a->json)
+          code = cli_put_json(json_incref(result));
+        else
+          cli_work_print(&cost, NULL);
       }
     } else {
       st = measure(e, level, &cost, &measured, why, sizeof why, &err);
       if (st == ISO_OK) {
         result = machine_json(&e->hw, &e->steps, iso_precision_name(e->precision), why);
         if (result) cli_work_json(result, &cost, &measured);
-        if (a->json) code = cli_put_json(json_incref(result));
-        else print_machine(&e->hw, &e->steps, iso_precision_name(e->precision), why);
+        if (a->json)
+          code = cli_put_json(json_incref(result));
+        else
+          print_machine(&e->hw, &e->steps, iso_precision_name(e->precision), why);
         if (!a->json) cli_work_print(&cost, &measured);
       }
     }
@@ -140,11 +152,12 @@ static int run(cli_args *a) {
   return cli_work_close(a, e, st, &err, result, code);
 }
 
-const cli_verb cli_verb_calibrate = {.name = "calibrate",
-                                     .summary = "Measure this machine: arithmetic, products, memory, training steps; energy source.",
-                                     .examples = EXAMPLES,
-                                     .usage = "[--quick | --show] [--budget BUDGET]",
-                                     .opts = OPTS,
-                                     .n_opts = ISO_COUNT(OPTS),
-                                     .notes = "The figures go to hw/ in isoflop's home, by CPU and threads. The other verbs calibrate by themselves (quick) when there are none.",
-                                     .run = run};
+const cli_verb cli_verb_calibrate = {
+    .name = "calibrate",
+    .summary = "Measure this machine: arithmetic, products, memory, training steps; energy source.",
+    .examples = EXAMPLES,
+    .usage = "[--quick | --show] [--budget BUDGET]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .notes = "The figures go to hw/ in isoflop's home, by CPU and threads. The other verbs calibrate by themselves (quick) when there are none.",
+    .run = run};

@@ -7,10 +7,12 @@
 #include "report/text.h"
 #include "text/data.h"
 
-static const char *const EXAMPLES[] = {"isoflop data build --text book.txt --out shards --vocab 4096", "isoflop data build --text a.jsonl.gz b.txt --out shards --val 0.01",
-                                       "isoflop data info shards --verify", NULL};
+static const char *const EXAMPLES[] = {"isoflop data build --text book.txt --out shards --vocab 4096",
+                                       "isoflop data build --text a.jsonl.gz b.txt --out shards --val 0.01", "isoflop data info shards --verify",
+                                       NULL};
 static const cli_opt OPTS[] = {
-    {"text", CLI_LIST, "FILE", NULL, "text: txt, jsonl (field \"text\"), either of them gz or zst, - for standard input (default: GCIDE of Debian's dict-gcide)"},
+    {"text", CLI_LIST, "FILE", NULL,
+     "text: txt, jsonl (field \"text\"), either of them gz or zst, - for standard input (default: GCIDE of Debian's dict-gcide)"},
     {"out", CLI_TEXT, "DIR", "shards", "folder for shards and tokenizer"},
     {"vocab", CLI_INT, "N", "8192", "entries of the tokenizer that is trained"},
     {"tokenizer", CLI_TEXT, "DIR", NULL, "use this tokenizer (a tokenizer.json or its folder) instead of training one"},
@@ -35,10 +37,10 @@ static iso_cost price(const iso_env *e, double bytes, double max) {
 static json_t *shards_json(const iso_data_report *r, const char *dir) {
   char hash[20];
   (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)r->tok_hash);
-  return json_pack("{s:o, s:i, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "dir", iso_text_json(dir), "vocab", r->vocab, "tokenizer_hash", hash, "shards",
-                   r->n_train_shards, "train_tokens", (json_int_t)r->train_tokens, "val_tokens", (json_int_t)r->val_tokens, "train_docs", (json_int_t)r->train_docs,
-                   "val_docs", (json_int_t)r->val_docs, "train_bytes", (json_int_t)r->train_bytes, "val_bytes", (json_int_t)r->val_bytes, "bytes_per_tok",
-                   iso_json_num(r->bytes_per_tok));
+  return json_pack("{s:o, s:i, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "dir", iso_text_json(dir), "vocab", r->vocab, "tokenizer_hash", hash,
+                   "shards", r->n_train_shards, "train_tokens", (json_int_t)r->train_tokens, "val_tokens", (json_int_t)r->val_tokens, "train_docs",
+                   (json_int_t)r->train_docs, "val_docs", (json_int_t)r->val_docs, "train_bytes", (json_int_t)r->train_bytes, "val_bytes",
+                   (json_int_t)r->val_bytes, "bytes_per_tok", iso_json_num(r->bytes_per_tok));
 }
 
 static void print_report(const iso_data_report *r) {
@@ -76,7 +78,8 @@ static int build(cli_args *a) {
   if (cli_given(a, "verify")) return cli_usage(a, "--verify belongs to data info");
   if (cli_given(a, "vocab") && o.tokenizer) return cli_usage(a, "--vocab and --tokenizer exclude each other");
   if (vocab < 256 + ISO_TOK_SPECIALS || vocab > ISO_TOK_VOCAB_MAX)
-    return cli_usage(a, "--vocab must be between %d and %d: 256 bytes and %d special tokens are always there", 256 + ISO_TOK_SPECIALS, ISO_TOK_VOCAB_MAX, ISO_TOK_SPECIALS);
+    return cli_usage(a, "--vocab must be between %d and %d: 256 bytes and %d special tokens are always there", 256 + ISO_TOK_SPECIALS,
+                     ISO_TOK_VOCAB_MAX, ISO_TOK_SPECIALS);
   if (!(o.val_frac > 0 && o.val_frac < 1)) return cli_usage(a, "--val must lie between 0 and 1");
   if (cli_given(a, "max-bytes") && max < 1) return cli_usage(a, "--max-bytes must be at least 1");
   if (cli_given(a, "shard-tokens") && shard < 1) return cli_usage(a, "--shard-tokens must be at least 1");
@@ -89,9 +92,11 @@ static int build(cli_args *a) {
     st = dry ? cli_work_fits(e, "data", &cost, &err) : build_metered(e, &o, &cost, &measured, &r, &err);
     if (st == ISO_OK) {
       result = dry ? json_object() : shards_json(&r, o.out_dir);
-      if (!dry) json_object_update_new(result, json_pack("{s:f, s:f, s:f}", "read_s", r.read_s, "tokenizer_s", r.tok_train_s, "encode_s", r.encode_s));
+      if (!dry)
+        json_object_update_new(result, json_pack("{s:f, s:f, s:f}", "read_s", r.read_s, "tokenizer_s", r.tok_train_s, "encode_s", r.encode_s));
       cli_work_json(result, &cost, dry ? NULL : &measured);
-      if (a->json) code = cli_put_json(json_incref(result));
+      if (a->json)
+        code = cli_put_json(json_incref(result));
       else {
         if (!dry) print_report(&r);
         cli_work_print(&cost, dry ? NULL : &measured);
@@ -109,10 +114,18 @@ static int info(cli_args *a) {
   bool verify = cli_flag(a, "verify");
   if (st == ISO_OK && verify) st = iso_shards_verify(s, &err);
   int code = EXIT_DONE;
-  if (st != ISO_OK) code = cli_fail(a, st, &err);
+  if (st != ISO_OK)
+    code = cli_fail(a, st, &err);
   else {
-    iso_data_report r = {.train_tokens = s->train_tokens, .val_tokens = s->val_tokens, .train_docs = s->train_docs, .val_docs = s->val_docs, .train_bytes = s->train_bytes,
-                         .val_bytes = s->val_bytes, .bytes_per_tok = (double)s->train_bytes / (double)s->train_tokens, .vocab = s->vocab, .n_train_shards = s->n_train,
+    iso_data_report r = {.train_tokens = s->train_tokens,
+                         .val_tokens = s->val_tokens,
+                         .train_docs = s->train_docs,
+                         .val_docs = s->val_docs,
+                         .train_bytes = s->train_bytes,
+                         .val_bytes = s->val_bytes,
+                         .bytes_per_tok = (double)s->train_bytes / (double)s->train_tokens,
+                         .vocab = s->vocab,
+                         .n_train_shards = s->n_train,
                          .tok_hash = s->tok_hash};
     if (a->json) {
       json_t *j = shards_json(&r, a->pos[1]);

@@ -9,7 +9,8 @@
 #include "report/text.h"
 #include "text/source.h"
 
-static const char *const EXAMPLES[] = {"isoflop eval model heldout.txt", "isoflop eval model test.jsonl.gz --json", "isoflop eval model big.txt --budget 60s --dry-run", NULL};
+static const char *const EXAMPLES[] = {"isoflop eval model heldout.txt", "isoflop eval model test.jsonl.gz --json",
+                                       "isoflop eval model big.txt --budget 60s --dry-run", NULL};
 static const cli_opt OPTS[] = {
     {"seq", CLI_INT, "N", NULL, "tokens a window (default: the model's context)"},
     {"max-bytes", CLI_INT, "N", NULL, "read so much text at most"},
@@ -18,10 +19,10 @@ static const cli_opt OPTS[] = {
 };
 
 typedef struct job {
-  iso_model *m;   // owned
-  iso_tok *t;     // owned
-  iso_docs *d;    // owned
-  iso_ids ids;    // owned
+  iso_model *m;  // owned
+  iso_tok *t;    // owned
+  iso_docs *d;   // owned
+  iso_ids ids;   // owned
   int64_t seq, batch;
   iso_loss loss;
 } job;
@@ -37,10 +38,12 @@ static void job_close(job *j) {
 static iso_status encode(iso_ctx *c, job *j, iso_err *err) {
   int32_t eot = iso_tok_eot(j->t);
   int64_t n = j->d->n;
-  if (n > 1 && eot < 0) return iso_fail(err, ISO_EFORMAT, "this tokenizer has no <|endoftext|>, which must separate the %lld documents", (long long)n);
+  if (n > 1 && eot < 0)
+    return iso_fail(err, ISO_EFORMAT, "this tokenizer has no <|endoftext|>, which must separate the %lld documents", (long long)n);
   iso_ids flat = {0};
   int64_t *ends = malloc((size_t)n * sizeof *ends), from = 0;
-  iso_status st = ends ? iso_tok_encode_many(c, j->t, j->d->doc, n, n > 1 ? &flat : &j->ids, ends, err) : iso_fail(err, ISO_ENOMEM, "no memory for %lld documents", (long long)n);
+  iso_status st = ends ? iso_tok_encode_many(c, j->t, j->d->doc, n, n > 1 ? &flat : &j->ids, ends, err)
+                       : iso_fail(err, ISO_ENOMEM, "no memory for %lld documents", (long long)n);
   for (int64_t i = 0; n > 1 && st == ISO_OK && i < n; from = ends[i++]) {
     st = iso_ids_put(&j->ids, &eot, 1, err);
     if (st == ISO_OK) st = iso_ids_put(&j->ids, flat.p + from, ends[i] - from, err);
@@ -55,9 +58,10 @@ static iso_status load(cli_args *a, job *j, iso_err *err) {
   const char *dir = a->pos[0];
   iso_source_opts so = {.max_bytes = cli_given(a, "max-bytes") ? (size_t)cli_int(a, "max-bytes") : 0};
   ISO_TRY(iso_model_load_hf(a->ctx, dir, &j->m, err));
-  ISO_TRY(iso_tok_load(dir, &j->t, err));
+  ISO_TRY(cli_tok_load(dir, &j->t, err));
   if (iso_tok_vocab(j->t) > j->m->config.vocab)
-    return iso_fail(err, ISO_EFORMAT, "%.300s: the tokenizer has %d entries, the model %lld", dir, iso_tok_vocab(j->t), (long long)j->m->config.vocab);
+    return iso_fail(err, ISO_EFORMAT, "%.300s: the tokenizer has %d entries, the model %lld", dir, iso_tok_vocab(j->t),
+                    (long long)j->m->config.vocab);
   j->seq = cli_given(a, "seq") ? cli_int(a, "seq") : j->m->config.ctx;
   if (j->seq > j->m->config.ctx) {
     iso_fail(err, ISO_EINVAL, "--seq %lld, the model reads at most %lld tokens", (long long)j->seq, (long long)j->m->config.ctx);
@@ -131,8 +135,9 @@ static iso_status record(iso_env *e, const job *j, const iso_cost *measured, iso
 static int put(const cli_args *a, const iso_env *e, const job *j, const iso_cost *cost, const iso_cost *measured, json_t **result) {
   char shape[160];
   *result = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:f}", "model", iso_text_json(a->pos[0]), "file", iso_text_json(a->pos[1]), "params",
-                      (json_int_t)iso_model_params(j->m), "tokens", (json_int_t)j->ids.n, "bytes", (json_int_t)j->d->bytes, "documents", (json_int_t)j->d->n, "seq",
-                      (json_int_t)j->seq, "precision", iso_precision_name(e->precision), "elapsed_s", iso_now_s(a->ctx) - a->ctx->start_s);
+                      (json_int_t)iso_model_params(j->m), "tokens", (json_int_t)j->ids.n, "bytes", (json_int_t)j->d->bytes, "documents",
+                      (json_int_t)j->d->n, "seq", (json_int_t)j->seq, "precision", iso_precision_name(e->precision), "elapsed_s",
+                      iso_now_s(a->ctx) - a->ctx->start_s);
   if (!*result) return EXIT_MEMORY;
   cli_work_json(*result, cost, measured);
   if (measured) {
@@ -143,7 +148,8 @@ static int put(const cli_args *a, const iso_env *e, const job *j, const iso_cost
   }
   if (a->json) return cli_put_json(json_incref(*result));
   cli_row("model", "%s, %.3f M parameters", iso_config_print(&j->m->config, shape, sizeof shape), (double)iso_model_params(j->m) / 1e6);
-  cli_row("text", "%lld tokens, %lld bytes, %lld document%s", (long long)j->ids.n, (long long)j->d->bytes, (long long)j->d->n, j->d->n == 1 ? "" : "s");
+  cli_row("text", "%lld tokens, %lld bytes, %lld document%s", (long long)j->ids.n, (long long)j->d->bytes, (long long)j->d->n,
+          j->d->n == 1 ? "" : "s");
   if (measured) {
     cli_row("loss", "%.5f nats per token (perplexity %.2f)", j->loss.nats_per_tok, exp(j->loss.nats_per_tok));
     cli_row("bits per byte", "%.5f", bits_per_byte(j));
@@ -166,7 +172,8 @@ static int run(cli_args *a) {
   if (cli_given(a, "seq") && cli_int(a, "seq") < 1) return cli_usage(a, "--seq must be at least 1");
   if (cli_given(a, "max-bytes") && cli_int(a, "max-bytes") < 1) return cli_usage(a, "--max-bytes must be at least 1");
   iso_status st = load(a, &j, &err);
-  if (st != ISO_OK) code = cli_fail(a, st, &err);  // bad files leave no trace in the store
+  if (st != ISO_OK)
+    code = cli_fail(a, st, &err);  // bad files leave no trace in the store
   else {
     st = cli_work_open(a, "eval", 0, &e, &err);
     if (st == ISO_OK) st = iso_env_machine(e, false, prec, &err);
@@ -180,13 +187,14 @@ static int run(cli_args *a) {
   return code;
 }
 
-const cli_verb cli_verb_eval = {.name = "eval",
-                                .summary = "Score a text with a model: nats per token, bits per byte, predicted and measured cost.",
-                                .examples = EXAMPLES,
-                                .usage = "MODEL_DIR FILE [--seq N] [--budget BUDGET]",
-                                .opts = OPTS,
-                                .n_opts = ISO_COUNT(OPTS),
-                                .min_args = 2,
-                                .max_args = 2,
-                                .notes = "The whole file is scored in windows that do not overlap: txt, jsonl (field \"text\"), either of them gz or zst, - for standard input.",
-                                .run = run};
+const cli_verb cli_verb_eval = {
+    .name = "eval",
+    .summary = "Score a text with a model: nats per token, bits per byte, predicted and measured cost.",
+    .examples = EXAMPLES,
+    .usage = "MODEL_DIR FILE [--seq N] [--budget BUDGET]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .min_args = 2,
+    .max_args = 2,
+    .notes = "The whole file is scored in windows that do not overlap: txt, jsonl (field \"text\"), either of them gz or zst, - for standard input.",
+    .run = run};

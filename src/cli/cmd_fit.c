@@ -8,7 +8,8 @@
 #include "plan/fit_csv.h"
 #include "plan/isoflop_method.h"
 
-static const char *const EXAMPLES[] = {"isoflop fit", "isoflop fit runs.csv --drop-highest 5 --flop 1e21", "isoflop fit runs.csv --predict 70B,1.4T --json", NULL};
+static const char *const EXAMPLES[] = {"isoflop fit", "isoflop fit runs.csv --drop-highest 5 --flop 1e21",
+                                       "isoflop fit runs.csv --predict 70B,1.4T --json", NULL};
 static const cli_opt OPTS[] = {
     {"run", CLI_TEXT, "ID", NULL, "measured points of this run and the runs below it (default: the newest demo)"},
     {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"},
@@ -161,7 +162,8 @@ static iso_status solve(const cli_args *a, const request *q, answers *w, iso_err
 static void reach_text(iso_fit_reach r, const char *what, char *buf, size_t n) {
   *buf = 0;
   if (r.params > 1 || r.tokens > 1 || r.flop > 1)
-    (void)snprintf(buf, n, "%s is an extrapolation: %.3gx in parameters, %.3gx in tokens, %.3gx in FLOPs beyond the points", what, r.params, r.tokens, r.flop);
+    (void)snprintf(buf, n, "%s is an extrapolation: %.3gx in parameters, %.3gx in tokens, %.3gx in FLOPs beyond the points", what, r.params, r.tokens,
+                   r.flop);
 }
 
 // ---- output ---------------------------------------------------------------------------------------------------------
@@ -196,9 +198,11 @@ static void print_fit(const answers *w) {
   cli_row("exponents", "N* ~ C^%.4f, D* ~ C^%.4f", f->p[ISO_FIT_BETA] / ab, f->p[ISO_FIT_ALPHA] / ab);
   cli_row("noise", "%.3g%% of the loss", 100 * f->noise_sd);
   if (f->resamples > 0)
-    cli_row("intervals", "%lld %s refits%s", (long long)f->resamples, f->boot == ISO_FIT_BOOT_PAIRS ? "bootstrap" : "parametric bootstrap", f->failed ? ", some failed" : "");
-  cli_row("points span", "N %s to %s, D %s to %s, C %s to %s", iso_unit_print(f->n_min, ISO_UNIT_COUNT, b[0], 40), iso_unit_print(f->n_max, ISO_UNIT_COUNT, b[1], 40),
-          iso_unit_print(f->d_min, ISO_UNIT_TOK, b[2], 40), iso_unit_print(f->d_max, ISO_UNIT_TOK, b[3], 40), iso_unit_print(f->c_min, ISO_UNIT_FLOP, b[4], 40),
+    cli_row("intervals", "%lld %s refits%s", (long long)f->resamples, f->boot == ISO_FIT_BOOT_PAIRS ? "bootstrap" : "parametric bootstrap",
+            f->failed ? ", some failed" : "");
+  cli_row("points span", "N %s to %s, D %s to %s, C %s to %s", iso_unit_print(f->n_min, ISO_UNIT_COUNT, b[0], 40),
+          iso_unit_print(f->n_max, ISO_UNIT_COUNT, b[1], 40), iso_unit_print(f->d_min, ISO_UNIT_TOK, b[2], 40),
+          iso_unit_print(f->d_max, ISO_UNIT_TOK, b[3], 40), iso_unit_print(f->c_min, ISO_UNIT_FLOP, b[4], 40),
           iso_unit_print(f->c_max, ISO_UNIT_FLOP, b[5], 40));
   for (int i = 0; i < f->n_warn; i++) cli_row(i ? "" : "warnings", "%s", f->warn[i]);
 }
@@ -220,7 +224,8 @@ static void print_parabolas(const iso_parabolas *m) {
     printf("N* = %.4g C^%.4f", exp(m->log_k), m->a.mid);
     if (isfinite(m->a.lo)) printf(" (%.0f%% interval of the exponent: %.4f to %.4f)", 100 * m->level, m->a.lo, m->a.hi);
     printf(" from %d of %d budgets\n", m->used, m->n);
-  } else printf("no power law: %d of %d budgets have a minimum inside the sizes tried\n", m->used, m->n);
+  } else
+    printf("no power law: %d of %d budgets have a minimum inside the sizes tried\n", m->used, m->n);
   if (m->unassigned) printf("%lld points share no budget with two others\n", (long long)m->unassigned);
 }
 
@@ -255,21 +260,23 @@ static void print_answers(const request *q, const answers *w) {
 static json_t *reach_json(iso_fit_reach r) { return json_pack("{s:f, s:f, s:f}", "params", r.params, "tokens", r.tokens, "train_flop", r.flop); }
 
 static json_t *answers_json(const request *q, const answers *w) {
-  json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "source", w->source, "metric", w->metric, "points", (json_int_t)w->data.n, "dropped", (json_int_t)w->data.dropped,
-                        "skipped", (json_int_t)w->data.skipped, "seconds", w->seconds);
+  json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "source", w->source, "metric", w->metric, "points", (json_int_t)w->data.n, "dropped",
+                        (json_int_t)w->data.dropped, "skipped", (json_int_t)w->data.skipped, "seconds", w->seconds);
   if (!j) return NULL;
   json_object_set_new(j, "fit", w->has_fit ? iso_fit_json(&w->fit) : json_null());
   json_object_set_new(j, "isoflop", w->has_parabolas ? iso_parabolas_json(&w->par) : json_null());
   if (w->has_compare)
-    json_object_set_new(j, "compare",
-                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:s}", "train_flop", w->cmp.flop, "params_isoflop", w->cmp.params_parabola, "params_law",
-                                  w->cmp.params_law, "ratio", w->cmp.ratio, "exponent_isoflop", w->cmp.a_parabola, "exponent_law", w->cmp.a_law, "loss_penalty",
-                                  iso_json_num(w->cmp.loss_penalty), "agree", w->cmp.agree, "text", w->cmp.text));
-  else json_object_set_new(j, "compare", json_null());
+    json_object_set_new(
+        j, "compare",
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:b, s:s}", "train_flop", w->cmp.flop, "params_isoflop", w->cmp.params_parabola, "params_law",
+                  w->cmp.params_law, "ratio", w->cmp.ratio, "exponent_isoflop", w->cmp.a_parabola, "exponent_law", w->cmp.a_law, "loss_penalty",
+                  iso_json_num(w->cmp.loss_penalty), "agree", w->cmp.agree, "text", w->cmp.text));
+  else
+    json_object_set_new(j, "compare", json_null());
   if (w->has_best)
     json_object_set_new(j, "optimum",
-                        json_pack("{s:f, s:o, s:o, s:o, s:o, s:o}", "train_flop", w->best.flop, "params", iso_fit_interval_json(&w->best.params), "tokens",
-                                  iso_fit_interval_json(&w->best.tokens), "loss", iso_fit_interval_json(&w->best.loss), "exponent",
+                        json_pack("{s:f, s:o, s:o, s:o, s:o, s:o}", "train_flop", w->best.flop, "params", iso_fit_interval_json(&w->best.params),
+                                  "tokens", iso_fit_interval_json(&w->best.tokens), "loss", iso_fit_interval_json(&w->best.loss), "exponent",
                                   iso_fit_interval_json(&w->best.exponent), "extrapolation",
                                   reach_json(iso_fit_extrapolation(&w->fit, w->best.params.mid, w->best.tokens.mid, w->best.flop))));
   if (w->has_loss)
@@ -296,7 +303,8 @@ static int parse_request(const cli_args *a, request *q) {
   if (a->n_pos && (cli_given(a, "run") || cli_given(a, "store"))) return cli_usage(a, "a CSV file and --run or --store exclude each other");
   if (!a->n_pos && cli_given(a, "where")) return cli_usage(a, "--where picks rows of a CSV file, and none is given");
   if ((flop || predict) && !q->law) return cli_usage(a, "--flop and --predict need the parametric law");
-  if (flop && (iso_unit_parse(flop, ISO_UNIT_FLOP, &q->flop, &err) != ISO_OK || !(q->flop > 0))) return cli_usage(a, "--flop: %s", err.msg[0] ? err.msg : "must be above 0");
+  if (flop && (iso_unit_parse(flop, ISO_UNIT_FLOP, &q->flop, &err) != ISO_OK || !(q->flop > 0)))
+    return cli_usage(a, "--flop: %s", err.msg[0] ? err.msg : "must be above 0");
   if (predict) {
     char n[40];
     const char *comma = strchr(predict, ',');
@@ -319,21 +327,28 @@ static int run(cli_args *a) {
   iso_status st = a->n_pos ? from_csv(a, &w, &err) : from_store(a, &w, &err);
   if (st == ISO_OK) st = solve(a, &q, &w, &err);
   if (a->n_pos) st = cli_input(st, &err);
-  if (st != ISO_OK) code = cli_fail(a, st, &err);
-  else if (a->json) code = cli_put_json(answers_json(&q, &w));
-  else print_answers(&q, &w);
+  if (st != ISO_OK)
+    code = cli_fail(a, st, &err);
+  else if (a->json)
+    code = cli_put_json(answers_json(&q, &w));
+  else
+    print_answers(&q, &w);
   if (w.has_fit) iso_fit_close(&w.fit);
   iso_fit_data_close(&w.data);
   return code;
 }
 
-const cli_verb cli_verb_fit = {.name = "fit",
-                               .summary = "Fit scaling laws to training runs: parameters with intervals, optimum, prediction.",
-                               .examples = EXAMPLES,
-                               .usage = "[CSV | --run ID] [--flop C] [--predict N,D] [options]",
-                               .opts = OPTS,
-                               .n_opts = ISO_COUNT(OPTS),
-                               .max_args = 1,
-                               .notes = "A CSV file has a header and columns for parameters (params), loss, and tokens or train_flops (the other follows from C = 6 N D).\n"
-                                        "Points of the store are in bits per byte of held-out text.",
-                               .run = run};
+const cli_verb cli_verb_fit = {
+    .name = "fit",
+    .summary = "Fit scaling laws to training runs: parameters with intervals, optimum, prediction.",
+    .examples = EXAMPLES,
+    .usage = "[CSV | --run ID] [--flop C] [--predict N,D] [options]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .max_args = 1,
+    .notes =
+        "A CSV file has a header with columns for parameters (params, parameters, n_params, num_params, model_size or n), loss (loss,\n"
+        "final_loss, val_loss, eval_loss or l), and tokens (tokens, train_tokens, training_tokens, n_tokens or d) or FLOPs (train_flops,\n"
+        "train_flop, training_flops, training_flop, flops, flop, compute or c): the other follows from C = 6 N D. Rows without a loss are skipped.\n"
+        "Points of the store are in bits per byte of held-out text.",
+    .run = run};

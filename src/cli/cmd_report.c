@@ -21,7 +21,8 @@ static iso_status newest(iso_store *s, char id[ISO_RUN_ID], iso_err *err) {
   int64_t found = -1;
   for (int64_t i = 0; st == ISO_OK && i < n && found < 0; i++)
     if (!rows[i].parent && (strcmp(rows[i].kind, "demo") == 0 || strcmp(rows[i].kind, "train") == 0)) found = i;
-  if (found >= 0) (void)snprintf(id, ISO_RUN_ID, "%s", rows[found].id);
+  if (found >= 0)
+    (void)snprintf(id, ISO_RUN_ID, "%s", rows[found].id);
   else if (st == ISO_OK) {
     st = iso_fail(err, ISO_EINVAL, "run store %.200s: no demo and no training run to report yet", iso_store_path(s));
     iso_hint(err, st, "isoflop demo --budget 5m makes one; isoflop runs lists all kinds");

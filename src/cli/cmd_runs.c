@@ -24,9 +24,12 @@ static int run(cli_args *a) {
   if (st == ISO_OK) st = iso_arena_open(&arena, &err);
   if (st == ISO_OK) st = iso_store_runs(s, cli_text(a, "kind"), NULL, cli_int(a, "limit"), arena, &rows, &n, &err);
   if (st == ISO_OK) st = a->json ? iso_report_runs_json(rows, n, &j, &err) : iso_report_runs_text(rows, n, &term, &text, &err);
-  if (st != ISO_OK) code = cli_fail(a, st, &err);
-  else if (a->json) code = cli_put_json(j);
-  else fputs(text.p ? text.p : "", stdout);
+  if (st != ISO_OK)
+    code = cli_fail(a, st, &err);
+  else if (a->json)
+    code = cli_put_json(j);
+  else
+    fputs(text.p ? text.p : "", stdout);
   iso_str_free(&text);
   iso_arena_close(arena);
   iso_store_close(s);

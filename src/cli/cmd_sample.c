@@ -10,7 +10,8 @@
 #include "model/fmt_hf.h"
 #include "report/text.h"
 
-static const char *const EXAMPLES[] = {"isoflop sample model --prompt 'Once upon a time'", "isoflop sample model --prompt 'The' --temperature 0 --max-tokens 50",
+static const char *const EXAMPLES[] = {"isoflop sample model --prompt 'Once upon a time'",
+                                       "isoflop sample model --prompt 'The' --temperature 0 --max-tokens 50",
                                        "isoflop sample model --budget 2s --json", NULL};
 static const cli_opt OPTS[] = {
     {"prompt", CLI_TEXT, "TEXT", "", "text to go on from; empty: the start of a document"},
@@ -19,7 +20,8 @@ static const cli_opt OPTS[] = {
     {"top-k", CLI_INT, "K", "0", "draw among the K likeliest tokens; 0: all"},
     {"top-p", CLI_REAL, "P", "0.95", "then among the fewest that hold this share of probability"},
     {"seed", CLI_INT, "N", "0", "seed of the draws"},
-    {"budget", CLI_TEXT, "BUDGET", NULL, "limits, as in 2s,infer_flop=1e10,tok=100; tok counts generated tokens. Sampling ends in time, and is refused for other limits"},
+    {"budget", CLI_TEXT, "BUDGET", NULL,
+     "limits, as in 2s,infer_flop=1e10,tok=100; tok counts generated tokens. Sampling ends in time, and is refused for other limits"},
     {"dry-run", CLI_FLAG, NULL, NULL, "print what it would cost and generate nothing"},
     {"prices", CLI_TEXT, "FILE", NULL, "JSON with prices and carbon intensity"},
 };
@@ -79,13 +81,17 @@ static iso_status open_job(job *j, iso_err *err) {
 static iso_status open_model(job *j, iso_err *err) {
   const char *dir = j->a->pos[0], *prompt = cli_text(j->a, "prompt");
   ISO_TRY(iso_model_load_hf(j->a->ctx, dir, &j->m, err));
-  ISO_TRY(iso_tok_load(dir, &j->t, err));
+  ISO_TRY(cli_tok_load(dir, &j->t, err));
   if (iso_tok_vocab(j->t) > j->m->config.vocab)
-    return iso_fail(err, ISO_EFORMAT, "%.300s: the tokenizer has %d entries, the model %lld", dir, iso_tok_vocab(j->t), (long long)j->m->config.vocab);
+    return iso_fail(err, ISO_EFORMAT, "%.300s: the tokenizer has %d entries, the model %lld", dir, iso_tok_vocab(j->t),
+                    (long long)j->m->config.vocab);
   int32_t eot = iso_tok_eot(j->t);
-  if (*prompt) ISO_TRY(iso_tok_encode(j->t, prompt, strlen(prompt), false, &j->prompt, err));
-  else if (eot >= 0) ISO_TRY(iso_ids_put(&j->prompt, &eot, 1, err));
-  else return iso_fail(err, ISO_EINVAL, "--prompt is empty, and this tokenizer has no end-of-text token to start from");
+  if (*prompt)
+    ISO_TRY(iso_tok_encode(j->t, prompt, strlen(prompt), false, &j->prompt, err));
+  else if (eot >= 0)
+    ISO_TRY(iso_ids_put(&j->prompt, &eot, 1, err));
+  else
+    return iso_fail(err, ISO_EINVAL, "--prompt is empty, and this tokenizer has no end-of-text token to start from");
   j->o.eos = eot;
   return ISO_OK;
 }
@@ -126,14 +132,14 @@ static int put_result(job *j, const iso_generate_stats *s, const iso_cost *predi
   if (!j->a->json) {
     if (j->text.n == 0 || j->text.p[j->text.n - 1] != '\n') putchar('\n');
     (void)fflush(stdout);
-    iso_note(c, ISO_EVENT_PHASE, "sample", "%lld tokens after %lld of prompt: %.0f tok/s, first after %.1f ms, %.3g FLOP; ended by %s", (long long)s->tok,
-             (long long)s->prompt_tok, rate, 1e3 * s->prefill_s, s->flop, stop_name(j, s->stop));
+    iso_note(c, ISO_EVENT_PHASE, "sample", "%lld tokens after %lld of prompt: %.0f tok/s, first after %.1f ms, %.3g FLOP; ended by %s",
+             (long long)s->tok, (long long)s->prompt_tok, rate, 1e3 * s->prefill_s, s->flop, stop_name(j, s->stop));
     return EXIT_DONE;
   }
-  json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:o, s:f, s:f, s:f, s:s, s:I, s:f}", "text", iso_text_json_n(j->text.p ? j->text.p : "", j->text.n), "prompt",
-                        iso_text_json(cli_text(j->a, "prompt")), "prompt_tokens", (json_int_t)s->prompt_tok, "tokens", (json_int_t)s->tok, "tok_per_s", iso_json_num(rate),
-                        "prefill_s", s->prefill_s, "decode_s", s->decode_s, "infer_flop", s->flop, "stop", stop_name(j, s->stop), "seed", (json_int_t)j->o.seed, "elapsed_s",
-                        iso_now_s(c) - c->start_s);
+  json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:o, s:f, s:f, s:f, s:s, s:I, s:f}", "text", iso_text_json_n(j->text.p ? j->text.p : "", j->text.n),
+                        "prompt", iso_text_json(cli_text(j->a, "prompt")), "prompt_tokens", (json_int_t)s->prompt_tok, "tokens", (json_int_t)s->tok,
+                        "tok_per_s", iso_json_num(rate), "prefill_s", s->prefill_s, "decode_s", s->decode_s, "infer_flop", s->flop, "stop",
+                        stop_name(j, s->stop), "seed", (json_int_t)j->o.seed, "elapsed_s", iso_now_s(c) - c->start_s);
   if (o) cli_work_json(o, predicted, measured);
   return cli_put_json(o);
 }
@@ -158,7 +164,8 @@ static int run(cli_args *a) {
   iso_cost cost;
   int code = EXIT_DONE;
   job j = {.a = a};
-  j.o = (iso_generate_opts){.max_new = cli_int(a, "max-tokens"), .seed = (uint64_t)cli_int(a, "seed"),
+  j.o = (iso_generate_opts){.max_new = cli_int(a, "max-tokens"),
+                            .seed = (uint64_t)cli_int(a, "seed"),
                             .sample = {.temperature = cli_real(a, "temperature"), .top_k = cli_int(a, "top-k"), .top_p = cli_real(a, "top-p")}};
   if (j.o.max_new < 1) return cli_usage(a, "--max-tokens must be at least 1");
   if (iso_sample_check(&j.o.sample, &err) != ISO_OK) return cli_usage(a, "%s", err.msg);
@@ -175,8 +182,10 @@ static int run(cli_args *a) {
       json_t *o = json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)j.prompt.n, "tokens", (json_int_t)j.o.max_new);
       if (o) cli_work_json(o, &cost, NULL);
       code = cli_put_json(o);
-    } else if (st == ISO_OK) cli_work_print(&cost, NULL);
-  } else if (st == ISO_OK) st = generate(&j, &cost, &code, &err);
+    } else if (st == ISO_OK)
+      cli_work_print(&cost, NULL);
+  } else if (st == ISO_OK)
+    st = generate(&j, &cost, &code, &err);
   if (st != ISO_OK) code = cli_fail(a, st, &err);
   iso_str_free(&j.text);
   iso_ids_free(&j.prompt);
@@ -186,13 +195,14 @@ static int run(cli_args *a) {
   return code;
 }
 
-const cli_verb cli_verb_sample = {.name = "sample",
-                                  .summary = "Generate text from a model folder; prints prompt and continuation as they come.",
-                                  .examples = EXAMPLES,
-                                  .usage = "MODEL_DIR [--prompt TEXT] [options]",
-                                  .opts = OPTS,
-                                  .n_opts = ISO_COUNT(OPTS),
-                                  .min_args = 1,
-                                  .max_args = 1,
-                                  .notes = "The same options and seed give the same text. --json prints one object with the continuation alone as \"text\".",
-                                  .run = run};
+const cli_verb cli_verb_sample = {
+    .name = "sample",
+    .summary = "Generate text from a model folder; prints prompt and continuation as they come.",
+    .examples = EXAMPLES,
+    .usage = "MODEL_DIR [--prompt TEXT] [options]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .min_args = 1,
+    .max_args = 1,
+    .notes = "The same options and seed give the same text. --json prints one object with the continuation alone as \"text\".",
+    .run = run};

@@ -32,7 +32,8 @@ static iso_cost price(const iso_env *e, double bytes, double vocab) {
   return c;
 }
 
-static iso_status learn(iso_ctx *c, const char *const *paths, int n, const iso_tok_train_opts *o, const char *dir, iso_tok **out, double *bytes, iso_err *err) {
+static iso_status learn(iso_ctx *c, const char *const *paths, int n, const iso_tok_train_opts *o, const char *dir, iso_tok **out, double *bytes,
+                        iso_err *err) {
   iso_docs *d = NULL;
   iso_source_opts so = {0};
   *out = NULL;
@@ -48,8 +49,8 @@ done:
   return st;
 }
 
-static iso_status learn_metered(iso_env *e, const cli_args *a, const iso_tok_train_opts *o, const iso_cost *cost, iso_cost *measured, iso_tok **t, double *bytes,
-                                iso_err *err) {
+static iso_status learn_metered(iso_env *e, const cli_args *a, const iso_tok_train_opts *o, const iso_cost *cost, iso_cost *measured, iso_tok **t,
+                                double *bytes, iso_err *err) {
   iso_phase p;
   ISO_TRY(iso_phase_start(e, "tokenizer", cost, &p, err));
   iso_status st = learn(e->ctx, a->pos + 1, a->n_pos - 1, o, cli_text(a, "out"), t, bytes, err);
@@ -74,8 +75,8 @@ static int train(cli_args *a) {
   if (a->n_pos < 2) return cli_usage(a, "tokenizer train needs text files");
   if (specials != 0 && specials != ISO_TOK_SPECIALS) return cli_usage(a, "--specials must be %d or 0", ISO_TOK_SPECIALS);
   if (vocab < 256 + specials || vocab > ISO_TOK_VOCAB_MAX)
-    return cli_usage(a, "--vocab must be between %lld and %d: 256 bytes and %lld special tokens are always there", (long long)(256 + specials), ISO_TOK_VOCAB_MAX,
-                     (long long)specials);
+    return cli_usage(a, "--vocab must be between %lld and %d: 256 bytes and %lld special tokens are always there", (long long)(256 + specials),
+                     ISO_TOK_VOCAB_MAX, (long long)specials);
   if (cli_given(a, "max-bytes") && max < 1) return cli_usage(a, "--max-bytes must be at least 1");
   iso_tok_train_opts o = {.vocab = (int)vocab, .specials = (int)specials, .max_bytes = max > 0 ? (size_t)max : 0};
   bool dry = cli_flag(a, "dry-run");
@@ -88,10 +89,11 @@ static int train(cli_args *a) {
     char hash[20] = "";
     if (t) (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)iso_tok_hash(t));
     result = !t ? json_object()
-                : json_pack("{s:o, s:i, s:I, s:i, s:s, s:f}", "dir", iso_text_json(cli_text(a, "out")), "vocab", iso_tok_vocab(t), "merges", (json_int_t)iso_tok_merges(t),
-                            "eot", iso_tok_eot(t), "hash", hash, "bytes", bytes);
+                : json_pack("{s:o, s:i, s:I, s:i, s:s, s:f}", "dir", iso_text_json(cli_text(a, "out")), "vocab", iso_tok_vocab(t), "merges",
+                            (json_int_t)iso_tok_merges(t), "eot", iso_tok_eot(t), "hash", hash, "bytes", bytes);
     cli_work_json(result, &cost, t ? &measured : NULL);
-    if (a->json) code = cli_put_json(json_incref(result));
+    if (a->json)
+      code = cli_put_json(json_incref(result));
     else {
       if (t) cli_row("vocabulary", "%d entries, %lld merges", iso_tok_vocab(t), (long long)iso_tok_merges(t));
       if (t) cli_row("written to", "%s", cli_text(a, "out"));
@@ -133,13 +135,16 @@ static void input_close(input *in) {
   iso_str_free(&in->bytes);
 }
 
-static iso_status flush_out(iso_err *err) { return fflush(stdout) == 0 && !ferror(stdout) ? ISO_OK : iso_fail(err, ISO_EIO, "standard output cannot be written"); }
+static iso_status flush_out(iso_err *err) {
+  return fflush(stdout) == 0 && !ferror(stdout) ? ISO_OK : iso_fail(err, ISO_EIO, "standard output cannot be written");
+}
 
 static iso_status encode(cli_args *a, const iso_tok *t, const input *in, iso_err *err) {
   iso_ids ids = {0};
   iso_bytes doc = {(const uint8_t *)in->p, in->n};
   int64_t end = 0;
-  iso_status st = cli_flag(a, "parse-specials") ? iso_tok_encode(t, in->p, in->n, true, &ids, err) : iso_tok_encode_many(a->ctx, t, &doc, 1, &ids, &end, err);
+  iso_status st =
+      cli_flag(a, "parse-specials") ? iso_tok_encode(t, in->p, in->n, true, &ids, err) : iso_tok_encode_many(a->ctx, t, &doc, 1, &ids, &end, err);
   if (st == ISO_OK) {
     if (a->json) putchar('[');
     for (int64_t i = 0; i < ids.n; i++) printf(i ? a->json ? ",%d" : " %d" : "%d", (int)ids.p[i]);
@@ -163,7 +168,8 @@ static iso_status parse_ids(const input *in, int vocab, iso_ids *ids, iso_err *e
     int64_t v = 0;
     size_t from = i;
     for (; i < in->n && isdigit((unsigned char)in->p[i]) && i - from < 10; i++) v = v * 10 + (in->p[i] - '0');
-    if (i == from || (i < in->n && isalnum((unsigned char)in->p[i]))) return iso_fail(err, ISO_EFORMAT, "line %lld: byte 0x%02x is not part of a token id", (long long)line, c);
+    if (i == from || (i < in->n && isalnum((unsigned char)in->p[i])))
+      return iso_fail(err, ISO_EFORMAT, "line %lld: byte 0x%02x is not part of a token id", (long long)line, c);
     if (v >= vocab) return iso_fail(err, ISO_EFORMAT, "line %lld: token %lld, the vocabulary has %d", (long long)line, (long long)v, vocab);
     ISO_TRY(iso_ids_put(ids, &(int32_t){(int32_t)v}, 1, err));
   }
@@ -176,8 +182,10 @@ static iso_status decode(cli_args *a, const iso_tok *t, const input *in, iso_err
   iso_status st = parse_ids(in, iso_tok_vocab(t), &ids, err);
   if (st == ISO_OK) st = iso_tok_decode(t, ids.p, ids.n, &text, err);
   if (st == ISO_OK && a->json)
-    cli_put_json(json_pack("{s:o, s:I, s:I}", "text", iso_text_json_n(text.p ? text.p : "", text.n), "tokens", (json_int_t)ids.n, "bytes", (json_int_t)text.n));
-  else if (st == ISO_OK && text.n) (void)fwrite(text.p, 1, text.n, stdout);
+    cli_put_json(json_pack("{s:o, s:I, s:I}", "text", iso_text_json_n(text.p ? text.p : "", text.n), "tokens", (json_int_t)ids.n, "bytes",
+                           (json_int_t)text.n));
+  else if (st == ISO_OK && text.n)
+    (void)fwrite(text.p, 1, text.n, stdout);
   if (st == ISO_OK) st = flush_out(err);
   iso_str_free(&text);
   iso_ids_free(&ids);
@@ -189,7 +197,7 @@ static int convert(cli_args *a, bool encoding) {
   iso_tok *t = NULL;
   input in = {0};
   if (a->n_pos < 2 || a->n_pos > 3) return cli_usage(a, "tokenizer %s takes a model folder and at most one file", a->pos[0]);
-  iso_status st = iso_tok_load(a->pos[1], &t, &err);
+  iso_status st = cli_tok_load(a->pos[1], &t, &err);
   if (st == ISO_OK) st = input_open(a->n_pos > 2 ? a->pos[2] : NULL, &in, &err);
   if (st == ISO_OK) st = encoding ? encode(a, t, &in, &err) : decode(a, t, &in, &err);
   input_close(&in);
@@ -203,14 +211,16 @@ static int run(cli_args *a) {
   return k < 0 ? EXIT_USAGE : k == 0 ? train(a) : convert(a, k == 1);
 }
 
-const cli_verb cli_verb_tokenizer = {.name = "tokenizer",
-                                     .summary = "Train a byte-level BPE tokenizer, encode text to ids and decode ids to text.",
-                                     .examples = EXAMPLES,
-                                     .usage = "train FILE... [--vocab N] [--out DIR] | encode DIR [FILE] | decode DIR [FILE]",
-                                     .opts = OPTS,
-                                     .n_opts = ISO_COUNT(OPTS),
-                                     .min_args = 1,
-                                     .max_args = 100000,
-                                     .notes = "DIR is a model folder or any folder with a tokenizer.json. Without FILE (or with -) encode and decode read standard input.\n"
-                                              "encode prints ids between blanks (--json: an array), decode takes both and prints the bytes: any file survives the round trip.",
-                                     .run = run};
+const cli_verb cli_verb_tokenizer = {
+    .name = "tokenizer",
+    .summary = "Train a byte-level BPE tokenizer, encode text to ids and decode ids to text.",
+    .examples = EXAMPLES,
+    .usage = "train FILE... [--vocab N] [--out DIR] | encode DIR [FILE] | decode DIR [FILE]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .min_args = 1,
+    .max_args = 100000,
+    .notes =
+        "DIR is a model folder or any folder with a tokenizer.json. Without FILE (or with -) encode and decode read standard input.\n"
+        "encode prints ids between blanks (--json: an array), decode takes both and prints the bytes: any file survives the round trip.",
+    .run = run};

@@ -22,9 +22,9 @@ static int run(cli_args *a) {
   (void)iso_cpu_isa(&cpu, isa, sizeof isa);
   (void)snprintf(dnnl, sizeof dnnl, "%d.%d.%d", d->major, d->minor, d->patch);
   if (a->json)
-    return cli_put_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", ISO_VERSION, "rev", ISO_REV, "compiler", ISO_COMPILER, "build_type",
-                                  ISO_BUILD_TYPE, "kernels", a->ctx->kern->name, "kernels_bf16", bf16->name, "cpu_features", isa, "onednn", dnnl, "sqlite",
-                                  sqlite3_libversion()));
+    return cli_put_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", ISO_VERSION, "rev", ISO_REV, "compiler", ISO_COMPILER,
+                                  "build_type", ISO_BUILD_TYPE, "kernels", a->ctx->kern->name, "kernels_bf16", bf16->name, "cpu_features", isa,
+                                  "onednn", dnnl, "sqlite", sqlite3_libversion()));
   printf("isoflop %s\n", ISO_VERSION);
   printf("%-12s %s\n%-12s %s, %s\n", "revision", ISO_REV, "compiler", ISO_COMPILER, ISO_BUILD_TYPE);
   printf("%-12s %s (bf16: %s)\n%-12s %s\n", "kernels", a->ctx->kern->name, bf16->name, "CPU", isa);
@@ -32,8 +32,5 @@ static int run(cli_args *a) {
   return EXIT_DONE;
 }
 
-const cli_verb cli_verb_version = {.name = "version",
-                                   .summary = "Print version, revision, compiler, kernels and libraries.",
-                                   .examples = EXAMPLES,
-                                   .usage = "[--json]",
-                                   .run = run};
+const cli_verb cli_verb_version = {
+    .name = "version", .summary = "Print version, revision, compiler, kernels and libraries.", .examples = EXAMPLES, .usage = "[--json]", .run = run};

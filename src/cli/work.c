@@ -14,8 +14,12 @@
 #include "gen_version.h"
 
 iso_status cli_work_open(cli_args *a, const char *kind, int64_t seed, iso_env **out, iso_err *err) {
-  iso_env_opts o = {.kind = cli_flag(a, "dry-run") ? "plan" : kind, .command = a->command, .rev = ISO_REV, .store = cli_text(a, "store"),
-                    .prices = cli_text(a, "prices"), .seed = seed};
+  iso_env_opts o = {.kind = cli_flag(a, "dry-run") ? "plan" : kind,
+                    .command = a->command,
+                    .rev = ISO_REV,
+                    .store = cli_text(a, "store"),
+                    .prices = cli_text(a, "prices"),
+                    .seed = seed};
   *out = NULL;
   ISO_TRY(cli_budget(a, &o.budget, err));
   return iso_env_open(a->ctx, &o, out, err);
@@ -58,7 +62,8 @@ void cli_work_print(const iso_cost *predicted, const iso_cost *measured) {
     iso_est p = iso_cost_get(predicted, (iso_res)i);
     double m = measured ? iso_cost_get(measured, (iso_res)i).mean : NAN;
     if (!(p.mean > 0) && !(m > 0)) continue;
-    (void)snprintf(range, sizeof range, p.lo < p.hi ? "(%s to %s)" : "", iso_unit_print(p.lo, info->unit, lo, sizeof lo), iso_unit_print(p.hi, info->unit, hi, sizeof hi));
+    (void)snprintf(range, sizeof range, p.lo < p.hi ? "(%s to %s)" : "", iso_unit_print(p.lo, info->unit, lo, sizeof lo),
+                   iso_unit_print(p.hi, info->unit, hi, sizeof hi));
     printf("%-14s %14s  %-26s", info->name, iso_unit_print(p.mean, info->unit, mean, sizeof mean), range);
     if (measured) printf(" %14s", iso_unit_print(m, info->unit, got, sizeof got));
     printf("\n");
@@ -102,6 +107,17 @@ int cli_action(const cli_args *a, const char *const *names, int n) {
   }
   (void)cli_usage(a, "unknown action \"%.40s\"; did you mean \"%s\"?", a->pos[0], names[best]);
   return -1;
+}
+
+iso_status cli_tok_load(const char *path, iso_tok **out, iso_err *err) {
+  struct stat s;
+  char file[4200];
+  bool folder = stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+  *out = NULL;
+  (void)snprintf(file, sizeof file, "%.4100s/tokenizer.json", path);
+  if (!folder || iso_file_exists(file)) return iso_tok_load(folder ? file : path, out, err);
+  iso_fail(err, ISO_EIO, "%.400s: no such file", file);
+  return iso_hint(err, ISO_EIO, "a model folder holds its tokenizer; isoflop tokenizer train makes one");
 }
 
 static bool packed(const char *path) {

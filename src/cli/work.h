@@ -5,11 +5,11 @@
 #include "loop/env.h"
 #include "report/report.h"
 
-#define CLI_WORK_OPTS(budget_help)                                                     \
-  {"budget", CLI_TEXT, "BUDGET", NULL, budget_help},                                   \
-      {"dry-run", CLI_FLAG, NULL, NULL, "print what it would cost and do nothing"},    \
-      {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"}, \
-      {"prices", CLI_TEXT, "FILE", NULL, "JSON with prices and carbon intensity"}
+#define CLI_WORK_OPTS(budget_help)                                                                                                 \
+  {"budget", CLI_TEXT, "BUDGET", NULL, budget_help}, {"dry-run", CLI_FLAG, NULL, NULL, "print what it would cost and do nothing"}, \
+      {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"}, {                                       \
+    "prices", CLI_TEXT, "FILE", NULL, "JSON with prices and carbon intensity"                                                      \
+  }
 
 // Opens the job of a verb; a dry run is kept as kind "plan".
 iso_status cli_work_open(cli_args *a, const char *kind, int64_t seed, iso_env **out, iso_err *err);
@@ -32,6 +32,8 @@ iso_status cli_store_open(const cli_args *a, iso_store **out, iso_err *err);
 iso_report_term cli_term(const cli_args *a);
 // Which of n names the first positional argument is; -1 after saying so on stderr (the exit code is then EXIT_USAGE).
 int cli_action(const cli_args *a, const char *const *names, int n);
+// The tokenizer of a model folder (or a tokenizer.json).
+iso_status cli_tok_load(const char *path, iso_tok **out, iso_err *err);
 // Bytes of text files as far as the file system knows; NaN for standard input, four times the size of compressed files.
 double cli_text_bytes(const char *const *paths, int n);
 #endif

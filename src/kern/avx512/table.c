@@ -1,12 +1,20 @@
 // Kernel tables for avx512: the vector kernels of kern/vec compiled for this instruction set.
-#include "kern/vec/probe.h"
 #include "kern/vec/table.h"
 
+#include "kern/vec/probe.h"
+
 extern const iso_kern_table iso_kern_avx512, iso_kern_avx512_bf16;
-const iso_kern_table iso_kern_avx512 = {.name = "avx512", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(f32)}, .scratch = vec_scratch_f32, .probes = &vec_probes};
-const iso_kern_table iso_kern_avx512_bf16 = {
-    .name = "avx512+bf16-emulated", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)}, .scratch = vec_scratch_bf16, .probes = &vec_probes};
+const iso_kern_table iso_kern_avx512 = {
+    .name = "avx512", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(f32)}, .scratch = vec_scratch_f32, .probes = &vec_probes};
+const iso_kern_table iso_kern_avx512_bf16 = {.name = "avx512+bf16-emulated",
+                                             .elem = ISO_DTYPE_f32,
+                                             .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)},
+                                             .scratch = vec_scratch_bf16,
+                                             .probes = &vec_probes};
 
 extern const iso_kern_table iso_kern_avx512_native_bf16;
-const iso_kern_table iso_kern_avx512_native_bf16 = {
-    .name = "avx512+bf16", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(bf16)}, .scratch = vec_scratch_bf16, .probes = &vec_probes};
+const iso_kern_table iso_kern_avx512_native_bf16 = {.name = "avx512+bf16",
+                                                    .elem = ISO_DTYPE_f32,
+                                                    .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(bf16)},
+                                                    .scratch = vec_scratch_bf16,
+                                                    .probes = &vec_probes};

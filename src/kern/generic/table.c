@@ -1,8 +1,13 @@
 // Kernel tables for generic: the vector kernels of kern/vec compiled for this instruction set.
-#include "kern/vec/probe.h"
 #include "kern/vec/table.h"
 
+#include "kern/vec/probe.h"
+
 extern const iso_kern_table iso_kern_generic, iso_kern_generic_bf16;
-const iso_kern_table iso_kern_generic = {.name = "generic", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(f32)}, .scratch = vec_scratch_f32, .probes = &vec_probes};
-const iso_kern_table iso_kern_generic_bf16 = {
-    .name = "generic+bf16-emulated", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)}, .scratch = vec_scratch_bf16, .probes = &vec_probes};
+const iso_kern_table iso_kern_generic = {
+    .name = "generic", .elem = ISO_DTYPE_f32, .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(f32)}, .scratch = vec_scratch_f32, .probes = &vec_probes};
+const iso_kern_table iso_kern_generic_bf16 = {.name = "generic+bf16-emulated",
+                                              .elem = ISO_DTYPE_f32,
+                                              .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)},
+                                              .scratch = vec_scratch_bf16,
+                                              .probes = &vec_probes};

@@ -1,0 +1,114 @@
+#!/bin/sh
+# isoflop fit: a known law is found again from a CSV file and from the store; what bad tables get.
+# ctest: timeout=120 asan
+. "$(dirname "$0")/lib.sh"
+E_INPUT=4
+
+help_ok fit
+
+# Five budgets of nine sizes from a law without noise.
+python3 - <<'PY'
+import math
+E, A, B, a, b = 1.8, 480.0, 2100.0, 0.35, 0.37
+law = lambda n, d: E + A / n**a + B / d**b
+with open("runs.csv", "w") as f, open("flops.csv", "w") as g:
+    print("params,tokens,loss,protocol", file=f)
+    print("# training FLOPs instead of tokens\nmodel size,train_flops,final_loss", file=g)
+    for c in (1e18, 1e19, 1e20, 1e21, 1e22):
+        for k in range(-4, 5):
+            n = 0.07 * c**0.5 * 1.4**k
+            d = c / (6 * n)
+            print("%r,%r,%r,good" % (n, d, law(n, d)), file=f)
+            print("%r,%r,%r" % (n, c, law(n, d)), file=g)
+    print("1e9,1e10,9.9,bad", file=f)
+PY
+run $E_OK fit runs.csv --drop-highest 1 --bootstrap 200 --flop 1e21 --predict 70B,1.4T --json
+json 'j["points"] == 45 and j["dropped"] == 1 and len(lines) == 1'
+json 'all(abs(j["fit"]["params"][k]["value"] / v - 1) < 1e-3 for k, v in (("E", 1.8), ("A", 480), ("B", 2100), ("alpha", 0.35), ("beta", 0.37)))'
+json 'j["fit"]["objective"] < 1e-9 and j["fit"]["params"]["alpha"]["lo"] <= 0.3501 and j["fit"]["params"]["alpha"]["hi"] >= 0.3499'
+# The closed-form optimum and the parabolas: C = 6 N D, N* ~ C^(beta / (alpha + beta)).
+json 'abs(6 * j["optimum"]["params"]["mid"] * j["optimum"]["tokens"]["mid"] / 1e21 - 1) < 1e-9'
+json 'abs(j["optimum"]["exponent"]["mid"] - 0.37 / 0.72) < 1e-4 and abs(j["compare"]["exponent_isoflop"] - 0.37 / 0.72) < 0.01'
+json 'j["compare"]["agree"] and len(j["isoflop"]["levels"] if "levels" in j["isoflop"] else j["isoflop"]["at"]) == 5'
+json 'abs(j["prediction"]["loss"]["mid"] - (1.8 + 480 / 70e9**0.35 + 2100 / 1.4e12**0.37)) < 1e-3 and j["prediction"]["extrapolation"]["train_flop"] > 1'
+cp "$OUT" first
+run $E_OK fit runs.csv --drop-highest 1 --bootstrap 200 --flop 1e21 --predict 70B,1.4T --json --threads 1
+checks=$((checks + 1))
+python3 -c '
+import json
+a, b = (json.load(open(p)) for p in ("first", "stdout"))
+del a["seconds"], b["seconds"]
+assert a == b' || fail "the seed does not decide the fit"
+
+run $E_OK fit runs.csv --drop-highest 1 --bootstrap 200 --flop 1e21 --predict 70B,1.4T
+out_has '^45 points from runs.csv'
+out_has '^alpha +0\.35'
+out_has '^objective '
+out_has 'IsoFLOP parabolas'
+out_has '^N\* = .* C\^0\.5'
+out_has '^optimum at C = 1e\+21 FLOP'
+out_has 'extrapolation'
+err_empty
+run $E_OK fit flops.csv --bootstrap 0 --json
+json 'j["points"] == 45 and abs(j["fit"]["params"]["beta"]["value"] - 0.37) < 1e-3 and j["fit"]["params"]["beta"]["lo"] is None'
+run $E_OK fit runs.csv --where protocol=good --method isoflop --json
+json 'j["points"] == 45 and j["fit"] is None and abs(j["isoflop"]["a"]["mid"] - 0.37 / 0.72) < 0.01'
+run $E_OK fit flops.csv --method parametric --bootstrap 20
+out_lacks 'parabolas'
+
+# The same law from the store: points of the newest demo and the runs below it.
+run $E_INPUT fit --store none.db
+err_has 'none.db'
+run $E_USAGE fit
+err_has 'demo'
+python3 - "$ISOFLOP_HOME/runs.db" <<'PY'
+import csv, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+def insert(table, row):
+    have = [r[1] for r in db.execute("pragma table_info(%s)" % table)]
+    row = {k: v for k, v in row.items() if k in have}
+    db.execute("insert into %s (%s) values (%s)" % (table, ",".join(row), ",".join("?" * len(row))), list(row.values()))
+for id, parent, kind in (("01AAAAAAAAAAAAAAAAAAAAAAAA", None, "demo"), ("01BBBBBBBBBBBBBBBBBBBBBBBB", "01AAAAAAAAAAAAAAAAAAAAAAAA", "sweep")):
+    insert("runs", dict(id=id, parent=parent, kind=kind, status="done", created="2026-01-01T00:00:00Z", pid=1))
+for r in csv.DictReader(open("runs.csv")):
+    if r["protocol"] == "good":
+        row = dict(run="01BBBBBBBBBBBBBBBBBBBBBBBB", predicted=0, label="sweep", metric="bits_per_byte", quality=float(r["loss"]), n_params=float(r["params"]), d_tokens=float(r["tokens"]))
+        insert("points", row)
+insert("points", dict(run="01BBBBBBBBBBBBBBBBBBBBBBBB", predicted=1, label="plan", metric="bits_per_byte", quality=9.0, n_params=1e9, d_tokens=1e10))
+db.commit()
+PY
+run $E_OK fit --bootstrap 50 --json
+json 'j["points"] == 45 and j["metric"] == "bits_per_byte" and j["source"].startswith("01AAAA") and abs(j["fit"]["params"]["alpha"]["value"] - 0.35) < 1e-3'
+run $E_OK fit --run 01B --bootstrap 0
+out_has '^45 points from 01BBBB'
+run $E_USAGE fit --run 01C
+err_has '01C'
+
+# Wrong ways: files, with line and column; options.
+: >empty
+printf x >one
+run $E_INPUT fit nothing.csv
+err_has 'nothing.csv'
+run $E_INPUT fit empty
+err_has 'empty'
+run $E_INPUT fit one
+err_has 'line 1'
+printf 'params,tokens,loss\n1e6,1e7,3\n1e6,oops,3\n' >bad.csv
+run $E_INPUT fit bad.csv
+err_has 'bad.csv, line 3.*(column|tokens)'
+out_empty
+printf 'params,tokens,loss\n1e6,1e7\n' >bad.csv
+run $E_INPUT fit bad.csv
+err_has 'line 2'
+printf 'params,tokens,loss\n1e6,1e7,3\n2e6,1e7,2.9\n' >few.csv
+run $E_INPUT fit few.csv --json
+json '"points" in j["error"]["message"]'
+run $E_USAGE fit runs.csv --methd both
+err_has 'did you mean --method'
+run $E_USAGE fit runs.csv --method cubic
+run $E_USAGE fit runs.csv --predict 70B
+err_has 'N,D'
+run $E_USAGE fit runs.csv --flop 3parsec
+run $E_USAGE fit runs.csv --run 01B
+run $E_USAGE fit runs.csv --level 90
+finish

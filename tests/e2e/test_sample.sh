@@ -1,0 +1,82 @@
+#!/bin/sh
+# isoflop sample: text from a small model; seeds, budgets, broken folders.
+# ctest: serial timeout=300
+. "$(dirname "$0")/lib.sh"
+E_BUDGET=3 E_INPUT=4
+
+help_ok sample
+cat "$ROOT"/src/text/*.c "$ROOT"/src/cost/*.c | head -c 150000 >text.txt
+run $E_OK train --text text.txt --steps 20 --batch 8 --model 2,32,2/2,64,512,32 --vocab 512 --out model --quiet
+file_there model/model.safetensors
+
+run $E_OK sample model --prompt 'static int' --max-tokens 12 --seed 1 --quiet
+out_has '^static int'
+err_empty
+cp "$OUT" first
+run $E_OK sample model --prompt 'static int' --max-tokens 12 --seed 1 --threads 1
+same_file "$OUT" first
+err_has '12 tokens.*tok/s'
+run $E_OK sample model --prompt 'static int' --max-tokens 12 --seed 1 --json
+json 'j["tokens"] == 12 and j["prompt"] == "static int" and j["stop"] in ("length", "end_of_text") and j["infer_flop"] > 0'
+json '("static int" + j["text"]).strip() == open("first", encoding="utf-8", errors="replace").read().strip()'
+json 'j["predicted"]["infer_flop"] == j["measured"]["infer_flop"] and j["measured"]["wall"] > 0'
+run $E_OK sample model --prompt 'static int' --max-tokens 12 --seed 2 --json
+json '("static int" + j["text"]).strip() != open("first", encoding="utf-8", errors="replace").read().strip()'
+run $E_OK sample model --prompt a --max-tokens 8 --temperature 0 --seed 5 --json
+greedy=$(json_get 'j["text"].encode().hex()')
+run $E_OK sample model --prompt a --max-tokens 8 --top-k 1 --seed 9 --json
+json "j['text'].encode().hex() == '$greedy'"
+# Without a prompt: from the start of a document; to the end of the context.
+run $E_OK sample model --max-tokens 1000 --json
+json 'j["prompt_tokens"] == 1 and j["tokens"] <= 32 and j["stop"] in ("context", "end_of_text")'
+# Names of special tokens in a prompt are text, any bytes are a prompt, and JSON stays valid.
+run $E_OK sample model --prompt '<|endoftext|>' --max-tokens 1 --json
+json 'j["prompt_tokens"] > 1'
+run $E_OK sample model --prompt "$(printf '\377\200')" --max-tokens 3 --json
+json 'j["prompt"] == "\ufffd\ufffd"'
+
+# Budgets.
+run $E_OK sample model --prompt a --budget tok=5 --json
+json 'j["tokens"] <= 5'
+run $E_BUDGET sample model --prompt a --budget infer_flop=10
+err_has 'infer_flop'
+err_has 'least that would do'
+out_empty
+run $E_BUDGET sample model --budget wall=1us
+run $E_BUDGET sample model --budget peak_ram=1kB
+run $E_OK sample model --dry-run --json
+json 'j["predicted"]["infer_flop"] > 0 and j["predicted"]["wall"][1] > 0 and "text" not in j'
+run $E_OK sample model --budget 60s,infer_flop=1e12 --dry-run
+out_has '^infer_flop '
+
+# Sampling needs no home.
+ISOFLOP_HOME=/proc/nowhere run $E_OK sample model --prompt a --max-tokens 2
+
+# Wrong ways.
+run $E_INPUT sample nowhere
+err_has 'nowhere/config.json'
+mkdir garbage
+cp model/config.json model/tokenizer.json garbage/
+head -c 300 model/model.safetensors >garbage/model.safetensors
+run $E_INPUT sample garbage
+err_has 'garbage'
+echo '{"model_type": "llama"' >garbage/config.json
+run $E_INPUT sample garbage
+out_empty
+cp -r model other
+run $E_OK tokenizer train text.txt --vocab 600 --out other
+run $E_INPUT sample other
+err_has 'tokenizer has 600'
+rm other/tokenizer.json
+run $E_INPUT sample other
+err_has 'tokenizer.json'
+run $E_USAGE sample
+run $E_USAGE sample model --temprature 1
+err_has 'did you mean --temperature'
+run $E_USAGE sample model --top-p 2
+run $E_USAGE sample model --temperature -1
+run $E_USAGE sample model --max-tokens 0
+run $E_USAGE sample model --prompt "$(head -c 2000 text.txt)"
+err_has 'prompt of [0-9]+ tokens'
+run $E_USAGE sample model --budget 3parsec
+finish
