@@ -30,7 +30,8 @@ ISO_API void isoflop_stop(isoflop *f);
 // Trains a model on text files under a budget such as "300s,600MiB" and leaves it in `out_dir`. `options` is JSON or NULL, keys as the
 // options of `isoflop train`: {"model": "4,128,4/4,352,2048,256", "steps": 100, "seed": 1, "vocab": 2048}. An interrupted call goes on
 // when it is repeated. *result_json (malloc'ed, may be NULL) gets the object that `isoflop train --json` ends with.
-ISO_API isoflop_status isoflop_train(isoflop *f, const char *const *texts, int n_texts, const char *budget, const char *out_dir, const char *options, char **result_json);
+ISO_API isoflop_status isoflop_train(isoflop *f, const char *const *texts, int n_texts, const char *budget, const char *out_dir, const char *options,
+                                     char **result_json);
 
 // A trained model with its tokenizer, from a folder.
 typedef struct isoflop_model isoflop_model;
@@ -40,7 +41,8 @@ ISO_API int64_t isoflop_model_params(const isoflop_model *m);
 // Held-out loss of n bytes of text: bits per byte.
 ISO_API isoflop_status isoflop_model_eval(isoflop_model *m, const char *text, size_t n, double *bits_per_byte);
 // Continues `prompt` by up to max_tokens tokens; *text (malloc'ed) gets the continuation, NUL-terminated. temperature 0 is greedy.
-ISO_API isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_t max_tokens, double temperature, double top_p, uint64_t seed, char **text);
+ISO_API isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_t max_tokens, double temperature, double top_p, uint64_t seed,
+                                            char **text);
 
 #ifdef __cplusplus
 }

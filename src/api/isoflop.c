@@ -60,8 +60,8 @@ static isoflop_status done(isoflop *f, iso_status st) {
 }
 
 static iso_status read_options(const char *text, json_t **keep, iso_solo_opts *o, iso_err *err) {
-  static const char *const KEYS[] = {"model", "steps", "batch", "micro", "seq", "vocab", "recompute", "max_bytes", "seed", "lr", "muon_lr", "weight_decay", "optim",
-                                     "schedule", "precision", "init", NULL};
+  static const char *const KEYS[] = {"model", "steps",   "batch",        "micro", "seq",      "vocab",     "recompute", "max_bytes", "seed",
+                                     "lr",    "muon_lr", "weight_decay", "optim", "schedule", "precision", "init",      NULL};
   const int64_t big = INT64_C(1) << 53;
   int64_t seed = 0;
   if (!text) return ISO_OK;
@@ -88,7 +88,8 @@ static iso_status read_options(const char *text, json_t **keep, iso_solo_opts *o
   return ISO_OK;
 }
 
-isoflop_status isoflop_train(isoflop *f, const char *const *texts, int n_texts, const char *budget, const char *out_dir, const char *options, char **result_json) {
+isoflop_status isoflop_train(isoflop *f, const char *const *texts, int n_texts, const char *budget, const char *out_dir, const char *options,
+                             char **result_json) {
   iso_solo_opts o = {.texts = texts, .n_texts = n_texts, .out_dir = out_dir, .precision = "auto", .lr = NAN, .muon_lr = NAN, .weight_decay = NAN};
   iso_env_opts eo = {.kind = "train", .command = "isoflop_train", .rev = ISO_REV};
   iso_env *e = NULL;
@@ -123,8 +124,10 @@ isoflop_status isoflop_model_open(isoflop *f, const char *dir, isoflop_model **o
   m->f = f;
   iso_status st = iso_model_load_hf(f->ctx, dir, &m->m, &f->err);
   if (st == ISO_OK) st = iso_tok_load(dir, &m->tok, &f->err);
-  if (st == ISO_OK) *out = m;
-  else isoflop_model_close(m);
+  if (st == ISO_OK)
+    *out = m;
+  else
+    isoflop_model_close(m);
   return done(f, st);
 }
 
@@ -166,7 +169,8 @@ static bool take_token(void *arg, int32_t id) {
   return iso_tok_decode(s->tok, &id, 1, &s->text, &none) == ISO_OK;
 }
 
-isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_t max_tokens, double temperature, double top_p, uint64_t seed, char **text) {
+isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_t max_tokens, double temperature, double top_p, uint64_t seed,
+                                    char **text) {
   iso_ids ids = {0};
   sink s = {.tok = m->tok};
   iso_err *err = &m->f->err;
@@ -177,7 +181,8 @@ isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_
   ISO_TRYG(iso_tok_encode(m->tok, prompt, strlen(prompt), false, &ids, err));
   ISO_TRYG(iso_generate(m->m, ids.p, ids.n, &o, take_token, &s, &stats, err));
   iso_str_put(&s.text, "", 0);
-  if (s.text.failed) st = iso_fail(err, ISO_ENOMEM, "no memory for the text");
+  if (s.text.failed)
+    st = iso_fail(err, ISO_ENOMEM, "no memory for the text");
   else {
     *text = s.text.p;
     s.text = (iso_str){0};

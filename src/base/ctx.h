@@ -54,8 +54,8 @@ typedef struct iso_ctx {
   iso_alloc alloc;
   iso_io io;
   iso_sink sink;
-  atomic_int cancel;           // 0 run, 1 save and stop, 2 stop now; set by signal handlers
-  double start_s;              // clock at process start, so that budgets count from there
+  atomic_int cancel;  // 0 run, 1 save and stop, 2 stop now; set by signal handlers
+  double start_s;     // clock at process start, so that budgets count from there
 } iso_ctx;
 
 // Opens a context with the system's clock, allocator and I/O and `threads` workers

@@ -106,8 +106,10 @@ static void fsync_parent(iso_out *o) {
 iso_status iso_out_commit(iso_out *o, iso_err *err) {
   iso_status st = flush_bytes(o, o->buf, o->fill, err);
   if (st == ISO_OK && o->c->io.fsync(o->c->io.self, o->fd) != 0) st = os_fail(err, o->path, "fsync");
-  if (st == ISO_OK && close(o->fd) != 0) st = os_fail(err, o->path, "close");
-  else if (st != ISO_OK) close(o->fd);
+  if (st == ISO_OK && close(o->fd) != 0)
+    st = os_fail(err, o->path, "close");
+  else if (st != ISO_OK)
+    close(o->fd);
   o->fd = -1;
   if (st == ISO_OK && o->c->io.rename(o->c->io.self, o->tmp, o->path) != 0) st = os_fail(err, o->path, "rename into place");
   if (st != ISO_OK) {
@@ -148,8 +150,10 @@ iso_status iso_file_get(const char *path, size_t limit, char **out, size_t *n, i
   if (fd < 0) return os_fail(err, path, "open");
   struct stat s;
   iso_status st = ISO_OK;
-  if (fstat(fd, &s) != 0) st = os_fail(err, path, "stat");
-  else if (S_ISDIR(s.st_mode)) st = iso_fail(err, ISO_EINVAL, "%s: is a folder, a file is needed", path);
+  if (fstat(fd, &s) != 0)
+    st = os_fail(err, path, "stat");
+  else if (S_ISDIR(s.st_mode))
+    st = iso_fail(err, ISO_EINVAL, "%s: is a folder, a file is needed", path);
   else if (s.st_size > 0 && (size_t)s.st_size > limit)
     st = iso_fail(err, ISO_EFORMAT, "%s: %lld bytes, at most %zu make sense here", path, (long long)s.st_size, limit);
   size_t cap = st == ISO_OK ? (size_t)s.st_size + 1 : 0, k = 0;
@@ -192,12 +196,16 @@ iso_status iso_map_open(const char *path, iso_map *out, iso_err *err) {
   if (fd < 0) return os_fail(err, path, "open");
   struct stat s;
   iso_status st = ISO_OK;
-  if (fstat(fd, &s) != 0) st = os_fail(err, path, "stat");
-  else if (!S_ISREG(s.st_mode)) st = iso_fail(err, ISO_EINVAL, "%s: not a regular file", path);
+  if (fstat(fd, &s) != 0)
+    st = os_fail(err, path, "stat");
+  else if (!S_ISREG(s.st_mode))
+    st = iso_fail(err, ISO_EINVAL, "%s: not a regular file", path);
   else if (s.st_size > 0) {
     void *p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) st = os_fail(err, path, "map");
-    else *out = (iso_map){p, (size_t)s.st_size};
+    if (p == MAP_FAILED)
+      st = os_fail(err, path, "map");
+    else
+      *out = (iso_map){p, (size_t)s.st_size};
   }
   close(fd);
   return st;
@@ -233,9 +241,12 @@ iso_status iso_home_path(const char *name, char *buf, size_t n, iso_err *err) {
   const char *own = getenv("ISOFLOP_HOME"), *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
   char dir[PATH_MAX];
   int k;
-  if (own && *own) k = snprintf(dir, sizeof dir, "%s", own);
-  else if (xdg && *xdg) k = snprintf(dir, sizeof dir, "%s/isoflop", xdg);
-  else if (home && *home) k = snprintf(dir, sizeof dir, "%s/.local/share/isoflop", home);
+  if (own && *own)
+    k = snprintf(dir, sizeof dir, "%s", own);
+  else if (xdg && *xdg)
+    k = snprintf(dir, sizeof dir, "%s/isoflop", xdg);
+  else if (home && *home)
+    k = snprintf(dir, sizeof dir, "%s/.local/share/isoflop", home);
   else {
     iso_fail(err, ISO_EINVAL, "no place for isoflop's files: HOME is not set");
     return iso_hint(err, ISO_EINVAL, "set ISOFLOP_HOME to a folder");

@@ -37,9 +37,7 @@ iso_status iso_json_save(iso_ctx *c, const char *path, const json_t *j, iso_err 
 
 json_t *iso_json_num(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
-static iso_status missing(const char *key, const char *what, iso_err *err) {
-  return iso_fail(err, ISO_EFORMAT, "%s: \"%s\" is missing", what, key);
-}
+static iso_status missing(const char *key, const char *what, iso_err *err) { return iso_fail(err, ISO_EFORMAT, "%s: \"%s\" is missing", what, key); }
 
 iso_status iso_json_opt_i64(const json_t *o, const char *key, const char *what, int64_t min, int64_t max, int64_t *out, iso_err *err) {
   const json_t *v = json_object_get(o, key);

@@ -48,8 +48,10 @@ double iso_normal_cdf(double z) { return 0.5 * erfc(-z * 0.70710678118654752440)
 static double invert(double (*f)(double, double), double par, double p, double lo, double hi) {
   for (int i = 0; i < 200; i++) {
     double mid = 0.5 * (lo + hi);
-    if (f(mid, par) < p) lo = mid;
-    else hi = mid;
+    if (f(mid, par) < p)
+      lo = mid;
+    else
+      hi = mid;
   }
   return 0.5 * (lo + hi);
 }

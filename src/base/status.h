@@ -24,8 +24,8 @@ typedef enum iso_status {
 // What went wrong, where, and what to do about it. Plain storage, no ownership; copy freely.
 typedef struct iso_err {
   iso_status status;
-  char msg[480];    // one sentence: what, where, expected and actual
-  char hint[240];   // what to do; may be empty
+  char msg[480];   // one sentence: what, where, expected and actual
+  char hint[240];  // what to do; may be empty
 } iso_err;
 
 // Fills *err (which may be NULL) and returns `st`, so that `return iso_fail(...)` reads well.
@@ -38,16 +38,16 @@ iso_status iso_err_prefix(iso_err *err, iso_status st, const char *fmt, ...) __a
 const char *iso_status_name(iso_status st);
 
 // Passes a failure up. Use only where nothing is held; else `goto done`.
-#define ISO_TRY(call)                     \
-  do {                                    \
-    iso_status iso_try_st_ = (call);      \
+#define ISO_TRY(call)                              \
+  do {                                             \
+    iso_status iso_try_st_ = (call);               \
     if (iso_try_st_ != ISO_OK) return iso_try_st_; \
   } while (0)
 // Same, for functions with one `done:` label and a variable `st`.
-#define ISO_TRYG(call)                    \
-  do {                                    \
-    st = (call);                          \
-    if (st != ISO_OK) goto done;          \
+#define ISO_TRYG(call)           \
+  do {                           \
+    st = (call);                 \
+    if (st != ISO_OK) goto done; \
   } while (0)
 
 #define ISO_COUNT(a) (sizeof(a) / sizeof((a)[0]))

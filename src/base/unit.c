@@ -16,25 +16,26 @@ typedef struct unit_row {
 } unit_row;
 
 static const unit_row UNITS[] = {
-    {"flops", ISO_UNIT_FLOP, 1, false}, {"flop", ISO_UNIT_FLOP, 1, false},
-    {"s", ISO_UNIT_S, 1, false},        {"sec", ISO_UNIT_S, 1, false},   {"ms", ISO_UNIT_S, 1e-3, true},
-    {"us", ISO_UNIT_S, 1e-6, true},     {"m", ISO_UNIT_S, 60, true},     {"min", ISO_UNIT_S, 60, false},
-    {"h", ISO_UNIT_S, 3600, false},     {"d", ISO_UNIT_S, 86400, false},
-    {"B", ISO_UNIT_BYTE, 1, true},      {"bytes", ISO_UNIT_BYTE, 1, false},
-    {"kB", ISO_UNIT_BYTE, 1e3, false},  {"MB", ISO_UNIT_BYTE, 1e6, false}, {"GB", ISO_UNIT_BYTE, 1e9, false}, {"TB", ISO_UNIT_BYTE, 1e12, false},
-    {"KiB", ISO_UNIT_BYTE, 0x1p10, false}, {"MiB", ISO_UNIT_BYTE, 0x1p20, false}, {"GiB", ISO_UNIT_BYTE, 0x1p30, false}, {"TiB", ISO_UNIT_BYTE, 0x1p40, false},
-    {"J", ISO_UNIT_JOULE, 1, false},    {"Wh", ISO_UNIT_JOULE, 3600, false}, {"kWh", ISO_UNIT_JOULE, 3.6e6, false}, {"MWh", ISO_UNIT_JOULE, 3.6e9, true},
-    {"kJ", ISO_UNIT_JOULE, 1e3, false}, {"MJ", ISO_UNIT_JOULE, 1e6, true}, {"GJ", ISO_UNIT_JOULE, 1e9, false},
-    {"g", ISO_UNIT_GRAM, 1, true},      {"kg", ISO_UNIT_GRAM, 1e3, false}, {"t", ISO_UNIT_GRAM, 1e6, true},
-    {"gCO2e", ISO_UNIT_GRAM, 1, false}, {"kgCO2e", ISO_UNIT_GRAM, 1e3, false}, {"tCO2e", ISO_UNIT_GRAM, 1e6, false},
-    {"usd", ISO_UNIT_USD, 1, false},    {"$", ISO_UNIT_USD, 1, false},
-    {"tok", ISO_UNIT_TOK, 1, false},    {"tokens", ISO_UNIT_TOK, 1, false},
+    {"flops", ISO_UNIT_FLOP, 1, false},    {"flop", ISO_UNIT_FLOP, 1, false},     {"s", ISO_UNIT_S, 1, false},
+    {"sec", ISO_UNIT_S, 1, false},         {"ms", ISO_UNIT_S, 1e-3, true},        {"us", ISO_UNIT_S, 1e-6, true},
+    {"m", ISO_UNIT_S, 60, true},           {"min", ISO_UNIT_S, 60, false},        {"h", ISO_UNIT_S, 3600, false},
+    {"d", ISO_UNIT_S, 86400, false},       {"B", ISO_UNIT_BYTE, 1, true},         {"bytes", ISO_UNIT_BYTE, 1, false},
+    {"kB", ISO_UNIT_BYTE, 1e3, false},     {"MB", ISO_UNIT_BYTE, 1e6, false},     {"GB", ISO_UNIT_BYTE, 1e9, false},
+    {"TB", ISO_UNIT_BYTE, 1e12, false},    {"KiB", ISO_UNIT_BYTE, 0x1p10, false}, {"MiB", ISO_UNIT_BYTE, 0x1p20, false},
+    {"GiB", ISO_UNIT_BYTE, 0x1p30, false}, {"TiB", ISO_UNIT_BYTE, 0x1p40, false}, {"J", ISO_UNIT_JOULE, 1, false},
+    {"Wh", ISO_UNIT_JOULE, 3600, false},   {"kWh", ISO_UNIT_JOULE, 3.6e6, false}, {"MWh", ISO_UNIT_JOULE, 3.6e9, true},
+    {"kJ", ISO_UNIT_JOULE, 1e3, false},    {"MJ", ISO_UNIT_JOULE, 1e6, true},     {"GJ", ISO_UNIT_JOULE, 1e9, false},
+    {"g", ISO_UNIT_GRAM, 1, true},         {"kg", ISO_UNIT_GRAM, 1e3, false},     {"t", ISO_UNIT_GRAM, 1e6, true},
+    {"gCO2e", ISO_UNIT_GRAM, 1, false},    {"kgCO2e", ISO_UNIT_GRAM, 1e3, false}, {"tCO2e", ISO_UNIT_GRAM, 1e6, false},
+    {"usd", ISO_UNIT_USD, 1, false},       {"$", ISO_UNIT_USD, 1, false},         {"tok", ISO_UNIT_TOK, 1, false},
+    {"tokens", ISO_UNIT_TOK, 1, false},
 };
 
 // kMGTPE before flop and tok; B is 1e9 tokens, as the field writes it.
 static double prefix_scale(char c, iso_unit u) {
   switch (c) {
-    case 'k': case 'K': return 1e3;
+    case 'k':
+    case 'K': return 1e3;
     case 'M': return 1e6;
     case 'G': return 1e9;
     case 'B': return u == ISO_UNIT_TOK ? 1e9 : NAN;
@@ -154,22 +155,32 @@ char *iso_unit_print(double v, iso_unit u, char *buf, size_t n) {
   static const char *const JOULES[] = {"J", "kJ", "MJ", "GJ", "TJ"};
   static const char *const GRAMS[] = {"gCO2e", "kgCO2e", "tCO2e", "ktCO2e"};
   static const char *const TOKS[] = {"tok", "ktok", "Mtok", "Btok", "Ttok"};
-  if (isnan(v)) (void)snprintf(buf, n, "?");
-  else if (isinf(v)) (void)snprintf(buf, n, v > 0 ? "no limit" : "-inf");
-  else switch (u) {
+  if (isnan(v))
+    (void)snprintf(buf, n, "?");
+  else if (isinf(v))
+    (void)snprintf(buf, n, v > 0 ? "no limit" : "-inf");
+  else
+    switch (u) {
       case ISO_UNIT_FLOP: (void)snprintf(buf, n, "%.3g FLOP", v); break;
       case ISO_UNIT_S:
-        if (v < 1e-3) (void)snprintf(buf, n, "%.1f us", v * 1e6);
-        else if (v < 1) (void)snprintf(buf, n, "%.1f ms", v * 1e3);
-        else if (v < 120) (void)snprintf(buf, n, v < 10 ? "%.2f s" : "%.1f s", v);
-        else if (v < 7200) (void)snprintf(buf, n, "%.0fm%02.0fs", floor(v / 60), floor(fmod(v, 60)));
-        else (void)snprintf(buf, n, "%.0fh%02.0fm", floor(v / 3600), floor(fmod(v, 3600) / 60));
+        if (v < 1e-3)
+          (void)snprintf(buf, n, "%.1f us", v * 1e6);
+        else if (v < 1)
+          (void)snprintf(buf, n, "%.1f ms", v * 1e3);
+        else if (v < 120)
+          (void)snprintf(buf, n, v < 10 ? "%.2f s" : "%.1f s", v);
+        else if (v < 7200)
+          (void)snprintf(buf, n, "%.0fm%02.0fs", floor(v / 60), floor(fmod(v, 60)));
+        else
+          (void)snprintf(buf, n, "%.0fh%02.0fm", floor(v / 3600), floor(fmod(v, 3600) / 60));
         break;
       case ISO_UNIT_BYTE: return scaled(v, BYTES, 6, 1024, buf, n);
       case ISO_UNIT_JOULE: return scaled(v, JOULES, 5, 1000, buf, n);
       case ISO_UNIT_GRAM:
-        if (v < 0.01 && v > 0) (void)snprintf(buf, n, "%.2g gCO2e", v);
-        else return scaled(v, GRAMS, 4, 1000, buf, n);
+        if (v < 0.01 && v > 0)
+          (void)snprintf(buf, n, "%.2g gCO2e", v);
+        else
+          return scaled(v, GRAMS, 4, 1000, buf, n);
         break;
       case ISO_UNIT_USD: (void)snprintf(buf, n, v > 0 && v < 0.01 ? "$%.2g" : "$%.2f", v); break;
       case ISO_UNIT_TOK: return scaled(v, TOKS, 5, 1000, buf, n);

@@ -45,7 +45,8 @@ int cli_exit_code(iso_status st) {
   switch (st) {
     case ISO_OK: return EXIT_DONE;
     case ISO_EINVAL: return EXIT_USAGE;
-    case ISO_EIO: case ISO_EFORMAT: return EXIT_INPUT;
+    case ISO_EIO:
+    case ISO_EFORMAT: return EXIT_INPUT;
     case ISO_ENOMEM: return EXIT_MEMORY;
     case ISO_EBUDGET: return EXIT_BUDGET;
     case ISO_EUNSUP: return EXIT_UNAVAILABLE;
@@ -112,8 +113,7 @@ int cli_put_json(json_t *j) {
 int cli_fail(const cli_args *a, iso_status st, const iso_err *err) {
   fprintf(stderr, "isoflop%s%s: %s\n", a && a->verb ? " " : "", a && a->verb ? a->verb->name : "", err->msg[0] ? err->msg : iso_status_name(st));
   if (err->hint[0]) fprintf(stderr, "  hint: %s\n", err->hint);
-  if (a && a->json)
-    cli_put_json(json_pack("{s:{s:s, s:s, s:s}}", "error", "kind", iso_status_name(st), "message", err->msg, "hint", err->hint));
+  if (a && a->json) cli_put_json(json_pack("{s:{s:s, s:s, s:s}}", "error", "kind", iso_status_name(st), "message", err->msg, "hint", err->hint));
   return cli_exit_code(st);
 }
 
@@ -245,7 +245,8 @@ static int run_verb(cli_args *a) {
 static int show_help(const char *verb, bool markdown) {
   iso_str s = {0};
   int code = EXIT_DONE;
-  if (!verb) cli_help_all(&s, markdown);
+  if (!verb)
+    cli_help_all(&s, markdown);
   else {
     const cli_verb *found = NULL;
     for (size_t i = 0; i < ISO_COUNT(VERBS); i++)
@@ -291,9 +292,12 @@ int cli_main(int argc, char **argv) {
       code = show_help(a.verb->name, false);
     } else if (code == 0) {
       join_command(&a);
-      if (a.n_pos < a.verb->min_args) code = cli_usage(&a, "%s", a.verb->usage[0] ? "an argument is missing" : "");
-      else if (a.n_pos > a.verb->max_args) code = cli_usage(&a, "unexpected argument \"%.60s\"", a.pos[a.verb->max_args]);
-      else code = run_verb(&a);
+      if (a.n_pos < a.verb->min_args)
+        code = cli_usage(&a, "%s", a.verb->usage[0] ? "an argument is missing" : "");
+      else if (a.n_pos > a.verb->max_args)
+        code = cli_usage(&a, "unexpected argument \"%.60s\"", a.pos[a.verb->max_args]);
+      else
+        code = run_verb(&a);
     }
   }
   iso_ctx_close(a.ctx);

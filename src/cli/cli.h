@@ -10,26 +10,26 @@ enum {
   EXIT_DONE = 0,
   EXIT_FAILED = 1,
   EXIT_USAGE = 2,
-  EXIT_BUDGET = 3,      // infeasible: the budget does not pay for the work
-  EXIT_INPUT = 4,       // a file or its contents are bad
+  EXIT_BUDGET = 3,  // infeasible: the budget does not pay for the work
+  EXIT_INPUT = 4,   // a file or its contents are bad
   EXIT_MEMORY = 5,
-  EXIT_DISK = 6,        // the disk is full
-  EXIT_UNAVAILABLE = 7, // known, but not on this machine or in this version
-  EXIT_NUMBERS = 8,     // NaN or divergence
+  EXIT_DISK = 6,         // the disk is full
+  EXIT_UNAVAILABLE = 7,  // known, but not on this machine or in this version
+  EXIT_NUMBERS = 8,      // NaN or divergence
   EXIT_INTERRUPTED = 130
 };
 int cli_exit_code(iso_status st);
 
 typedef enum cli_kind {
-  CLI_FLAG,     // no value
+  CLI_FLAG,  // no value
   CLI_TEXT,
-  CLI_INT,      // 64-bit, suffixes k M B allowed
+  CLI_INT,  // 64-bit, suffixes k M B allowed
   CLI_REAL,
-  CLI_LIST      // text, may be given more than once, or followed by several values
+  CLI_LIST  // text, may be given more than once, or followed by several values
 } cli_kind;
 
 typedef struct cli_opt {
-  const char *name;   // "lr": the flag is --lr
+  const char *name;  // "lr": the flag is --lr
   cli_kind kind;
   const char *value;  // name of the value in help, "RATE"; NULL for flags
   const char *def;    // default as text for help and parsing; NULL: none
@@ -40,13 +40,13 @@ typedef struct cli_args cli_args;
 
 typedef struct cli_verb {
   const char *name;
-  const char *summary;            // one line
-  const char *const *examples;    // NULL-terminated, two or three runnable lines
-  const char *usage;              // after the verb: "[options] --text FILE..."
-  const cli_opt *opts;            // its own options; the common ones are added
+  const char *summary;          // one line
+  const char *const *examples;  // NULL-terminated, two or three runnable lines
+  const char *usage;            // after the verb: "[options] --text FILE..."
+  const cli_opt *opts;          // its own options; the common ones are added
   size_t n_opts;
-  int min_args, max_args;         // positional
-  const char *notes;              // more text, or NULL
+  int min_args, max_args;  // positional
+  const char *notes;       // more text, or NULL
   int (*run)(cli_args *a);
 } cli_verb;
 
@@ -57,16 +57,16 @@ const cli_verb *const *cli_verbs(size_t *n);
 
 struct cli_args {
   const cli_verb *verb;
-  iso_ctx *ctx;             // opened for the verb: threads, kernels, progress
+  iso_ctx *ctx;  // opened for the verb: threads, kernels, progress
   int argc;
-  char **argv;              // the whole command line
-  const char **pos;         // positional arguments
+  char **argv;       // the whole command line
+  const char **pos;  // positional arguments
   int n_pos;
-  struct cli_value *values; // one per option
+  struct cli_value *values;  // one per option
   size_t n_values;
   bool json, quiet, color;
-  FILE *log;                // --log-jsonl, or NULL
-  char command[1024];       // the command line as a user would type it
+  FILE *log;           // --log-jsonl, or NULL
+  char command[1024];  // the command line as a user would type it
 };
 
 // Parses, opens the context, runs, prints errors; returns the exit code.
@@ -74,9 +74,9 @@ int cli_main(int argc, char **argv);
 
 bool cli_given(const cli_args *a, const char *name);
 bool cli_flag(const cli_args *a, const char *name);
-const char *cli_text(const cli_args *a, const char *name);      // default, or NULL
-int64_t cli_int(const cli_args *a, const char *name);           // default, or -1
-double cli_real(const cli_args *a, const char *name);           // default, or NaN
+const char *cli_text(const cli_args *a, const char *name);  // default, or NULL
+int64_t cli_int(const cli_args *a, const char *name);       // default, or -1
+double cli_real(const cli_args *a, const char *name);       // default, or NaN
 const char *const *cli_list(const cli_args *a, const char *name, int *n);
 // --budget; unlimited when absent.
 iso_status cli_budget(const cli_args *a, iso_budget *out, iso_err *err);

@@ -7,7 +7,8 @@
 #include "loop/demo.h"
 #include "report/report.h"
 
-static const char *const EXAMPLES[] = {"isoflop demo --budget 5m", "isoflop demo --budget 90s --text book.txt --out book-model", "isoflop demo --budget 2e14flop,600MiB --json", NULL};
+static const char *const EXAMPLES[] = {"isoflop demo --budget 5m", "isoflop demo --budget 90s --text book.txt --out book-model",
+                                       "isoflop demo --budget 2e14flop,600MiB --json", NULL};
 
 static const cli_opt OPTS[] = {
     {"budget", CLI_TEXT, "BUDGET", "5m", "limits for everything together, as in 90s, 2e14flop or 5m,600MiB; seconds count from start to exit"},
@@ -48,16 +49,27 @@ static int dry_run(cli_args *a, const iso_demo_opts *o, iso_env_opts *eo) {
   iso_err err = {0};
   iso_env *e = NULL;
   json_t *result = NULL;
-  iso_solo_opts so = {.texts = o->texts, .n_texts = o->n_texts, .out_dir = o->out_dir, .precision = o->precision, .lr = NAN, .muon_lr = NAN, .weight_decay = NAN,
-                      .vocab = o->vocab, .seq = o->seq, .max_bytes = o->max_bytes, .seed = o->seed, .plan_only = true};
+  iso_solo_opts so = {.texts = o->texts,
+                      .n_texts = o->n_texts,
+                      .out_dir = o->out_dir,
+                      .precision = o->precision,
+                      .lr = NAN,
+                      .muon_lr = NAN,
+                      .weight_decay = NAN,
+                      .vocab = o->vocab,
+                      .seq = o->seq,
+                      .max_bytes = o->max_bytes,
+                      .seed = o->seed,
+                      .plan_only = true};
   eo->kind = "plan";
   iso_status st = iso_env_open(a->ctx, eo, &e, &err);
   if (st == ISO_OK) st = iso_solo_run(e, &so, &result, &err);
   int code = st != ISO_OK ? cli_fail(a, st, &err) : a->json ? cli_put_json(json_incref(result)) : EXIT_DONE;
   if (st == ISO_OK && !a->json) {
     const json_t *plan = json_object_get(result, "plan"), *q = json_object_get(plan, "bits_per_byte");
-    printf("by the shipped law: %s\nbits per byte %.3f (%.3f to %.3f); the demo itself decides after its sweep\n", json_string_value(json_object_get(plan, "why")),
-           json_number_value(json_array_get(q, 1)), json_number_value(json_array_get(q, 0)), json_number_value(json_array_get(q, 2)));
+    printf("by the shipped law: %s\nbits per byte %.3f (%.3f to %.3f); the demo itself decides after its sweep\n",
+           json_string_value(json_object_get(plan, "why")), json_number_value(json_array_get(q, 1)), json_number_value(json_array_get(q, 0)),
+           json_number_value(json_array_get(q, 2)));
   }
   iso_env_close(e, st == ISO_OK ? "done" : "failed", result);
   json_decref(result);
@@ -69,8 +81,13 @@ static int run(cli_args *a) {
   iso_env *e = NULL;
   json_t *result = NULL;
   iso_env_opts eo = {.kind = "demo", .command = a->command, .rev = ISO_REV, .store = cli_text(a, "store"), .prices = cli_text(a, "prices")};
-  iso_demo_opts o = {.out_dir = cli_text(a, "out"), .precision = cli_text(a, "precision"), .sweep_share = cli_real(a, "sweep-share"), .vocab = cli_int(a, "vocab"),
-                     .seq = cli_int(a, "seq"), .max_bytes = cli_int(a, "max-bytes"), .seed = (uint64_t)cli_int(a, "seed")};
+  iso_demo_opts o = {.out_dir = cli_text(a, "out"),
+                     .precision = cli_text(a, "precision"),
+                     .sweep_share = cli_real(a, "sweep-share"),
+                     .vocab = cli_int(a, "vocab"),
+                     .seq = cli_int(a, "seq"),
+                     .max_bytes = cli_int(a, "max-bytes"),
+                     .seed = (uint64_t)cli_int(a, "seed")};
   o.texts = cli_list(a, "text", &o.n_texts);
   eo.seed = (int64_t)o.seed;
   if (!(o.sweep_share > 0 && o.sweep_share < 0.9)) return cli_usage(a, "--sweep-share must be between 0 and 0.9");
@@ -92,11 +109,12 @@ static int run(cli_args *a) {
   return code;
 }
 
-const cli_verb cli_verb_demo = {.name = "demo",
-                                .summary = "The whole loop: calibrate, data, plan, sweep, fit, choose, train, report, in one budget.",
-                                .examples = EXAMPLES,
-                                .usage = "[--budget BUDGET] [--text FILE...] [options]",
-                                .opts = OPTS,
-                                .n_opts = ISO_COUNT(OPTS),
-                                .notes = "The budget is never overrun: decay, evaluation, export and report are paid from it. Ctrl-C saves; the same command goes on.",
-                                .run = run};
+const cli_verb cli_verb_demo = {
+    .name = "demo",
+    .summary = "The whole loop: calibrate, data, plan, sweep, fit, choose, train, report, in one budget.",
+    .examples = EXAMPLES,
+    .usage = "[--budget BUDGET] [--text FILE...] [options]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .notes = "The budget is never overrun: decay, evaluation, export and report are paid from it. Ctrl-C saves; the same command goes on.",
+    .run = run};

@@ -5,7 +5,8 @@
 #include "cli/solo_args.h"
 #include "gen_version.h"
 
-static const char *const EXAMPLES[] = {"isoflop plan --budget 5m", "isoflop plan --text book.txt --budget 1h,2GiB --json", "isoflop plan --model 10m --vocab 4096 --steps 1000", NULL};
+static const char *const EXAMPLES[] = {"isoflop plan --budget 5m", "isoflop plan --text book.txt --budget 1h,2GiB --json",
+                                       "isoflop plan --model 10m --vocab 4096 --steps 1000", NULL};
 static const cli_opt OPTS[] = {CLI_SOLO_OPTS};
 
 static int run(cli_args *a) {
@@ -22,8 +23,10 @@ static int run(cli_args *a) {
     return cli_usage(a, "nothing bounds this plan: give --budget (as in --budget 5m) or --steps");
   if (st == ISO_OK) st = iso_env_open(a->ctx, &eo, &e, &err);
   if (st == ISO_OK) st = iso_solo_run(e, &o, &result, &err);
-  if (st != ISO_OK) code = cli_fail(a, st, &err);
-  else code = a->json ? cli_put_json(json_incref(result)) : cli_print_plan(result);
+  if (st != ISO_OK)
+    code = cli_fail(a, st, &err);
+  else
+    code = a->json ? cli_put_json(json_incref(result)) : cli_print_plan(result);
   iso_env_close(e, st == ISO_OK ? "done" : st == ISO_ECANCEL ? "stopped" : "failed", result);
   json_decref(result);
   return code;

@@ -7,7 +7,8 @@
 #include "cli/solo_args.h"
 #include "gen_version.h"
 
-static const char *const EXAMPLES[] = {"isoflop train --text book.txt --budget 300s --out model", "isoflop train --text a.txt b.txt.gz --budget 2e14flop,600MiB --json",
+static const char *const EXAMPLES[] = {"isoflop train --text book.txt --budget 300s --out model",
+                                       "isoflop train --text a.txt b.txt.gz --budget 2e14flop,600MiB --json",
                                        "isoflop train --data shards --model 4,128,4/4,352,2048,256 --steps 500 --out small", NULL};
 
 static const cli_opt OPTS[] = {
@@ -53,9 +54,12 @@ static int run(cli_args *a) {
   if (st == ISO_OK) st = iso_env_open(a->ctx, &eo, &e, &err);
   if (st == ISO_OK) st = iso_solo_run(e, &o, &result, &err);
   if (st == ISO_OK) {
-    if (a->json) code = cli_put_json(json_incref(result));
-    else if (!o.plan_only) print_summary(result, o.out_dir);
-    else code = cli_print_plan(result);
+    if (a->json)
+      code = cli_put_json(json_incref(result));
+    else if (!o.plan_only)
+      print_summary(result, o.out_dir);
+    else
+      code = cli_print_plan(result);
   } else {
     if (st == ISO_ECANCEL) iso_hint(&err, st, "saved in %s; the same command goes on", o.out_dir);
     code = cli_fail(a, st, &err);
@@ -71,7 +75,8 @@ const cli_verb cli_verb_train = {.name = "train",
                                  .usage = "[--text FILE... | --data DIR] [--budget BUDGET | --steps N] [options]",
                                  .opts = OPTS,
                                  .n_opts = ISO_COUNT(OPTS),
-                                 .notes = "The last 2% of a single file (2% of the documents of several) are held out and scored at the end.\n"
-                                          "Ctrl-C saves and stops; the same command goes on, and time that has passed meanwhile is not counted.\n"
-                                          "Without --text and --data the text is GCIDE, the dictionary of Debian's package dict-gcide.",
+                                 .notes =
+                                     "The last 2% of a single file (2% of the documents of several) are held out and scored at the end.\n"
+                                     "Ctrl-C saves and stops; the same command goes on, and time that has passed meanwhile is not counted.\n"
+                                     "Without --text and --data the text is GCIDE, the dictionary of Debian's package dict-gcide.",
                                  .run = run};

@@ -56,10 +56,11 @@ void cli_help_all(iso_str *s, bool markdown) {
     }
     return;
   }
-  iso_str_add(s, "isoflop: a budget goes in, a compute-optimal language model comes out.\n\nExamples:\n"
-                 "  isoflop demo --budget 5m\n"
-                 "  isoflop train --text book.txt --budget 300s --out model\n"
-                 "  isoflop sample model --prompt 'Once upon a time'\n\nVerbs:\n");
+  iso_str_add(s,
+              "isoflop: a budget goes in, a compute-optimal language model comes out.\n\nExamples:\n"
+              "  isoflop demo --budget 5m\n"
+              "  isoflop train --text book.txt --budget 300s --out model\n"
+              "  isoflop sample model --prompt 'Once upon a time'\n\nVerbs:\n");
   for (size_t i = 0; i < n; i++) iso_str_fmt(s, "  %-11s %s\n", v[i]->name, v[i]->summary);
   iso_str_fmt(s, "\nisoflop VERB --help tells more; isoflop help --markdown prints everything.\n\n%s", EXIT_CODES);
 }

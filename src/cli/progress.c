@@ -17,10 +17,10 @@ struct cli_progress {
 static void log_event(cli_progress *p, const iso_event *e) {
   static const char *const KINDS[] = {"phase", "progress", "note", "warn"};
   json_t *j = json_pack("{s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "type", KINDS[e->kind], "phase", e->phase, "t_s",
-                        iso_now_s(p->c) - p->c->start_s, "text", e->text, "step", e->kind == ISO_EVENT_PROGRESS ? json_integer(e->step) : json_null(), "steps",
-                        e->kind == ISO_EVENT_PROGRESS ? json_integer(e->steps) : json_null(), "loss", iso_json_num(e->loss), "tok_per_s",
-                        iso_json_num(e->tok_per_s), "mfu", iso_json_num(e->mfu), "budget_used", iso_json_num(e->used_frac), "eta_s", iso_json_num(e->eta_s),
-                        "predicted_loss", iso_json_num(e->predicted_loss));
+                        iso_now_s(p->c) - p->c->start_s, "text", e->text, "step", e->kind == ISO_EVENT_PROGRESS ? json_integer(e->step) : json_null(),
+                        "steps", e->kind == ISO_EVENT_PROGRESS ? json_integer(e->steps) : json_null(), "loss", iso_json_num(e->loss), "tok_per_s",
+                        iso_json_num(e->tok_per_s), "mfu", iso_json_num(e->mfu), "budget_used", iso_json_num(e->used_frac), "eta_s",
+                        iso_json_num(e->eta_s), "predicted_loss", iso_json_num(e->predicted_loss));
   char *s = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(8)) : NULL;
   if (s) fprintf(p->log, "%s\n", s);
   free(s);
@@ -55,8 +55,10 @@ static void on_event(void *self, const iso_event *e) {
     p->last_s = now;
     iso_str s = {0};
     line(e, &s);
-    if (p->tty) fprintf(stderr, "\r\033[K%.180s", s.p ? s.p : "");
-    else fprintf(stderr, "%s\n", s.p ? s.p : "");
+    if (p->tty)
+      fprintf(stderr, "\r\033[K%.180s", s.p ? s.p : "");
+    else
+      fprintf(stderr, "%s\n", s.p ? s.p : "");
     p->open_line = p->tty;
     iso_str_free(&s);
     fflush(stderr);

@@ -65,7 +65,8 @@ static int copy_of(const iso_exec *e, iso_ref r, int iter) {
   switch (r.which) {
     case ISO_THIS: return t->block < 0 ? 0 : iter;
     case ISO_NEXT: return iter + 1;
-    case ISO_FIRST: case ISO_ALL: return 0;
+    case ISO_FIRST:
+    case ISO_ALL: return 0;
     case ISO_LAST: return iso_tensor_copies(e->g, t) - 1;
   }
   return 0;
@@ -124,7 +125,8 @@ iso_status iso_exec_open(iso_ctx *c, const iso_graph *g, const iso_exec_opts *o,
   ISO_TRYG(iso_pass_memory(g, &o->max, elem, o->train, o->every, &e->layout, err));
   static const char *const WHAT[ISO_ROLE_COUNT] = {"weights", "gradients", "optimizer state", "activations", "the KV cache", "inputs"};
   for (int r = 0; r < ISO_ROLE_COUNT; r++) {
-    if (r == ISO_ROLE_WEIGHT && o->weights) e->buf[r] = o->weights;
+    if (r == ISO_ROLE_WEIGHT && o->weights)
+      e->buf[r] = o->weights;
     else if (e->layout.bytes[r] > 0) {
       ISO_TRYG(iso_mem_get(c, (size_t)e->layout.bytes[r], WHAT[r], &e->buf[r], err));
       e->own[r] = true;
@@ -167,8 +169,8 @@ void iso_exec_close(iso_exec *e) {
 
 iso_status iso_exec_bind(iso_exec *e, const iso_bind *b, iso_err *err) {
   if (b->v[ISO_SYM_M] > e->max.v[ISO_SYM_M] || b->v[ISO_SYM_T] > e->max.v[ISO_SYM_T] || b->v[ISO_SYM_M] < 1)
-    return iso_fail(err, ISO_EINVAL, "a batch of %lld rows with sequences of %lld does not fit a program for %lld rows and %lld", (long long)b->v[ISO_SYM_M],
-                    (long long)b->v[ISO_SYM_T], (long long)e->max.v[ISO_SYM_M], (long long)e->max.v[ISO_SYM_T]);
+    return iso_fail(err, ISO_EINVAL, "a batch of %lld rows with sequences of %lld does not fit a program for %lld rows and %lld",
+                    (long long)b->v[ISO_SYM_M], (long long)b->v[ISO_SYM_T], (long long)e->max.v[ISO_SYM_M], (long long)e->max.v[ISO_SYM_T]);
   for (int i = 0; i < e->n; i++)
     for (int j = 0; j < ISO_K_DIMS; j++) e->calls[i].k.d[j] = iso_dim_eval(e->calls[i].node->d[j], b);
   return ISO_OK;

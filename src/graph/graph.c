@@ -63,7 +63,8 @@ iso_status iso_graph_node(iso_graph *g, int b, const iso_node *n, iso_err *err) 
     bool have = i < operands && n->arg[i].tensor >= 0;
     if (i < operands && !have && islower((unsigned char)n->op->io[i]))
       return iso_fail(err, ISO_EBUG, "%s: operand %zu is missing (block %s)", n->op->name, i, g->block[b].name);
-    if (have && n->arg[i].tensor >= g->n_tensors) return iso_fail(err, ISO_EBUG, "%s: operand %zu names tensor %d of %d", n->op->name, i, n->arg[i].tensor, g->n_tensors);
+    if (have && n->arg[i].tensor >= g->n_tensors)
+      return iso_fail(err, ISO_EBUG, "%s: operand %zu names tensor %d of %d", n->op->name, i, n->arg[i].tensor, g->n_tensors);
   }
   iso_block *k = &g->block[b];
   iso_node *p = grow(g->arena, k->node, &k->cap, k->n_nodes, sizeof *p);

@@ -10,11 +10,11 @@ typedef struct iso_graph iso_graph;
 
 typedef enum iso_role {
   ISO_ROLE_WEIGHT,
-  ISO_ROLE_GRAD,    // of a weight
-  ISO_ROLE_OPTIM,   // optimizer state
-  ISO_ROLE_ACT,     // activations and their gradients
+  ISO_ROLE_GRAD,   // of a weight
+  ISO_ROLE_OPTIM,  // optimizer state
+  ISO_ROLE_ACT,    // activations and their gradients
   ISO_ROLE_KV,
-  ISO_ROLE_INPUT,   // ids, targets, hyperparameters, losses: written and read by the caller
+  ISO_ROLE_INPUT,  // ids, targets, hyperparameters, losses: written and read by the caller
   ISO_ROLE_COUNT
 } iso_role;
 
@@ -30,23 +30,23 @@ typedef struct iso_part {
 } iso_part;
 
 typedef struct iso_tensor {
-  const char *path;   // canonical, e.g. "layers.*.attn.qkv"
-  const char *axes;   // one letter per dimension (docs/notation.md), e.g. "FD"
+  const char *path;  // canonical, e.g. "layers.*.attn.qkv"
+  const char *axes;  // one letter per dimension (docs/notation.md), e.g. "FD"
   iso_role role;
   bool i32;           // 4-byte integers; otherwise elements of the table's type
   int64_t raw_bytes;  // > 0: opaque bytes (hyperparameters, f64 sums), dimensions unused
   int rank;
   iso_dim dim[ISO_RANK_MAX];
-  int block;          // the block whose iterations own a copy each; -1: one copy
-  bool stream;        // iteration i reads copy i and writes copy i + 1
-  bool saved;         // an activation that the backward pass reads
-  bool frozen;        // a weight without gradient
+  int block;    // the block whose iterations own a copy each; -1: one copy
+  bool stream;  // iteration i reads copy i and writes copy i + 1
+  bool saved;   // an activation that the backward pass reads
+  bool frozen;  // a weight without gradient
   iso_group group;
-  double init_std;    // weights: normal with this deviation; 0 with init_one false: zeros
+  double init_std;  // weights: normal with this deviation; 0 with init_one false: zeros
   bool init_one;
   int n_parts;
   iso_part part[ISO_PARTS_MAX];
-  int grad;           // index of its gradient tensor, -1 none
+  int grad;  // index of its gradient tensor, -1 none
 } iso_tensor;
 
 // Which copy of a tensor: of the running iteration, the next one (streams), or all of them as one array.
@@ -70,8 +70,8 @@ typedef enum iso_section { ISO_SECTION_FORWARD, ISO_SECTION_BACKWARD, ISO_SECTIO
 typedef struct iso_block {
   const char *name;
   iso_section section;
-  int count;       // iterations; a backward block runs them from last to first
-  int of;          // backward: the forward block that it differentiates, else -1
+  int count;  // iterations; a backward block runs them from last to first
+  int of;     // backward: the forward block that it differentiates, else -1
   int n_nodes, cap;
   iso_node *node;  // in the graph's arena
 } iso_block;

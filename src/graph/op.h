@@ -6,8 +6,8 @@
 
 // Work of one call, as functions of the bound dimensions. Elements, not bytes: the element size is the table's.
 typedef struct iso_opcost {
-  double mat_flop;   // matrix products, model count: causal half, no padding, no recomputation
-  double vec_flop;   // everything else
+  double mat_flop;     // matrix products, model count: causal half, no padding, no recomputation
+  double vec_flop;     // everything else
   double read, write;  // elements moved if nothing stays in a cache
 } iso_opcost;
 

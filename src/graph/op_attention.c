@@ -18,8 +18,10 @@ static iso_status attention_grad(iso_gradpass *p, const iso_node *n, iso_err *er
   iso_ref dqkv = iso_grad_into(p, n->arg[0], &acc, err);
   if (acc) return iso_fail(err, ISO_EUNSUP, "attention: its projection feeds another op, whose gradient cannot be added");
   return iso_grad_emit(p,
-                       &(iso_node){.op = &iso_op_attention_bwd, .arg = {n->arg[0], n->arg[1], n->arg[2], dy, dqkv},
-                                   .d = {n->d[0], n->d[1], n->d[2], n->d[3], n->d[4]}, .a = {n->a[0]}},
+                       &(iso_node){.op = &iso_op_attention_bwd,
+                                   .arg = {n->arg[0], n->arg[1], n->arg[2], dy, dqkv},
+                                   .d = {n->d[0], n->d[1], n->d[2], n->d[3], n->d[4]},
+                                   .a = {n->a[0]}},
                        err);
 }
 

@@ -17,7 +17,8 @@ static iso_status linear_grad(iso_gradpass *p, const iso_node *n, iso_err *err) 
     ISO_TRY(iso_grad_emit(p, &(iso_node){.op = &iso_op_linear_dw, .arg = {dy, n->arg[0], dw, db}, .d = {n->d[0], n->d[1], n->d[2]}}, err));
   iso_ref dx = iso_grad_into(p, n->arg[0], &acc, err);
   if (dx.tensor >= 0)
-    ISO_TRY(iso_grad_emit(p, &(iso_node){.op = &iso_op_linear_dx, .arg = {dy, n->arg[1], dx}, .d = {n->d[0], n->d[1], n->d[2], iso_dim_of(acc)}}, err));
+    ISO_TRY(
+        iso_grad_emit(p, &(iso_node){.op = &iso_op_linear_dx, .arg = {dy, n->arg[1], dx}, .d = {n->d[0], n->d[1], n->d[2], iso_dim_of(acc)}}, err));
   return n->arg[3].tensor >= 0 ? iso_grad_pass_through(p, n->arg[3], dy, err) : ISO_OK;
 }
 

@@ -28,12 +28,30 @@ static void elementwise(const int64_t *d, double flop, double read, double write
   double n = (double)d[0] * (double)d[1];
   *o = (iso_opcost){0, flop * n, read * n, write * n};
 }
-static void swiglu_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 6, 2, 1, o); }
-static void swiglu_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 11, 3, 2, o); }
-static void gelu_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 9, 1, 1, o); }
-static void gelu_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 20, 2, 1, o); }
-static void relu2_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 2, 1, 1, o); }
-static void relu2_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) { (void)h; elementwise(d, 3, 2, 1, o); }
+static void swiglu_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 6, 2, 1, o);
+}
+static void swiglu_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 11, 3, 2, o);
+}
+static void gelu_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 9, 1, 1, o);
+}
+static void gelu_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 20, 2, 1, o);
+}
+static void relu2_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 2, 1, 1, o);
+}
+static void relu2_bwd_cost(const int64_t *d, const bool *h, iso_opcost *o) {
+  (void)h;
+  elementwise(d, 3, 2, 1, o);
+}
 static void add_cost(const int64_t *d, const bool *h, iso_opcost *o) {
   (void)h;
   *o = (iso_opcost){0, (double)d[0], 2 * (double)d[0], (double)d[0]};

@@ -13,7 +13,8 @@ static iso_status rmsnorm_grad(iso_gradpass *p, const iso_node *n, iso_err *err)
   bool acc, unused;
   if (dy.tensor < 0) return ISO_OK;
   iso_ref dg = iso_grad_into(p, n->arg[1], &unused, err), dx = iso_grad_into(p, n->arg[0], &acc, err);
-  return iso_grad_emit(p, &(iso_node){.op = &iso_op_rmsnorm_bwd, .arg = {n->arg[0], n->arg[1], n->arg[3], dy, dx, dg}, .d = {n->d[0], n->d[1], iso_dim_of(acc)}}, err);
+  return iso_grad_emit(
+      p, &(iso_node){.op = &iso_op_rmsnorm_bwd, .arg = {n->arg[0], n->arg[1], n->arg[3], dy, dx, dg}, .d = {n->d[0], n->d[1], iso_dim_of(acc)}}, err);
 }
 
 static void rmsnorm_bwd_cost(const int64_t *d, const bool *have, iso_opcost *o) {
@@ -35,7 +36,10 @@ static iso_status layernorm_grad(iso_gradpass *p, const iso_node *n, iso_err *er
   if (dy.tensor < 0) return ISO_OK;
   iso_ref dg = iso_grad_into(p, n->arg[1], &unused, err), db = iso_grad_into(p, n->arg[2], &unused, err), dx = iso_grad_into(p, n->arg[0], &acc, err);
   return iso_grad_emit(
-      p, &(iso_node){.op = &iso_op_layernorm_bwd, .arg = {n->arg[0], n->arg[1], n->arg[4], n->arg[5], dy, dx, dg, db}, .d = {n->d[0], n->d[1], iso_dim_of(acc)}}, err);
+      p,
+      &(iso_node){
+          .op = &iso_op_layernorm_bwd, .arg = {n->arg[0], n->arg[1], n->arg[4], n->arg[5], dy, dx, dg, db}, .d = {n->d[0], n->d[1], iso_dim_of(acc)}},
+      err);
 }
 
 static void layernorm_bwd_cost(const int64_t *d, const bool *have, iso_opcost *o) {

@@ -7,12 +7,12 @@
 
 struct iso_gradpass {
   iso_graph *g;
-  int fwd, bwd;    // block being differentiated and the one being built
-  int node;        // forward node at work
-  int *grad;       // [cap] gradient tensor of each tensor, -1 none; owned
+  int fwd, bwd;  // block being differentiated and the one being built
+  int node;      // forward node at work
+  int *grad;     // [cap] gradient tensor of each tensor, -1 none; owned
   int cap;
   int *stream_grad;  // [cap] the single gradient buffer of each stream, -1 none; owned
-  bool *needs;     // [cap] whether a gradient of this tensor is wanted; owned
+  bool *needs;       // [cap] whether a gradient of this tensor is wanted; owned
 };
 
 static bool writes(char io) { return strchr("wWaAxX", io) != NULL; }
@@ -52,8 +52,10 @@ static int new_grad(iso_gradpass *p, int value, iso_role role, int block, iso_er
   d.block = block;
   d.stream = d.saved = false;
   int i = path ? iso_graph_tensor(p->g, &d) : -1;
-  if (i < 0) (void)iso_fail(err, ISO_ENOMEM, "no memory for the gradient of %s", t->path);
-  else if (track(p, err) != ISO_OK) return -1;
+  if (i < 0)
+    (void)iso_fail(err, ISO_ENOMEM, "no memory for the gradient of %s", t->path);
+  else if (track(p, err) != ISO_OK)
+    return -1;
   return i;
 }
 
@@ -77,8 +79,10 @@ iso_ref iso_grad_into(iso_gradpass *p, iso_ref value, bool *acc, iso_err *err) {
     // A stream's gradient lives across iterations; any other one within a single backward iteration.
     int i = new_grad(p, v, ISO_ROLE_ACT, t->stream ? -1 : p->bwd, err);
     if (i < 0) return iso_none();
-    if (p->g->tensor[v].stream) p->stream_grad[v] = i;
-    else p->grad[v] = i;
+    if (p->g->tensor[v].stream)
+      p->stream_grad[v] = i;
+    else
+      p->grad[v] = i;
     return iso_this(i);
   }
   return iso_this(*slot);
@@ -120,7 +124,8 @@ static void mark_needs(iso_gradpass *p) {
         bool flows = false;
         for (size_t i = 0; n->op->io[i]; i++) flows = flows || (n->arg[i].tensor >= 0 && reads_value(n->op->io[i]) && p->needs[n->arg[i].tensor]);
         for (size_t i = 0; n->op->io[i]; i++)
-          if (flows && n->arg[i].tensor >= 0 && writes(n->op->io[i]) && g->tensor[n->arg[i].tensor].role == ISO_ROLE_ACT) p->needs[n->arg[i].tensor] = true;
+          if (flows && n->arg[i].tensor >= 0 && writes(n->op->io[i]) && g->tensor[n->arg[i].tensor].role == ISO_ROLE_ACT)
+            p->needs[n->arg[i].tensor] = true;
       }
 }
 

@@ -24,9 +24,12 @@ static void find_spans(const iso_graph *g, span *s) {
       for (int j = 0; j < ISO_K_OPERANDS; j++) {
         int t = g->block[b].node[k].arg[j].tensor;
         if (t < 0) continue;
-        if (s[t].home == -1) s[t] = (span){b, k, k};
-        else if (s[t].home != b) s[t].home = -2;
-        else s[t].last = k;
+        if (s[t].home == -1)
+          s[t] = (span){b, k, k};
+        else if (s[t].home != b)
+          s[t].home = -2;
+        else
+          s[t].last = k;
       }
 }
 

@@ -50,7 +50,10 @@ iso_cpu iso_cpu_decode(const iso_cpu_words *w) {
 }
 
 char *iso_cpu_isa(const iso_cpu *c, char *buf, size_t n) {
-  (void)snprintf(buf, n, "%s%s%s%s", c->avx512 ? "avx512" : c->avx2 ? "avx2" : "baseline", c->avx512_vnni ? " vnni" : "",
-                 c->avx512_bf16 ? " bf16" : "", c->amx_bf16 ? " amx-bf16" : "");
+  (void)snprintf(buf, n, "%s%s%s%s",
+                 c->avx512 ? "avx512"
+                 : c->avx2 ? "avx2"
+                           : "baseline",
+                 c->avx512_vnni ? " vnni" : "", c->avx512_bf16 ? " bf16" : "", c->amx_bf16 ? " amx-bf16" : "");
   return buf;
 }

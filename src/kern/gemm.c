@@ -28,10 +28,14 @@ static tiling tile(const iso_gemm *g) {
   int64_t tm = g->m, tn = g->n;
   const double target = 8e6;
   while ((double)tm * (double)tn * (double)g->k > target) {
-    if (tm >= tn && tm > 96) tm = (tm / 2 + 47) / 48 * 48;
-    else if (tn > 96) tn = (tn / 2 + 63) / 64 * 64;
-    else if (tm > 96) tm = (tm / 2 + 47) / 48 * 48;
-    else break;
+    if (tm >= tn && tm > 96)
+      tm = (tm / 2 + 47) / 48 * 48;
+    else if (tn > 96)
+      tn = (tn / 2 + 63) / 64 * 64;
+    else if (tm > 96)
+      tm = (tm / 2 + 47) / 48 * 48;
+    else
+      break;
   }
   int64_t rows = (g->m + tm - 1) / tm, cols = (g->n + tn - 1) / tn;
   return (tiling){g, tm, tn, cols, rows * cols};
@@ -45,7 +49,8 @@ static bool start_tile(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64
     const float *res = g->residual ? g->residual + r * g->ldc + j : NULL, *bias = g->bias ? g->bias + j : NULL;
     if (res && bias)
       for (int64_t q = 0; q < n; q++) c[q] = res[q] + bias[q];
-    else if (res != c) memcpy(c, res ? res : bias, (size_t)n * sizeof *c);
+    else if (res != c)
+      memcpy(c, res ? res : bias, (size_t)n * sizeof *c);
   }
   return true;
 }
@@ -100,8 +105,8 @@ static void round_rows(void *arg, int64_t t, int worker) {
 }
 
 typedef uint16_t bf16;
-extern dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const bf16 *a, dnnl_dim_t lda,
-                                           const bf16 *b, dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
+extern dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const bf16 *a,
+                                           dnnl_dim_t lda, const bf16 *b, dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
 
 static void run_tile_native(void *arg, int64_t t, int worker) {
   (void)worker;
@@ -112,7 +117,8 @@ static void run_tile_native(void *arg, int64_t t, int worker) {
   const bf16 *a = (const bf16 *)(const void *)g->a + (g->ta ? i : i * g->lda), *b = (const bf16 *)(const void *)g->b + (g->tb ? j * g->ldb : j);
   bool acc = start_tile(g, i, j, m, n);
   one_thread();
-  (void)dnnl_gemm_bf16bf16f32(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', m, n, g->k, 1.0f, a, g->lda, b, g->ldb, acc ? 1.0f : 0.0f, g->c + i * g->ldc + j, g->ldc);
+  (void)dnnl_gemm_bf16bf16f32(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', m, n, g->k, 1.0f, a, g->lda, b, g->ldb, acc ? 1.0f : 0.0f, g->c + i * g->ldc + j,
+                              g->ldc);
 }
 
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, bool native) {

@@ -32,11 +32,14 @@ iso_status iso_kern_select(iso_precision prec, const iso_kern_table **out, iso_e
   iso_cpu cpu = iso_cpu_decode(&w);
   const char *want = getenv("ISOFLOP_KERNELS");
   bool any = !want || !*want, bf16 = prec == ISO_PREC_bf16;
-  if (any || strcmp(want, "generic") == 0) *out = bf16 ? &iso_kern_generic_bf16 : &iso_kern_generic;
-  else *out = NULL;
+  if (any || strcmp(want, "generic") == 0)
+    *out = bf16 ? &iso_kern_generic_bf16 : &iso_kern_generic;
+  else
+    *out = NULL;
 #if defined(__x86_64__)
   if (cpu.avx2 && (any || strcmp(want, "avx2") == 0)) *out = bf16 ? &iso_kern_avx2_bf16 : &iso_kern_avx2;
-  if (cpu.avx512 && (any || strcmp(want, "avx512") == 0)) *out = bf16 ? cpu.avx512_bf16 ? &iso_kern_avx512_native_bf16 : &iso_kern_avx512_bf16 : &iso_kern_avx512;
+  if (cpu.avx512 && (any || strcmp(want, "avx512") == 0))
+    *out = bf16 ? cpu.avx512_bf16 ? &iso_kern_avx512_native_bf16 : &iso_kern_avx512_bf16 : &iso_kern_avx512;
 #endif
   if (*out) return ISO_OK;
   iso_fail(err, ISO_EUNSUP, "ISOFLOP_KERNELS=%s: this CPU cannot run these kernels, or there are none of that name", want);

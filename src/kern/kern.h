@@ -14,15 +14,15 @@ typedef enum iso_kslot {
 
 // Numbers that change from step to step; read by loss and optimizer kernels, written by the training loop.
 typedef struct iso_hyp {
-  double lr;           // learning rate of this step, before a tensor's own factor
+  double lr;  // learning rate of this step, before a tensor's own factor
   double beta1, beta2, eps, weight_decay;
-  double bias1, bias2; // 1 - beta^step, for AdamW's bias correction
-  double momentum;     // Muon
+  double bias1, bias2;  // 1 - beta^step, for AdamW's bias correction
+  double momentum;      // Muon
   double muon_lr, muon_decay;
-  int ns_steps;        // Newton-Schulz iterations of Muon
-  double loss_scale;   // gradient of the loss sum: 1 / (tokens of the whole batch)
-  double clip;         // largest global gradient norm, 0 = none
-  double grad_sumsq;   // sum of squares of all gradients, filled by the sumsq kernels
+  int ns_steps;       // Newton-Schulz iterations of Muon
+  double loss_scale;  // gradient of the loss sum: 1 / (tokens of the whole batch)
+  double clip;        // largest global gradient norm, 0 = none
+  double grad_sumsq;  // sum of squares of all gradients, filled by the sumsq kernels
 } iso_hyp;
 // min(1, clip / (norm + 1e-6)), the factor of global-norm clipping (Pascanu et al. 2013, as PyTorch computes it).
 double iso_hyp_clip_factor(const iso_hyp *h);
@@ -36,12 +36,12 @@ enum { ISO_K_OPERANDS = 8, ISO_K_DIMS = 8, ISO_K_ATTRS = 4 };
 
 // One kernel call, ready to run. What p, d and a mean stands in slots.def.
 typedef struct iso_kcall {
-  iso_pool *pool;              // borrowed
+  iso_pool *pool;  // borrowed
   void *p[ISO_K_OPERANDS];
   int64_t d[ISO_K_DIMS];
   double a[ISO_K_ATTRS];
-  unsigned char *scratch;      // iso_kern_scratch() bytes, 64-byte aligned; nothing in it outlives the call
-  iso_kcount *count;           // ref kernels only; may be NULL
+  unsigned char *scratch;  // iso_kern_scratch() bytes, 64-byte aligned; nothing in it outlives the call
+  iso_kcount *count;       // ref kernels only; may be NULL
 } iso_kcall;
 
 typedef void (*iso_kern_fn)(const iso_kcall *c);
@@ -49,8 +49,8 @@ typedef void (*iso_kern_fn)(const iso_kcall *c);
 typedef struct iso_kern_probes iso_kern_probes;  // kern/probe.h
 
 struct iso_kern_table {
-  const char *name;            // "ref", "generic", "avx2", "avx512"
-  iso_dtype elem;              // f64 for ref, else f32
+  const char *name;  // "ref", "generic", "avx2", "avx512"
+  iso_dtype elem;    // f64 for ref, else f32
   iso_kern_fn fn[ISO_K_COUNT];
   // Bytes of scratch that slot `s` needs for dimensions d with `threads` workers.
   size_t (*scratch)(iso_kslot s, const int64_t *d, int threads);

@@ -252,7 +252,7 @@ static iso_status sample(demo *d, iso_err *err) {
   iso_str before = {0};
   iso_generate_stats stats;
   iso_status st;
-  iso_cost cost = iso_env_seconds(e, iso_est_range(0.01, 0.2, 1));
+  iso_cost cost = iso_env_seconds(e, iso_est_range(0.01, 0.1, 0.5));
   iso_phase p = {0};
   ISO_TRY(iso_phase_start(e, "sample", &cost, &p, err));
   ISO_TRYG(iso_model_load_hf(e->ctx, d->o->out_dir, &m, err));
@@ -281,7 +281,9 @@ static iso_cost predict_whole(demo *d, const iso_choice *c) {
   iso_cost last = iso_env_seconds(e, iso_est_range(0.1, 0.6, LAST_S));
   eval.infer_flop = iso_est_exact(iso_eval_flop(&c->config, e->data->val_tokens, c->opts.seq));
   before.instr = iso_est_unknown();
-  return iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, last));
+  iso_cost whole = iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, last));
+  iso_env_clamp(e, &whole);
+  return whole;
 }
 
 static iso_status pending_choice(demo *d, iso_choice *c, bool *found, iso_err *err) {

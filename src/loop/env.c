@@ -105,6 +105,11 @@ iso_cost iso_env_seconds(const iso_env *e, iso_est s) {
   return c;
 }
 
+void iso_env_clamp(const iso_env *e, iso_cost *whole) {
+  double limit = iso_run_budget(e->run).wall;
+  whole->wall = (iso_est){fmin(whole->wall.lo, limit), fmin(whole->wall.mean, limit), fmin(whole->wall.hi, limit)};
+}
+
 double iso_env_affordable_s(const iso_env *e) {
   iso_cost second = iso_env_seconds(e, iso_est_exact(1));
   iso_budget left = iso_run_left(e->run);

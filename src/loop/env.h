@@ -52,6 +52,8 @@ double iso_env_left_s(const iso_env *e);
 double iso_env_end_s(const iso_env *e);
 // The cost of `seconds` of full load on this machine, with train or infer FLOPs left at zero: wall, cpu, energy, co2, usd.
 iso_cost iso_env_seconds(const iso_env *e, iso_est seconds);
+// No prediction exceeds the wall limit: the clock stops the run.
+void iso_env_clamp(const iso_env *e, iso_cost *whole);
 // The most seconds of full load that every limit of the budget allows now (wall, cpu, energy, co2, usd).
 double iso_env_affordable_s(const iso_env *e);
 

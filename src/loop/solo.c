@@ -9,7 +9,7 @@
 #include "base/file.h"
 
 // Wall seconds kept for export, store and exit.
-#define LAST_S 0.7
+#define LAST_S 0.8
 
 static double budget_flop(iso_env *e) {
   iso_budget b = iso_run_left(e->run);
@@ -193,7 +193,9 @@ static iso_cost whole_prediction(iso_env *e, const iso_choice *c) {
   eval.infer_flop = iso_est_exact(iso_eval_flop(&c->config, e->data->val_tokens, c->opts.seq));
   before.instr = iso_est_unknown();
   // The high-water mark of the plan counts everything that is alive at once.
-  return iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, last));
+  iso_cost whole = iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, last));
+  iso_env_clamp(e, &whole);
+  return whole;
 }
 
 json_t *iso_solo_result(iso_env *e, const iso_choice *c, const iso_job_result *r, const iso_cost *predicted) {

@@ -8,11 +8,13 @@
 
 #include "loop/job.h"
 
-enum { EVAL_WINDOWS = 8, MIN_STEPS = 12 };
+enum { EVAL_WINDOWS = 8, MIN_STEPS = 8 };
 // Budgets of the levels relative to the largest.
 static const double LEVEL[ISO_SWEEP_LEVELS] = {0.2, 0.45, 1.0};
-// Ladder steps from the optimum of the largest level: below it, at it, above it towards the final size.
-static const int OFFSET[ISO_SWEEP_SHAPES] = {-2, 0, 2, 4};
+// Ladder steps from the optimum of the largest level: below it, at it, above it towards the final size; closer together where a
+// small budget cannot pay for larger sizes.
+enum { SPREADS = 2 };
+static const int OFFSET[SPREADS][ISO_SWEEP_SHAPES] = {{-2, 0, 2, 4}, {-2, -1, 0, 1}};
 
 // Steps actually taken for branches that end at `steps`: the trunk up to the last decay, and every decay.
 static double steps_taken(const int64_t *steps, double decay) {
@@ -68,7 +70,7 @@ static int optimum(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law,
   return best;
 }
 
-static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, double flop, int64_t eval_tok, iso_sweep_plan *p) {
+static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, double flop, int64_t eval_tok, int spread, iso_sweep_plan *p) {
   *p = (iso_sweep_plan){0};
   p->eval_tok = o->val_tokens < (double)eval_tok ? (int64_t)o->val_tokens : eval_tok;
   if (p->eval_tok < o->ctx) p->eval_tok = o->ctx;
@@ -77,7 +79,7 @@ static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law
   if (at < 2) at = 2;
   p->cost = iso_cost_zero();
   for (int k = 0; k < ISO_SWEEP_SHAPES; k++) {
-    int ladder = at + OFFSET[k];
+    int ladder = at + OFFSET[spread][k];
     if (ladder <= last || !plan_model(e, o, ladder, flop, p->eval_tok, &p->model[p->n])) continue;
     last = ladder;
     p->cost = iso_cost_serial(p->cost, p->model[p->n].cost);
@@ -86,26 +88,27 @@ static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law
   return p->n >= 3;
 }
 
-iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_sweep_plan *out, iso_err *err) {
-  // The largest budget per point whose plan stays inside the share: bisection on its logarithm.
+// The largest budget per point whose plan stays inside the share: bisection on its logarithm.
+static bool largest_plan(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, int64_t eval_tok, int spread, iso_sweep_plan *out) {
   iso_sweep_plan p;
   bool found = false;
-  // Scoring on fewer held-out tokens where time is short.
-  for (int64_t eval_tok = 16384; !found && eval_tok >= 2048; eval_tok /= 2)
-    for (double lo = 20, hi = 60; hi - lo > 1e-3;) {
-      double mid = 0.5 * (lo + hi);
-      bool ok = plan_at(e, o, law, exp(mid), eval_tok, &p), fits = ok && p.cost.wall.mean <= o->seconds && p.cost.train_flop.mean <= o->train_flop;
-      if (fits) {
-        *out = p;
-        found = true;
-      }
-      // A plan that is too short for its smallest branches needs more, one that is too dear less.
-      if (fits || !ok)
-        lo = mid;
-      else
-        hi = mid;
-    }
-  if (found) return ISO_OK;
+  for (double lo = 18, hi = 60; hi - lo > 1e-3;) {
+    double mid = 0.5 * (lo + hi);
+    bool ok = plan_at(e, o, law, exp(mid), eval_tok, spread, &p), fits = ok && p.cost.wall.mean <= o->seconds && p.cost.train_flop.mean <= o->train_flop;
+    if (fits) *out = p;
+    found = found || fits;
+    // A plan that is too short for its smallest branches needs more, one that is too dear less.
+    if (fits || !ok) lo = mid;
+    else hi = mid;
+  }
+  return found;
+}
+
+iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_sweep_plan *out, iso_err *err) {
+  // Scoring on fewer held-out tokens, then sizes closer together, where time is short.
+  for (int spread = 0; spread < SPREADS; spread++)
+    for (int64_t eval_tok = 16384; eval_tok >= 2048; eval_tok /= 2)
+      if (largest_plan(e, o, law, eval_tok, spread, out)) return ISO_OK;
   iso_fail(err, ISO_EBUDGET, "the sweep's share of the budget does not pay for three sizes at three token counts");
   return iso_hint(err, ISO_EBUDGET, "give a larger --budget, or plan from the shipped law with isoflop train");
 }

@@ -33,9 +33,9 @@ static iso_status build(const iso_model_config *c, const iso_build *b, iso_graph
 
 static iso_status to_hf(const iso_model_config *c, json_t *out, iso_err *err) {
   if (c->kv_heads != c->heads) return iso_fail(err, ISO_EUNSUP, "gpt2: grouped-query attention cannot be written as a Hugging Face GPT-2");
-  json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "vocab_size", (json_int_t)c->vocab, "n_embd", (json_int_t)c->width, "n_layer",
-                        (json_int_t)c->layers, "n_head", (json_int_t)c->heads, "n_inner", (json_int_t)c->mlp, "n_positions", (json_int_t)c->ctx,
-                        "tie_word_embeddings", c->tied, "layer_norm_epsilon", c->norm_eps, "activation_function", "gelu_new");
+  json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "vocab_size", (json_int_t)c->vocab, "n_embd", (json_int_t)c->width,
+                        "n_layer", (json_int_t)c->layers, "n_head", (json_int_t)c->heads, "n_inner", (json_int_t)c->mlp, "n_positions",
+                        (json_int_t)c->ctx, "tie_word_embeddings", c->tied, "layer_norm_epsilon", c->norm_eps, "activation_function", "gelu_new");
   if (!j || json_object_update(out, j) != 0) {
     json_decref(j);
     return iso_fail(err, ISO_ENOMEM, "no memory for config.json");
@@ -63,4 +63,5 @@ static iso_status from_hf(const json_t *hf, iso_model_config *c, iso_err *err) {
   return iso_config_check(c, err);
 }
 
-const iso_arch iso_arch_gpt2 = {"gpt2", "LayerNorm, learned positions, GELU, biases", "Radford et al. 2019", "gpt2", "GPT2LMHeadModel", false, build, to_hf, from_hf, true};
+const iso_arch iso_arch_gpt2 = {
+    "gpt2", "LayerNorm, learned positions, GELU, biases", "Radford et al. 2019", "gpt2", "GPT2LMHeadModel", false, build, to_hf, from_hf, true};

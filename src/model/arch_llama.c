@@ -25,10 +25,10 @@ static iso_status build(const iso_model_config *c, const iso_build *b, iso_graph
 
 static iso_status to_hf(const iso_model_config *c, json_t *out, iso_err *err) {
   json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f, s:s, s:b, s:b}", "vocab_size", (json_int_t)c->vocab, "hidden_size",
-                        (json_int_t)c->width, "num_hidden_layers", (json_int_t)c->layers, "num_attention_heads", (json_int_t)c->heads, "num_key_value_heads",
-                        (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate_size", (json_int_t)c->mlp, "max_position_embeddings",
-                        (json_int_t)c->ctx, "tie_word_embeddings", c->tied, "rms_norm_eps", c->norm_eps, "rope_theta", c->rope_theta, "hidden_act", "silu",
-                        "attention_bias", 0, "mlp_bias", 0);
+                        (json_int_t)c->width, "num_hidden_layers", (json_int_t)c->layers, "num_attention_heads", (json_int_t)c->heads,
+                        "num_key_value_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate_size", (json_int_t)c->mlp,
+                        "max_position_embeddings", (json_int_t)c->ctx, "tie_word_embeddings", c->tied, "rms_norm_eps", c->norm_eps, "rope_theta",
+                        c->rope_theta, "hidden_act", "silu", "attention_bias", 0, "mlp_bias", 0);
   if (!j || json_object_update(out, j) != 0) {
     json_decref(j);
     return iso_fail(err, ISO_ENOMEM, "no memory for config.json");
@@ -68,5 +68,13 @@ static iso_status from_hf(const json_t *hf, iso_model_config *c, iso_err *err) {
   return iso_config_check(c, err);
 }
 
-const iso_arch iso_arch_llama = {"llama", "RMSNorm, rotary positions, grouped-query attention, SwiGLU", "arXiv 2302.13971", "llama", "LlamaForCausalLM", true, build, to_hf,
-                                 from_hf, false};
+const iso_arch iso_arch_llama = {"llama",
+                                 "RMSNorm, rotary positions, grouped-query attention, SwiGLU",
+                                 "arXiv 2302.13971",
+                                 "llama",
+                                 "LlamaForCausalLM",
+                                 true,
+                                 build,
+                                 to_hf,
+                                 from_hf,
+                                 false};

@@ -25,20 +25,23 @@ iso_status iso_config_check(const iso_model_config *c, iso_err *err) {
   ISO_TRY(range("ctx", c->ctx, 1, 1 << 24, err));
   if (c->heads % c->kv_heads)
     return iso_fail(err, ISO_EINVAL, "model: %lld heads cannot be shared evenly by %lld KV heads", (long long)c->heads, (long long)c->kv_heads);
-  if (a->rotary && c->head_dim % 2) return iso_fail(err, ISO_EINVAL, "model: head_dim %lld must be even for rotary positions", (long long)c->head_dim);
+  if (a->rotary && c->head_dim % 2)
+    return iso_fail(err, ISO_EINVAL, "model: head_dim %lld must be even for rotary positions", (long long)c->head_dim);
   if (!(c->norm_eps > 0 && c->norm_eps < 1)) return iso_fail(err, ISO_EINVAL, "model: norm_eps %g must be between 0 and 1", c->norm_eps);
   if (a->rotary && !(c->rope_theta > 1)) return iso_fail(err, ISO_EINVAL, "model: rope_theta %g must be above 1", c->rope_theta);
   return ISO_OK;
 }
 
 json_t *iso_config_json(const iso_model_config *c) {
-  return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f}", "arch", c->arch, "vocab", (json_int_t)c->vocab, "width", (json_int_t)c->width,
-                   "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "kv_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim,
-                   "mlp", (json_int_t)c->mlp, "ctx", (json_int_t)c->ctx, "tied", c->tied, "norm_eps", c->norm_eps, "rope_theta", c->rope_theta);
+  return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f}", "arch", c->arch, "vocab", (json_int_t)c->vocab, "width",
+                   (json_int_t)c->width, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "kv_heads", (json_int_t)c->kv_heads,
+                   "head_dim", (json_int_t)c->head_dim, "mlp", (json_int_t)c->mlp, "ctx", (json_int_t)c->ctx, "tied", c->tied, "norm_eps",
+                   c->norm_eps, "rope_theta", c->rope_theta);
 }
 
 iso_status iso_config_from_json(const json_t *j, iso_model_config *out, iso_err *err) {
-  static const char *const KEYS[] = {"arch", "vocab", "width", "layers", "heads", "kv_heads", "head_dim", "mlp", "ctx", "tied", "norm_eps", "rope_theta", NULL};
+  static const char *const KEYS[] = {"arch", "vocab", "width", "layers",   "heads",      "kv_heads", "head_dim",
+                                     "mlp",  "ctx",   "tied",  "norm_eps", "rope_theta", NULL};
   const char *arch;
   *out = (iso_model_config){.tied = true, .norm_eps = 1e-5, .rope_theta = 10000};
   ISO_TRY(iso_json_only_keys(j, "model", KEYS, err));
@@ -81,8 +84,17 @@ iso_status iso_config_parse(const char *text, iso_model_config *out, iso_err *er
     iso_fail(err, ISO_EINVAL, "\"%.60s\": not a model shape", text);
     return iso_hint(err, ISO_EINVAL, "write layers,width,heads/kv_heads,mlp,vocab,seq as in 8,320,5/5,864,4096,256, or 10m, 50m, 124m, gpt2-124m");
   }
-  *out = (iso_model_config){.vocab = v, .width = d, .layers = l, .heads = h, .kv_heads = k, .head_dim = h > 0 ? d / h : 0, .mlp = f, .ctx = t, .tied = true,
-                            .norm_eps = 1e-5, .rope_theta = 10000};
+  *out = (iso_model_config){.vocab = v,
+                            .width = d,
+                            .layers = l,
+                            .heads = h,
+                            .kv_heads = k,
+                            .head_dim = h > 0 ? d / h : 0,
+                            .mlp = f,
+                            .ctx = t,
+                            .tied = true,
+                            .norm_eps = 1e-5,
+                            .rope_theta = 10000};
   strcpy(out->arch, arch);
   return iso_config_check(out, err);
 }

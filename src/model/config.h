@@ -4,9 +4,9 @@
 #include "base/json.h"
 
 typedef struct iso_model_config {
-  char arch[16];   // plugin name: "llama", "gpt2"
+  char arch[16];                                                      // plugin name: "llama", "gpt2"
   int64_t vocab, width, layers, heads, kv_heads, head_dim, mlp, ctx;  // V D L H K Hd F, longest sequence
-  bool tied;       // the head is the embedding table
+  bool tied;                                                          // the head is the embedding table
   double norm_eps, rope_theta;
 } iso_model_config;
 

@@ -24,23 +24,41 @@ static int tensor(builder *s, iso_tensor t) {
 }
 
 static int act(builder *s, const char *path, const char *axes, int64_t cols) {
-  return tensor(s, (iso_tensor){.path = path, .axes = axes, .role = ISO_ROLE_ACT, .rank = cols > 0 ? 2 : 1, .dim = {rows(), iso_dim_of(cols)}, .block = s->block});
+  return tensor(
+      s,
+      (iso_tensor){.path = path, .axes = axes, .role = ISO_ROLE_ACT, .rank = cols > 0 ? 2 : 1, .dim = {rows(), iso_dim_of(cols)}, .block = s->block});
 }
 
 static int input(builder *s, const char *path, int64_t raw) {
-  return tensor(s, (iso_tensor){.path = path, .axes = "M", .role = ISO_ROLE_INPUT, .i32 = raw == 0, .raw_bytes = raw, .rank = 1, .dim = {rows()}, .block = -1});
+  return tensor(
+      s, (iso_tensor){.path = path, .axes = "M", .role = ISO_ROLE_INPUT, .i32 = raw == 0, .raw_bytes = raw, .rank = 1, .dim = {rows()}, .block = -1});
 }
 
 static int matrix(builder *s, const char *path, const char *axes, int64_t n, int64_t k, double std, int parts, const iso_part *part, int block) {
-  iso_tensor t = {.path = path, .axes = axes, .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(n), iso_dim_of(k)}, .block = block,
-                  .group = ISO_GROUP_MATRIX, .init_std = std, .n_parts = parts};
+  iso_tensor t = {.path = path,
+                  .axes = axes,
+                  .role = ISO_ROLE_WEIGHT,
+                  .rank = 2,
+                  .dim = {iso_dim_of(n), iso_dim_of(k)},
+                  .block = block,
+                  .group = ISO_GROUP_MATRIX,
+                  .init_std = std,
+                  .n_parts = parts};
   for (int i = 0; i < parts; i++) t.part[i] = part[i];
   return tensor(s, t);
 }
 
 static int vector(builder *s, const char *path, int64_t n, bool one, const char *name, int block) {
-  return tensor(s, (iso_tensor){.path = path, .axes = "D", .role = ISO_ROLE_WEIGHT, .rank = 1, .dim = {iso_dim_of(n)}, .block = block,
-                                .group = ISO_GROUP_VECTOR, .init_one = one, .n_parts = 1, .part = {{name, n}}});
+  return tensor(s, (iso_tensor){.path = path,
+                                .axes = "D",
+                                .role = ISO_ROLE_WEIGHT,
+                                .rank = 1,
+                                .dim = {iso_dim_of(n)},
+                                .block = block,
+                                .group = ISO_GROUP_VECTOR,
+                                .init_one = one,
+                                .n_parts = 1,
+                                .part = {{name, n}}});
 }
 
 static void node(builder *s, iso_node n, iso_err *err) {
@@ -61,12 +79,18 @@ static int norm(builder *s, const char *path, iso_ref x, const char *gain_name, 
     int mean = act(s, p, "M", 0);
     (void)snprintf(p, sizeof p, "%s.rstd", path);
     int rstd = act(s, p, "M", 0);
-    node(s, (iso_node){.op = &iso_op_layernorm, .arg = {x, iso_this(g), iso_this(b), iso_this(y), iso_this(mean), iso_this(rstd)},
-                       .d = {rows(), iso_dim_of(d)}, .a = {s->c->norm_eps}}, err);
+    node(s,
+         (iso_node){.op = &iso_op_layernorm,
+                    .arg = {x, iso_this(g), iso_this(b), iso_this(y), iso_this(mean), iso_this(rstd)},
+                    .d = {rows(), iso_dim_of(d)},
+                    .a = {s->c->norm_eps}},
+         err);
   } else {
     (void)snprintf(p, sizeof p, "%s.rstd", path);
     int rstd = act(s, p, "M", 0);
-    node(s, (iso_node){.op = &iso_op_rmsnorm, .arg = {x, iso_this(g), iso_this(y), iso_this(rstd)}, .d = {rows(), iso_dim_of(d)}, .a = {s->c->norm_eps}}, err);
+    node(s,
+         (iso_node){.op = &iso_op_rmsnorm, .arg = {x, iso_this(g), iso_this(y), iso_this(rstd)}, .d = {rows(), iso_dim_of(d)}, .a = {s->c->norm_eps}},
+         err);
   }
   return y;
 }
@@ -82,19 +106,43 @@ static double hidden_std(int64_t fan_in) { return 1.0 / sqrt((double)fan_in); }
 static void embedding(builder *s, iso_err *err) {
   const iso_model_config *c = s->c;
   s->block = iso_graph_block(s->g, "embed", ISO_SECTION_FORWARD, 1, -1);
-  iso_tensor e = {.path = "embed", .axes = "VD", .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(c->vocab), iso_dim_of(c->width)}, .block = -1,
-                  .group = c->tied ? ISO_GROUP_HEAD : ISO_GROUP_EMBED, .init_std = 0.02, .n_parts = 1, .part = {{s->k->n_embed, c->vocab}}};
+  iso_tensor e = {.path = "embed",
+                  .axes = "VD",
+                  .role = ISO_ROLE_WEIGHT,
+                  .rank = 2,
+                  .dim = {iso_dim_of(c->vocab), iso_dim_of(c->width)},
+                  .block = -1,
+                  .group = c->tied ? ISO_GROUP_HEAD : ISO_GROUP_EMBED,
+                  .init_std = 0.02,
+                  .n_parts = 1,
+                  .part = {{s->k->n_embed, c->vocab}}};
   s->embed = tensor(s, e);
   int pos = -1;
   if (s->k->learned_pos)
-    pos = tensor(s, (iso_tensor){.path = "positions", .axes = "TD", .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(c->ctx), iso_dim_of(c->width)},
-                                 .block = -1, .group = ISO_GROUP_EMBED, .init_std = 0.02, .n_parts = 1, .part = {{s->k->n_pos, c->ctx}}});
+    pos = tensor(s, (iso_tensor){.path = "positions",
+                                 .axes = "TD",
+                                 .role = ISO_ROLE_WEIGHT,
+                                 .rank = 2,
+                                 .dim = {iso_dim_of(c->ctx), iso_dim_of(c->width)},
+                                 .block = -1,
+                                 .group = ISO_GROUP_EMBED,
+                                 .init_std = 0.02,
+                                 .n_parts = 1,
+                                 .part = {{s->k->n_pos, c->ctx}}});
   s->io->ids = input(s, "ids", 0);
   // The stream belongs to the layers, whose block comes next.
-  s->stream = tensor(s, (iso_tensor){.path = "stream", .axes = "MD", .role = ISO_ROLE_ACT, .rank = 2, .dim = {rows(), iso_dim_of(c->width)},
-                                     .block = s->block + 1, .stream = true});
-  node(s, (iso_node){.op = &iso_op_embed, .arg = {iso_this(s->io->ids), iso_this(s->embed), pos >= 0 ? iso_this(pos) : iso_none(), {s->stream, ISO_FIRST}},
-                     .d = {rows(), iso_dim_of(c->width), iso_dim_of(c->vocab), iso_dim_sym(ISO_SYM_T)}}, err);
+  s->stream = tensor(s, (iso_tensor){.path = "stream",
+                                     .axes = "MD",
+                                     .role = ISO_ROLE_ACT,
+                                     .rank = 2,
+                                     .dim = {rows(), iso_dim_of(c->width)},
+                                     .block = s->block + 1,
+                                     .stream = true});
+  node(s,
+       (iso_node){.op = &iso_op_embed,
+                  .arg = {iso_this(s->io->ids), iso_this(s->embed), pos >= 0 ? iso_this(pos) : iso_none(), {s->stream, ISO_FIRST}},
+                  .d = {rows(), iso_dim_of(c->width), iso_dim_of(c->vocab), iso_dim_sym(ISO_SYM_T)}},
+       err);
 }
 
 static int attention(builder *s, iso_err *err) {
@@ -108,18 +156,30 @@ static int attention(builder *s, iso_err *err) {
   linear(s, x, w, bias, iso_none(), iso_this(qkv), n, c->width, err);
   iso_ref pos = s->b->mode == ISO_MODE_DECODE ? iso_this(s->io->pos) : iso_none();
   if (!s->k->learned_pos)
-    node(s, (iso_node){.op = &iso_op_rope, .arg = {iso_this(qkv), pos, iso_this(qkv)},
-                       .d = {rows(), iso_dim_of(n), iso_dim_sym(ISO_SYM_T), iso_dim_of(c->heads + c->kv_heads), iso_dim_of(c->head_dim), iso_dim_of(1)},
-                       .a = {c->rope_theta}}, err);
+    node(s,
+         (iso_node){.op = &iso_op_rope,
+                    .arg = {iso_this(qkv), pos, iso_this(qkv)},
+                    .d = {rows(), iso_dim_of(n), iso_dim_sym(ISO_SYM_T), iso_dim_of(c->heads + c->kv_heads), iso_dim_of(c->head_dim), iso_dim_of(1)},
+                    .a = {c->rope_theta}},
+         err);
   double scale = 1.0 / sqrt((double)c->head_dim);
   if (s->b->mode == ISO_MODE_DECODE) {
-    node(s, (iso_node){.op = &iso_op_attention_cached,
-                       .arg = {iso_this(qkv), iso_this(s->io->kcache), iso_this(s->io->vcache), iso_this(s->io->seq), pos, iso_this(o)},
-                       .d = {rows(), iso_dim_of(s->b->cache_len), iso_dim_of(c->heads), iso_dim_of(c->kv_heads), iso_dim_of(c->head_dim)}, .a = {scale}}, err);
+    node(s,
+         (iso_node){.op = &iso_op_attention_cached,
+                    .arg = {iso_this(qkv), iso_this(s->io->kcache), iso_this(s->io->vcache), iso_this(s->io->seq), pos, iso_this(o)},
+                    .d = {rows(), iso_dim_of(s->b->cache_len), iso_dim_of(c->heads), iso_dim_of(c->kv_heads), iso_dim_of(c->head_dim)},
+                    .a = {scale}},
+         err);
   } else {
-    int lse = tensor(s, (iso_tensor){.path = "layers.*.lse", .axes = "HM", .role = ISO_ROLE_ACT, .rank = 2, .dim = {iso_dim_of(c->heads), rows()}, .block = s->block});
-    node(s, (iso_node){.op = &iso_op_attention, .arg = {iso_this(qkv), iso_this(o), iso_this(lse)},
-                       .d = {iso_dim_sym(ISO_SYM_B), iso_dim_sym(ISO_SYM_T), iso_dim_of(c->heads), iso_dim_of(c->kv_heads), iso_dim_of(c->head_dim)}, .a = {scale}}, err);
+    int lse = tensor(
+        s, (iso_tensor){
+               .path = "layers.*.lse", .axes = "HM", .role = ISO_ROLE_ACT, .rank = 2, .dim = {iso_dim_of(c->heads), rows()}, .block = s->block});
+    node(s,
+         (iso_node){.op = &iso_op_attention,
+                    .arg = {iso_this(qkv), iso_this(o), iso_this(lse)},
+                    .d = {iso_dim_sym(ISO_SYM_B), iso_dim_sym(ISO_SYM_T), iso_dim_of(c->heads), iso_dim_of(c->kv_heads), iso_dim_of(c->head_dim)},
+                    .a = {scale}},
+         err);
   }
   iso_part po = {s->k->n_o, c->width};
   int wo = matrix(s, "layers.*.attn.out", "DQ", c->width, q, hidden_std(q) / sqrt(2.0 * (double)c->layers), 1, &po, s->block);
@@ -152,8 +212,16 @@ static void head(builder *s, iso_err *err) {
   int x = norm(s, "norm", (iso_ref){s->stream, ISO_LAST}, s->k->n_norm, s->k->n_norm_b, -1, err);
   int w = s->embed;
   if (!c->tied)
-    w = tensor(s, (iso_tensor){.path = "head", .axes = "VD", .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(c->vocab), iso_dim_of(c->width)}, .block = -1,
-                               .group = ISO_GROUP_HEAD, .init_std = 0.02, .n_parts = 1, .part = {{s->k->n_head, c->vocab}}});
+    w = tensor(s, (iso_tensor){.path = "head",
+                               .axes = "VD",
+                               .role = ISO_ROLE_WEIGHT,
+                               .rank = 2,
+                               .dim = {iso_dim_of(c->vocab), iso_dim_of(c->width)},
+                               .block = -1,
+                               .group = ISO_GROUP_HEAD,
+                               .init_std = 0.02,
+                               .n_parts = 1,
+                               .part = {{s->k->n_head, c->vocab}}});
   if (s->b->mode == ISO_MODE_DECODE) {
     s->io->logits = act(s, "logits", "MV", c->vocab);
     linear(s, x, w, -1, iso_none(), iso_this(s->io->logits), c->vocab, c->width, err);
@@ -165,23 +233,29 @@ static void head(builder *s, iso_err *err) {
   if (s->b->row_loss)
     s->io->row_loss = tensor(s, (iso_tensor){.path = "row_loss", .axes = "M", .role = ISO_ROLE_INPUT, .rank = 1, .dim = {rows()}, .block = -1});
   iso_ref row = s->b->row_loss ? iso_this(s->io->row_loss) : iso_none();
-  node(s, (iso_node){.op = &iso_op_head_loss,
-                     .arg = {iso_this(x), iso_this(w), iso_this(s->io->targets), iso_this(s->io->loss), iso_none(), iso_none(), row, iso_this(s->io->hyp)},
-                     .d = {rows(), iso_dim_of(c->width), iso_dim_of(c->vocab)}}, err);
+  node(s,
+       (iso_node){
+           .op = &iso_op_head_loss,
+           .arg = {iso_this(x), iso_this(w), iso_this(s->io->targets), iso_this(s->io->loss), iso_none(), iso_none(), row, iso_this(s->io->hyp)},
+           .d = {rows(), iso_dim_of(c->width), iso_dim_of(c->vocab)}},
+       err);
 }
 
 iso_status iso_decoder_build(const iso_decoder *k, const iso_model_config *c, const iso_build *b, iso_graph *g, iso_graph_io *io, iso_err *err) {
   *io = (iso_graph_io){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
   builder s = {.k = k, .c = c, .b = b, .g = g, .io = io};
-  if (b->mode == ISO_MODE_DECODE && k->learned_pos)
-    return iso_fail(err, ISO_EUNSUP, "%s: decoding with learned positions is not available", c->arch);
+  if (b->mode == ISO_MODE_DECODE && k->learned_pos) return iso_fail(err, ISO_EUNSUP, "%s: decoding with learned positions is not available", c->arch);
   embedding(&s, err);
   s.block = iso_graph_block(g, "layers", ISO_SECTION_FORWARD, (int)c->layers, -1);
   if (b->mode == ISO_MODE_DECODE) {
     io->seq = input(&s, "seq", 0);
     io->pos = input(&s, "pos", 0);
-    iso_tensor kv = {.path = "layers.*.kcache", .axes = "BSK", .role = ISO_ROLE_KV, .rank = 3,
-                     .dim = {iso_dim_of(b->cache_seqs), iso_dim_of(b->cache_len), iso_dim_of(c->kv_heads * c->head_dim)}, .block = s.block};
+    iso_tensor kv = {.path = "layers.*.kcache",
+                     .axes = "BSK",
+                     .role = ISO_ROLE_KV,
+                     .rank = 3,
+                     .dim = {iso_dim_of(b->cache_seqs), iso_dim_of(b->cache_len), iso_dim_of(c->kv_heads * c->head_dim)},
+                     .block = s.block};
     io->kcache = tensor(&s, kv);
     kv.path = "layers.*.vcache";
     io->vcache = tensor(&s, kv);

@@ -63,8 +63,10 @@ void iso_model_init(iso_model *m, uint64_t seed) {
 // "model.layers.*.x" with * as the layer number.
 static void name_of(const char *pattern, int layer, char *out, size_t n) {
   const char *star = strchr(pattern, '*');
-  if (star) (void)snprintf(out, n, "%.*s%d%s", (int)(star - pattern), pattern, layer, star + 1);
-  else (void)snprintf(out, n, "%s", pattern);
+  if (star)
+    (void)snprintf(out, n, "%.*s%d%s", (int)(star - pattern), pattern, layer, star + 1);
+  else
+    (void)snprintf(out, n, "%s", pattern);
 }
 
 iso_status iso_model_each(const iso_model *m, iso_weight_fn fn, void *arg, iso_err *err) {

@@ -9,10 +9,10 @@
 typedef struct iso_model {
   iso_ctx *ctx;
   iso_model_config config;
-  iso_graph *g;          // owned; LOSS graph without gradients: the layout of the weights
+  iso_graph *g;  // owned; LOSS graph without gradients: the layout of the weights
   iso_graph_io io;
-  iso_layout layout;     // owned; of g
-  float *weights;        // owned
+  iso_layout layout;  // owned; of g
+  float *weights;     // owned
   int64_t weight_bytes;
 } iso_model;
 
@@ -29,7 +29,7 @@ int64_t iso_model_params(const iso_model *m);
 // Visits every weight by its name in model files: rows x cols (cols 1 for vectors) at `w`. Stops at the first failure.
 typedef struct iso_named_weight {
   char name[128];
-  float *w;             // row-major [rows, cols]
+  float *w;  // row-major [rows, cols]
   int64_t rows, cols;
   int rank;
 } iso_named_weight;
@@ -39,8 +39,8 @@ iso_status iso_model_each(const iso_model *m, iso_weight_fn fn, void *arg, iso_e
 // ---- held-out loss --------------------------------------------------------------------------------------------------
 
 typedef struct iso_loss {
-  double nats;        // summed over tokens
-  int64_t tokens;     // predicted tokens
+  double nats;     // summed over tokens
+  int64_t tokens;  // predicted tokens
   double nats_per_tok;
 } iso_loss;
 // Evaluates a stream of ids in windows of `t` tokens (each id but the first of a window's input is predicted once;

@@ -11,8 +11,9 @@ enum { VERSION = 1, NUMBERS = 3 };
 
 static json_t *describe(iso_trainer *t) {
   const iso_train_state *s = iso_trainer_state(t);
-  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:o, s:o}", "version", VERSION, "step", (json_int_t)s->step, "end", (json_int_t)s->end, "window", (json_int_t)s->window, "tokens", (json_int_t)s->tokens,
-                   "model", iso_config_json(&iso_trainer_model(t)->config), "options", iso_train_opts_json(iso_trainer_opts(t)));
+  return json_pack("{s:i, s:I, s:I, s:I, s:I, s:o, s:o}", "version", VERSION, "step", (json_int_t)s->step, "end", (json_int_t)s->end, "window",
+                   (json_int_t)s->window, "tokens", (json_int_t)s->tokens, "model", iso_config_json(&iso_trainer_model(t)->config), "options",
+                   iso_train_opts_json(iso_trainer_opts(t)));
 }
 
 static bool kept(const iso_tensor *t) { return t->role == ISO_ROLE_WEIGHT || t->role == ISO_ROLE_OPTIM; }

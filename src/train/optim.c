@@ -62,7 +62,8 @@ iso_status iso_optim_descends(const iso_optim *o, double lr, iso_ctx *c, iso_err
   iso_status st;
   double first = 0, loss = 0;
   ISO_TRYG(iso_graph_open(&g, err));
-  iso_tensor t = {.path = "w", .axes = "NK", .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(N), iso_dim_of(K)}, .block = -1, .group = ISO_GROUP_MATRIX};
+  iso_tensor t = {
+      .path = "w", .axes = "NK", .role = ISO_ROLE_WEIGHT, .rank = 2, .dim = {iso_dim_of(N), iso_dim_of(K)}, .block = -1, .group = ISO_GROUP_MATRIX};
   int w = iso_graph_tensor(g, &t);
   t.path = "g";
   t.role = ISO_ROLE_GRAD;
@@ -75,8 +76,15 @@ iso_status iso_optim_descends(const iso_optim *o, double lr, iso_ctx *c, iso_err
   iso_hyp *h = iso_exec_at(e, io.hyp, 0);
   for (int step = 1; step <= STEPS; step++) {
     double rate = lr * (1 - (double)(step - 1) / STEPS);
-    *h = (iso_hyp){.lr = rate, .muon_lr = rate, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .bias1 = 1 - pow(0.9, step), .bias2 = 1 - pow(0.95, step),
-                   .momentum = 0.9, .ns_steps = 5};
+    *h = (iso_hyp){.lr = rate,
+                   .muon_lr = rate,
+                   .beta1 = 0.9,
+                   .beta2 = 0.95,
+                   .eps = 1e-8,
+                   .bias1 = 1 - pow(0.9, step),
+                   .bias2 = 1 - pow(0.95, step),
+                   .momentum = 0.9,
+                   .ns_steps = 5};
     loss = 0;
     for (int i = 0; i < N * K; i++) {
       gr[i] = x[i] - (float)iso_rng_normal(1, ISO_RNG_TEST, 0, (uint64_t)i);

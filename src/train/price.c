@@ -1,7 +1,8 @@
 // What a training step costs, read off its graph.
 #include "train/trainer.h"
 
-iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o, const iso_kern_table *kern, int threads, iso_train_price *out, iso_err *err) {
+iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o, const iso_kern_table *kern, int threads, iso_train_price *out,
+                              iso_err *err) {
   const iso_arch *arch;
   const iso_optim *optim;
   iso_graph *g;

@@ -26,6 +26,7 @@ iso_status iso_schedule_falls(const iso_schedule *s, iso_err *err) {
     if (!(f <= last + 1e-12 && f >= floor - 1e-12)) return iso_fail(err, ISO_EBUG, "%s: factor %g at %d/1000 after %g", s->plugin.name, f, i, last);
     last = f;
   }
-  if (fabs(s->decay(0, floor) - 1) > 1e-12 || fabs(last - floor) > 1e-12) return iso_fail(err, ISO_EBUG, "%s: does not go from 1 to the floor", s->plugin.name);
+  if (fabs(s->decay(0, floor) - 1) > 1e-12 || fabs(last - floor) > 1e-12)
+    return iso_fail(err, ISO_EBUG, "%s: does not go from 1 to the floor", s->plugin.name);
   return ISO_OK;
 }

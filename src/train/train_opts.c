@@ -5,8 +5,23 @@
 #include "train/trainer.h"
 
 iso_train_opts iso_train_defaults(void) {
-  return (iso_train_opts){.optim = "muon", .schedule = "wsd", .lr = 4e-3, .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .momentum = 0.95, .clip = 1.0,
-                          .ns_steps = 5, .lr_floor = 0.0, .batch = 8, .seq = 256, .steps = 1000, .warmup = 20, .decay = 0.4, .seed = 0};
+  return (iso_train_opts){.optim = "muon",
+                          .schedule = "wsd",
+                          .lr = 4e-3,
+                          .weight_decay = 0.1,
+                          .beta1 = 0.9,
+                          .beta2 = 0.95,
+                          .eps = 1e-8,
+                          .momentum = 0.9,
+                          .clip = 1.0,
+                          .ns_steps = 5,
+                          .lr_floor = 0.0,
+                          .batch = 8,
+                          .seq = 256,
+                          .steps = 1000,
+                          .warmup = 20,
+                          .decay = 0.4,
+                          .seed = 0};
 }
 
 static iso_status within(const char *what, double v, double lo, double hi, iso_err *err) {
@@ -41,13 +56,12 @@ iso_status iso_train_opts_check(const iso_train_opts *o, iso_err *err) {
 }
 
 // One row per option; integers and reals are told apart so that 1.5 sequences are refused.
-#define OPTS_REAL(X) \
-  X(lr) X(muon_lr) X(weight_decay) X(beta1) X(beta2) X(eps) X(momentum) X(clip) X(lr_floor) X(decay)
+#define OPTS_REAL(X) X(lr) X(muon_lr) X(weight_decay) X(beta1) X(beta2) X(eps) X(momentum) X(clip) X(lr_floor) X(decay)
 #define OPTS_INT(X) X(batch) X(seq) X(micro) X(steps) X(warmup)
 
 json_t *iso_train_opts_json(const iso_train_opts *o) {
-  json_t *j = json_pack("{s:s, s:s, s:I, s:i, s:i}", "optim", o->optim, "schedule", o->schedule, "seed", (json_int_t)o->seed, "ns_steps", o->ns_steps, "recompute",
-                        o->recompute);
+  json_t *j = json_pack("{s:s, s:s, s:I, s:i, s:i}", "optim", o->optim, "schedule", o->schedule, "seed", (json_int_t)o->seed, "ns_steps", o->ns_steps,
+                        "recompute", o->recompute);
 #define X(name) json_object_set_new(j, #name, json_real(o->name));
   OPTS_REAL(X)
 #undef X
@@ -58,7 +72,11 @@ json_t *iso_train_opts_json(const iso_train_opts *o) {
 }
 
 iso_status iso_train_opts_from_json(const json_t *j, iso_train_opts *out, iso_err *err) {
-  static const char *const KEYS[] = {"optim", "schedule", "seed", "ns_steps", "recompute",
+  static const char *const KEYS[] = {"optim",
+                                     "schedule",
+                                     "seed",
+                                     "ns_steps",
+                                     "recompute",
 #define X(name) #name,
                                      OPTS_REAL(X) OPTS_INT(X)
 #undef X

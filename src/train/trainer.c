@@ -18,9 +18,9 @@ struct iso_trainer {
   int32_t *ids, *targets;  // owned; one whole batch
   iso_train_state s;
   double deadline_s, step_s;
-  double *factor;          // owned; schedule factor of each step
+  double *factor;  // owned; schedule factor of each step
   int64_t factor_cap;
-  const double *replay;    // borrowed
+  const double *replay;  // borrowed
   int64_t replay_n;
 };
 
@@ -101,7 +101,8 @@ iso_graph *iso_trainer_graph(iso_trainer *t) { return t->g; }
 iso_model *iso_trainer_model(iso_trainer *t) { return t->m; }
 
 iso_status iso_trainer_set_factors(iso_trainer *t, const double *f, int64_t n, iso_err *err) {
-  if (n > t->factor_cap) return iso_fail(err, ISO_EINVAL, "checkpoint: %lld steps are done, the run has %lld", (long long)n, (long long)t->factor_cap);
+  if (n > t->factor_cap)
+    return iso_fail(err, ISO_EINVAL, "checkpoint: %lld steps are done, the run has %lld", (long long)n, (long long)t->factor_cap);
   if (n > 0) memcpy(t->factor, f, (size_t)n * sizeof *f);
   return ISO_OK;
 }
@@ -163,7 +164,8 @@ static iso_status watch(iso_trainer *t, double loss, double grad_sumsq, iso_err 
   }
   s->loss_ema = isfinite(s->loss_ema) ? 0.95 * s->loss_ema + 0.05 * loss : loss;
   if (s->step > 50 && s->loss_ema > s->loss_best + 1.5) {
-    iso_fail(err, ISO_ENUM, "training: the loss rose from %.3f to %.3f (smoothed) by step %lld: it diverges", s->loss_best, s->loss_ema, (long long)s->step + 1);
+    iso_fail(err, ISO_ENUM, "training: the loss rose from %.3f to %.3f (smoothed) by step %lld: it diverges", s->loss_best, s->loss_ema,
+             (long long)s->step + 1);
     return iso_hint(err, ISO_ENUM, "the last checkpoint is untouched; try a lower --lr or a longer warm-up");
   }
   if (s->loss_ema < s->loss_best) s->loss_best = s->loss_ema;
@@ -175,9 +177,18 @@ static iso_status one_step(iso_trainer *t, double factor, iso_step_fn on_step, v
   iso_hyp *hyp = iso_exec_at(t->exec, t->io.hyp, 0);
   double start = iso_now_s(t->ctx), loss, n = (double)t->s.step + 1, muon_lr = o->muon_lr > 0 ? o->muon_lr : o->lr;
   int64_t counted;
-  *hyp = (iso_hyp){.lr = o->lr * factor, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .weight_decay = o->weight_decay,
-                   .bias1 = 1 - pow(o->beta1, n), .bias2 = 1 - pow(o->beta2, n), .momentum = o->momentum, .muon_lr = muon_lr * factor,
-                   .muon_decay = o->weight_decay, .ns_steps = o->ns_steps, .clip = o->clip};
+  *hyp = (iso_hyp){.lr = o->lr * factor,
+                   .beta1 = o->beta1,
+                   .beta2 = o->beta2,
+                   .eps = o->eps,
+                   .weight_decay = o->weight_decay,
+                   .bias1 = 1 - pow(o->beta1, n),
+                   .bias2 = 1 - pow(o->beta2, n),
+                   .momentum = o->momentum,
+                   .muon_lr = muon_lr * factor,
+                   .muon_decay = o->weight_decay,
+                   .ns_steps = o->ns_steps,
+                   .clip = o->clip};
   ISO_TRY(accumulate(t, hyp, &loss, &counted, err));
   ISO_TRY(watch(t, loss, hyp->grad_sumsq, err));
   iso_exec_run(t->exec, ISO_SECTION_UPDATE);

@@ -8,18 +8,18 @@
 // Everything that decides the result of a run bounded in steps, plus how it is executed.
 typedef struct iso_train_opts {
   const char *optim, *schedule;  // plugin names
-  double lr;               // peak rate of AdamW's groups
-  double muon_lr;          // peak rate of Muon's matrices; 0: lr
+  double lr;                     // peak rate of AdamW's groups
+  double muon_lr;                // peak rate of Muon's matrices; 0: lr
   double weight_decay, beta1, beta2, eps, momentum, clip;
-  int ns_steps;            // Newton-Schulz iterations of Muon
-  double lr_floor;         // last factor of the schedule
-  int64_t batch, seq;      // sequences per step, tokens per sequence
-  int64_t micro;           // sequences per micro-batch, divides batch; 0: batch
-  int64_t steps;           // length of the run; with a deadline: the most that it may take
-  int64_t warmup;          // steps of linear warm-up
-  double decay;            // share of the run (of its steps, or of its time) spent decaying, for stable schedules
+  int ns_steps;        // Newton-Schulz iterations of Muon
+  double lr_floor;     // last factor of the schedule
+  int64_t batch, seq;  // sequences per step, tokens per sequence
+  int64_t micro;       // sequences per micro-batch, divides batch; 0: batch
+  int64_t steps;       // length of the run; with a deadline: the most that it may take
+  int64_t warmup;      // steps of linear warm-up
+  double decay;        // share of the run (of its steps, or of its time) spent decaying, for stable schedules
   uint64_t seed;
-  int recompute;           // keep activations of every k-th layer only; 0 keeps all
+  int recompute;  // keep activations of every k-th layer only; 0 keeps all
 } iso_train_opts;
 iso_train_opts iso_train_defaults(void);
 json_t *iso_train_opts_json(const iso_train_opts *o);
@@ -32,9 +32,9 @@ typedef iso_status (*iso_batch_fn)(void *arg, int64_t first_window, int64_t n, i
 
 // What a step did.
 typedef struct iso_step_info {
-  int64_t step;        // steps done, this one included
-  int64_t tokens;      // tokens seen so far
-  double loss;         // nats per token of this batch, before the update
+  int64_t step;    // steps done, this one included
+  int64_t tokens;  // tokens seen so far
+  double loss;     // nats per token of this batch, before the update
   double grad_norm, lr;
   double step_s;
   bool decaying;
@@ -86,20 +86,21 @@ typedef struct iso_train_price {
   double model_flop_step;  // matrix products of a step, forward and backward, recomputation left out
   double exec_flop_step;   // with recomputation and optimizer
   double update_flop, update_b;
-  double bytes_step;       // moved if nothing stays in caches
-  int64_t mem_b;           // what a trainer allocates, weights included
+  double bytes_step;  // moved if nothing stays in caches
+  int64_t mem_b;      // what a trainer allocates, weights included
   int64_t params;
-  int64_t calls_step;      // kernel launches
+  int64_t calls_step;  // kernel launches
 } iso_train_price;
 // From the graph alone; nothing is allocated for the model.
-iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o, const iso_kern_table *kern, int threads, iso_train_price *out, iso_err *err);
+iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o, const iso_kern_table *kern, int threads, iso_train_price *out,
+                              iso_err *err);
 
 // ---- shared with checkpoint.c ---------------------------------------------------------------------------------------
 typedef struct iso_train_state {
   int64_t step, window, tokens;
-  double decay_p;      // progress of decay, negative before it starts
+  double decay_p;  // progress of decay, negative before it starts
   double loss_ema, loss_best;
-  int64_t end;         // step after which the run is over
+  int64_t end;  // step after which the run is over
 } iso_train_state;
 iso_train_state *iso_trainer_state(iso_trainer *t);
 iso_graph *iso_trainer_graph(iso_trainer *t);

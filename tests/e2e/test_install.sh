@@ -16,7 +16,7 @@ export PKG_CONFIG_PATH LD_LIBRARY_PATH="$(dirname "$so")"
 # The shared library shows exactly what the header promises.
 LAST="nm -D $so"
 nm -D --defined-only "$so" | awk '{print $3}' | sort >shown
-grep -v '^ *//' "$T/usr/include/isoflop.h" | tr '\n' ' ' | grep -o 'ISO_API [^;]*;' | grep -o 'iso_[a-z0-9_]* *(' | tr -d ' (' | sort -u >promised
+grep -v '^ *//' "$T/usr/include/isoflop.h" | tr '\n' ' ' | grep -o 'ISO_API [^;]*;' | grep -o 'isoflop_[a-z0-9_]* *(' | tr -d ' (' | sort -u >promised
 checks=$((checks + 1))
 diff promised shown >"$OUT" || fail "symbols promised by isoflop.h (<) and shown by the library (>) differ"
 file_there promised

@@ -3,7 +3,7 @@
 # ctest: serial timeout=300
 . "$(dirname "$0")/lib.sh"
 
-python3 -c 'print("a small text about small things, said twice. " * 4000)' > text.txt
+small_text text.txt 200000
 help_ok plan
 run $E_OK plan --text text.txt --budget 60s --out m --json
 json 'j["bits_per_byte"] is None and j["plan"]["params"] > 0 and j["plan"]["tokens"] > 0'

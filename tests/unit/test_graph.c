@@ -1,12 +1,11 @@
 // Whole graphs: gradients against central differences in f64, recomputation, cost against counted operations, memory.
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/rng.h"
 #include "graph/op.h"
@@ -22,7 +21,16 @@ typedef struct world {
 } world;
 
 static iso_model_config small(const char *arch, int64_t kv, bool tied) {
-  iso_model_config c = {.vocab = 17, .width = 12, .layers = 5, .heads = 2, .kv_heads = kv, .head_dim = 6, .mlp = 10, .ctx = 7, .tied = tied, .norm_eps = 1e-5,
+  iso_model_config c = {.vocab = 17,
+                        .width = 12,
+                        .layers = 5,
+                        .heads = 2,
+                        .kv_heads = kv,
+                        .head_dim = 6,
+                        .mlp = 10,
+                        .ctx = 7,
+                        .tied = tied,
+                        .norm_eps = 1e-5,
                         .rope_theta = 100};
   strcpy(c.arch, arch);
   return c;
@@ -67,8 +75,10 @@ static void fill(world *w) {
     for (int c = 0; c < iso_tensor_copies(w->g, &w->g->tensor[t]); c++)
       for (int64_t i = 0; i < iso_tensor_elems(&w->g->tensor[t], &one); i++, k++) {
         double v = (double)(float)(0.3 * iso_rng_normal(7, ISO_RNG_TEST, 2, k) + (w->g->tensor[t].init_one ? 1 : 0));
-        if (f64) ((double *)iso_exec_at(w->e, t, c))[i] = v;
-        else ((float *)iso_exec_at(w->e, t, c))[i] = (float)v;
+        if (f64)
+          ((double *)iso_exec_at(w->e, t, c))[i] = v;
+        else
+          ((float *)iso_exec_at(w->e, t, c))[i] = (float)v;
       }
   }
 }
@@ -112,7 +122,8 @@ static void check_gradients(iso_model_config c) {
       double down = loss_of(&w);
       *p = keep;
       double num = (up - down) / (2 * h);
-      if (fabs(num - g) > 1e-7 + 1e-6 * fabs(num)) fail_msg("%s %s[%lld]: gradient %.10g, central difference %.10g", c.arch, x->path, (long long)i, g, num);
+      if (fabs(num - g) > 1e-7 + 1e-6 * fabs(num))
+        fail_msg("%s %s[%lld]: gradient %.10g, central difference %.10g", c.arch, x->path, (long long)i, g, num);
     }
   }
   free(copy);
@@ -224,8 +235,17 @@ static void test_cost_is_counted(void **s) {
 // A model of a trillion parameters is priced without its memory.
 static void test_price_of_a_trillion(void **s) {
   (void)s;
-  iso_model_config c = {.vocab = 128000, .width = 25600, .layers = 128, .heads = 200, .kv_heads = 8, .head_dim = 128, .mlp = 76800, .ctx = 8192, .tied = false,
-                        .norm_eps = 1e-5, .rope_theta = 10000};
+  iso_model_config c = {.vocab = 128000,
+                        .width = 25600,
+                        .layers = 128,
+                        .heads = 200,
+                        .kv_heads = 8,
+                        .head_dim = 128,
+                        .mlp = 76800,
+                        .ctx = 8192,
+                        .tied = false,
+                        .norm_eps = 1e-5,
+                        .rope_theta = 10000};
   strcpy(c.arch, "llama");
   iso_graph *g;
   iso_graph_io io;

@@ -1,4 +1,5 @@
 // The training loop: losses against PyTorch, resume, replay, threads, micro-batches, scripted clocks, failures.
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/json.h"
 #include "base/rng.h"
@@ -48,13 +47,29 @@ static float *golden_place(const iso_model *m, const char *name, int64_t rows) {
   static const struct {
     const char *golden, *path;
     int skip;  // parts of `rows`-like blocks before it: 0, 1 = after q, 2 = after q and k
-  } MAP[] = {{"embed", "embed", 0}, {"positions", "positions", 0}, {"final_norm", "norm.gain", 0}, {"final_norm.bias", "norm.bias", 0},
-             {"input_norm", "layers.*.norm1.gain", 0}, {"norm1", "layers.*.norm1.gain", 0}, {"norm1.bias", "layers.*.norm1.bias", 0},
-             {"post_norm", "layers.*.norm2.gain", 0}, {"norm2", "layers.*.norm2.gain", 0}, {"norm2.bias", "layers.*.norm2.bias", 0},
-             {"q", "layers.*.attn.qkv", 0}, {"k", "layers.*.attn.qkv", 1}, {"v", "layers.*.attn.qkv", 2}, {"q.bias", "layers.*.attn.qkv.bias", 0},
-             {"k.bias", "layers.*.attn.qkv.bias", 1}, {"v.bias", "layers.*.attn.qkv.bias", 2}, {"o", "layers.*.attn.out", 0},
-             {"o.bias", "layers.*.attn.out.bias", 0}, {"gate", "layers.*.mlp.up", 0}, {"up", "layers.*.mlp.up", -1}, {"up.bias", "layers.*.mlp.up.bias", 0},
-             {"down", "layers.*.mlp.down", 0}, {"down.bias", "layers.*.mlp.down.bias", 0}};
+  } MAP[] = {{"embed", "embed", 0},
+             {"positions", "positions", 0},
+             {"final_norm", "norm.gain", 0},
+             {"final_norm.bias", "norm.bias", 0},
+             {"input_norm", "layers.*.norm1.gain", 0},
+             {"norm1", "layers.*.norm1.gain", 0},
+             {"norm1.bias", "layers.*.norm1.bias", 0},
+             {"post_norm", "layers.*.norm2.gain", 0},
+             {"norm2", "layers.*.norm2.gain", 0},
+             {"norm2.bias", "layers.*.norm2.bias", 0},
+             {"q", "layers.*.attn.qkv", 0},
+             {"k", "layers.*.attn.qkv", 1},
+             {"v", "layers.*.attn.qkv", 2},
+             {"q.bias", "layers.*.attn.qkv.bias", 0},
+             {"k.bias", "layers.*.attn.qkv.bias", 1},
+             {"v.bias", "layers.*.attn.qkv.bias", 2},
+             {"o", "layers.*.attn.out", 0},
+             {"o.bias", "layers.*.attn.out.bias", 0},
+             {"gate", "layers.*.mlp.up", 0},
+             {"up", "layers.*.mlp.up", -1},
+             {"up.bias", "layers.*.mlp.up.bias", 0},
+             {"down", "layers.*.mlp.down", 0},
+             {"down.bias", "layers.*.mlp.down.bias", 0}};
   int layer = 0;
   const char *rest = name;
   if (strncmp(name, "layer", 5) == 0) {
@@ -96,8 +111,17 @@ static void run_golden(const json_t *doc, const char *arch) {
   size_t a;
   iso_err err = {0};
   iso_ctx *c = open_ctx(2);
-  iso_model_config mc = {.vocab = 256, .width = 64, .layers = 2, .heads = 4, .kv_heads = strcmp(arch, "llama") == 0 ? 2 : 4, .head_dim = 16,
-                         .mlp = strcmp(arch, "llama") == 0 ? 160 : 256, .ctx = 32, .tied = true, .norm_eps = 1e-5, .rope_theta = 10000};
+  iso_model_config mc = {.vocab = 256,
+                         .width = 64,
+                         .layers = 2,
+                         .heads = 4,
+                         .kv_heads = strcmp(arch, "llama") == 0 ? 2 : 4,
+                         .head_dim = 16,
+                         .mlp = strcmp(arch, "llama") == 0 ? 160 : 256,
+                         .ctx = 32,
+                         .tied = true,
+                         .norm_eps = 1e-5,
+                         .rope_theta = 10000};
   strcpy(mc.arch, arch);
   iso_model *m;
   if (iso_model_open(c, &mc, &m, &err) != ISO_OK) fail_msg("%s", err.msg);
@@ -176,8 +200,17 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
 static world *open_run(int threads, const char *optim, const iso_train_opts *base) {
   world *w = calloc(1, sizeof *w);
   iso_err err = {0};
-  iso_model_config mc = {.vocab = 256, .width = 32, .layers = 3, .heads = 2, .kv_heads = 1, .head_dim = 16, .mlp = 48, .ctx = 32, .tied = true,
-                         .norm_eps = 1e-5, .rope_theta = 10000};
+  iso_model_config mc = {.vocab = 256,
+                         .width = 32,
+                         .layers = 3,
+                         .heads = 2,
+                         .kv_heads = 1,
+                         .head_dim = 16,
+                         .mlp = 48,
+                         .ctx = 32,
+                         .tied = true,
+                         .norm_eps = 1e-5,
+                         .rope_theta = 10000};
   strcpy(mc.arch, "llama");
   w->c = open_ctx(threads);
   if (iso_model_open(w->c, &mc, &w->m, &err) != ISO_OK) fail_msg("%s", err.msg);
@@ -351,8 +384,14 @@ static void test_plugins(void **s) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_pytorch), cmocka_unit_test(test_threads_do_not_matter), cmocka_unit_test(test_micro_batches),
-                                     cmocka_unit_test(test_resume_is_exact), cmocka_unit_test(test_snapshot_branches), cmocka_unit_test(test_deadline),
-                                     cmocka_unit_test(test_nan_is_caught), cmocka_unit_test(test_price), cmocka_unit_test(test_plugins)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_pytorch),
+                                     cmocka_unit_test(test_threads_do_not_matter),
+                                     cmocka_unit_test(test_micro_batches),
+                                     cmocka_unit_test(test_resume_is_exact),
+                                     cmocka_unit_test(test_snapshot_branches),
+                                     cmocka_unit_test(test_deadline),
+                                     cmocka_unit_test(test_nan_is_caught),
+                                     cmocka_unit_test(test_price),
+                                     cmocka_unit_test(test_plugins)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

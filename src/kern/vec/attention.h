@@ -53,7 +53,8 @@ static inline size_t att_fwd_floats(const att_shape *s) {
 }
 
 // One block of scores [rows, n] becomes probabilities under the running maximum; the old output is rescaled.
-static inline void att_softmax_block(float *sc, int64_t ld, int64_t rows, int64_t n, int64_t q0, int64_t k0, float *mx, float *sum, float *acc, int64_t hp) {
+static inline void att_softmax_block(float *sc, int64_t ld, int64_t rows, int64_t n, int64_t q0, int64_t k0, float *mx, float *sum, float *acc,
+                                     int64_t hp) {
   for (int64_t i = 0; i < rows; i++) {
     float *x = sc + i * ld;
     int64_t seen = q0 + i + 1 - k0, valid = seen < n ? seen : n;  // keys that this row may look at
@@ -85,7 +86,8 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
   const att_shape *s = &a->s;
   int64_t b = task / s->kv, kh = task % s->kv, group = s->h / s->kv;
   const float *base = (const float *)c->p[0] + b * s->t * s->row;
-  float *kt = (float *)(void *)(c->scratch + (size_t)worker * a->per_worker), *v = kt + s->hd * s->tp, *q = v + s->tp * s->hp, *acc = q + ATT_Q * s->hp;
+  float *kt = (float *)(void *)(c->scratch + (size_t)worker * a->per_worker), *v = kt + s->hd * s->tp, *q = v + s->tp * s->hp,
+        *acc = q + ATT_Q * s->hp;
   float *sc = acc + ATT_Q * s->hp, *mx = sc + ATT_Q * (ATT_K + 2 * VL), *sum = mx + ATT_Q;
   att_transpose(kt, base + (s->h + kh) * s->hd, s->t, s->row, s);
   att_copy(v, base + (s->h + s->kv + kh) * s->hd, s->t, s->row, s, 1.0f);

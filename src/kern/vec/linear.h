@@ -8,8 +8,10 @@
 typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE } product_kind;
 
 static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
-  if (kind == PRODUCT_F32) iso_gemm_f32(c->pool, g);
-  else iso_gemm_bf16(c->pool, g, scratch, kind == PRODUCT_BF16_NATIVE);
+  if (kind == PRODUCT_F32)
+    iso_gemm_f32(c->pool, g);
+  else
+    iso_gemm_bf16(c->pool, g, scratch, kind == PRODUCT_BF16_NATIVE);
 }
 
 // y[M,N] = x[M,K] W[N,K]' + bias[N] + residual[M,N]
@@ -17,16 +19,27 @@ static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char 
 // cost: 2 M N K flop (+ M N per start operand); reads M K + N K (+ M N), writes M N elements
 static inline void linear_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  product(c, &(iso_gemm){.tb = true, .m = m, .n = n, .k = k, .a = c->p[0], .lda = k, .b = c->p[1], .ldb = k, .c = c->p[4], .ldc = n, .bias = c->p[2],
-                         .residual = c->p[3]},
+  product(c,
+          &(iso_gemm){.tb = true,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .a = c->p[0],
+                      .lda = k,
+                      .b = c->p[1],
+                      .ldb = k,
+                      .c = c->p[4],
+                      .ldc = n,
+                      .bias = c->p[2],
+                      .residual = c->p[3]},
           c->scratch, kind);
 }
 
 // dx[M,K] (+)= dy[M,N] W[N,K]; cost 2 M N K flop
 static inline void linear_dx_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k}, c->scratch,
-          kind);
+  product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k},
+          c->scratch, kind);
 }
 
 typedef struct column_sum {
@@ -47,8 +60,8 @@ static inline void column_sum_task(void *arg, int64_t t, int worker) {
 // dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; cost 2 M N K (+ M N) flop
 static inline void linear_dw_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k}, c->scratch,
-          kind);
+  product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k},
+          c->scratch, kind);
   if (c->p[3]) {
     column_sum s = {c->p[0], c->p[3], m, n};
     iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, &s);
@@ -162,7 +175,9 @@ static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
     xent s = {logits, targets + i, dx || dw ? logits : NULL, row_loss ? row_loss + i : NULL, sums, n, v, h ? (float)h->loss_scale : 1.0f};
     xent_run(c->pool, &s, c->p[3]);
     if (dx) product(c, &(iso_gemm){.m = n, .n = d, .k = v, .a = logits, .lda = v, .b = w, .ldb = d, .c = dx + i * d, .ldc = d}, rest, kind);
-    if (dw) product(c, &(iso_gemm){.ta = true, .acc = true, .m = v, .n = d, .k = n, .a = logits, .lda = v, .b = x + i * d, .ldb = d, .c = dw, .ldc = d}, rest, kind);
+    if (dw)
+      product(c, &(iso_gemm){.ta = true, .acc = true, .m = v, .n = d, .k = n, .a = logits, .lda = v, .b = x + i * d, .ldb = d, .c = dw, .ldc = d},
+              rest, kind);
   }
 }
 

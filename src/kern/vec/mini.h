@@ -12,8 +12,8 @@ enum { MINI_ROWS = 4 };
 #endif
 
 // C[rows, nv VL] (+)= A[rows,K] B[K, nv VL] with rows and nv known when inlined, so that C stays in registers.
-static inline __attribute__((always_inline)) void mini_block(const int rows, const int nv, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b,
-                                                             int64_t ldb, float *c, int64_t ldc, bool acc) {
+static inline __attribute__((always_inline)) void mini_block(const int rows, const int nv, int64_t k, const float *a, int64_t ars, int64_t acs,
+                                                             const float *b, int64_t ldb, float *c, int64_t ldc, bool acc) {
   vf s[MINI_ROWS][2];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
@@ -35,21 +35,28 @@ static inline __attribute__((always_inline)) void mini_block(const int rows, con
 }
 
 // C[M,N] (+)= A[M,K] B[K,N]; element (i,q) of A stands at a[i ars + q acs]; N is a multiple of VL.
-static void mini_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc, bool acc) {
+static void mini_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc,
+                      bool acc) {
   for (int64_t j = 0; j < n; j += 2 * VL) {
     bool wide = n - j >= 2 * VL;
     int64_t i = 0;
     for (; i + MINI_ROWS <= m; i += MINI_ROWS) {
-      if (wide) mini_block(MINI_ROWS, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else mini_block(MINI_ROWS, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      if (wide)
+        mini_block(MINI_ROWS, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      else
+        mini_block(MINI_ROWS, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
     }
     for (; i + 4 <= m; i += 4) {
-      if (wide) mini_block(4, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else mini_block(4, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      if (wide)
+        mini_block(4, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      else
+        mini_block(4, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
     }
     for (; i < m; i++) {
-      if (wide) mini_block(1, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else mini_block(1, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      if (wide)
+        mini_block(1, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
+      else
+        mini_block(1, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
     }
   }
 }

@@ -111,8 +111,10 @@ static inline void flat_task(void *arg, int64_t task, int worker) {
   int64_t end = (task + 1) * FLAT < s->n ? (task + 1) * FLAT : s->n;
   for (int64_t j = task * FLAT; j < end; j += VL) {
     int64_t n = end - j;
-    if (n >= VL) vstore(s->out + j, flat_value(s->kind, vload(s->x + j), s->dy ? vload(s->dy + j) : vset(0)));
-    else vstore_part(s->out + j, flat_value(s->kind, vload_part(s->x + j, n, 0), s->dy ? vload_part(s->dy + j, n, 0) : vset(0)), n);
+    if (n >= VL)
+      vstore(s->out + j, flat_value(s->kind, vload(s->x + j), s->dy ? vload(s->dy + j) : vset(0)));
+    else
+      vstore_part(s->out + j, flat_value(s->kind, vload_part(s->x + j, n, 0), s->dy ? vload_part(s->dy + j, n, 0) : vset(0)), n);
   }
 }
 

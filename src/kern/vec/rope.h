@@ -58,7 +58,8 @@ static inline void rope_task(void *arg, int64_t t, int worker) {
   const int32_t *pos = c->p[1];
   rope_angles(s->freq, half, pos ? pos[t] : (double)t, co, si);
   for (int64_t i = 0; i < half; i++) si[i] *= sign;
-  if (pos) rope_row(c, t, co, si);
+  if (pos)
+    rope_row(c, t, co, si);
   else
     for (int64_t m = t; m < c->d[0]; m += step) rope_row(c, m, co, si);
 }

@@ -64,7 +64,7 @@ static inline float vhmax(vf v) {
 // e^x by 2^k times a polynomial of degree 6 on [-ln2/2, ln2/2] (minimax, Cephes-like split of ln 2); relative error
 // below 2e-7. Below -87.3 it is 0 (flushed), above 88.3 it saturates at e^88.3; NaN stays NaN.
 static inline vf vexp(vf x) {
-  vi tiny = x < -87.3f, big = x > 88.3f;
+  vi tiny = x<-87.3f, big = x> 88.3f;
   vf xc = (vf)((big & (vi)vset(88.3f)) | (~big & (vi)x));
   xc = (vf)((tiny & (vi)vset(-87.3f)) | (~tiny & (vi)xc));
   vf magic = vset(12582912.0f), k = vfma(xc, vset(1.44269504f), magic);
