@@ -1,5 +1,6 @@
 // isoflop tokenizer: train a byte-level BPE, encode and decode with it.
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +137,8 @@ static void input_close(input *in) {
 }
 
 static iso_status flush_out(iso_err *err) {
-  return fflush(stdout) == 0 && !ferror(stdout) ? ISO_OK : iso_fail(err, ISO_EIO, "standard output cannot be written");
+  if (fflush(stdout) == 0 && !ferror(stdout)) return ISO_OK;
+  return iso_fail(err, errno == ENOSPC ? ISO_EFULL : ISO_EIO, "standard output cannot be written: %s", strerror(errno));
 }
 
 static iso_status encode(cli_args *a, const iso_tok *t, const input *in, iso_err *err) {

@@ -12,16 +12,17 @@ static void wrap(iso_str *s, const char *text, size_t indent, size_t column) {
   while (*text) {
     size_t word = strcspn(text, " ");
     if (column + word > 100 && column > indent) {
+      if (s->n > 0 && s->p[s->n - 1] == ' ') s->p[--s->n] = 0;
       iso_str_fmt(s, "\n%*s", (int)indent, "");
       column = indent;
     }
     iso_str_put(s, text, word);
     column += word;
     text += word;
-    while (*text == ' ') {
+    while (*text == ' ') text++;
+    if (*text) {
       iso_str_put(s, " ", 1);
       column++;
-      text++;
     }
   }
   iso_str_add(s, "\n");

@@ -22,11 +22,12 @@ typedef struct tiling {
   int64_t tiles;
 } tiling;
 
-// About 8 M multiply-adds a tile: long enough to hide a call, short enough to share among a few cores;
-// tile edges are multiples of 48 and 64, which the micro-kernels of AVX2 (6 x 16) and AVX-512 (48 x 8) divide.
+// A 64th of the product a tile, at least 8 M multiply-adds (long enough to hide a call) and at most 128 M (many tiles for many
+// cores): small tiles of a deep product would pack the same strips again and again. Edges are multiples of 48 and 64, which the
+// micro-kernels of AVX2 (6 x 16) and AVX-512 (48 x 8) divide.
 static tiling tile(const iso_gemm *g) {
   int64_t tm = g->m, tn = g->n;
-  const double target = 8e6;
+  double all = (double)g->m * (double)g->n * (double)g->k, target = all / 64 < 8e6 ? 8e6 : all / 64 > 128e6 ? 128e6 : all / 64;
   while ((double)tm * (double)tn * (double)g->k > target) {
     if (tm >= tn && tm > 96)
       tm = (tm / 2 + 47) / 48 * 48;

@@ -179,10 +179,10 @@ static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
   ISO_TRY(iso_choose(e, &o, &law, c, err));
   double flop = 6 * (double)c->price.params * c->tokens;
   iso_fit_reach r = iso_fit_extrapolation(&d->fit.fit, (double)c->price.params, c->tokens, flop);
-  if (r.flop > 1.5 || r.params > 1.5)
-    iso_env_note(e, ISO_EVENT_NOTE, "choose",
-                 "the law is extrapolated: %.1f times the FLOPs, %.1f times the tokens, %.1f times the parameters of the sweep", r.flop, r.tokens,
-                 r.params);
+  if (r.flop > 1.5 || r.params > 1.5)  // the report says so by itself
+    iso_note(e->ctx, ISO_EVENT_NOTE, "choose",
+             "the law is extrapolated: %.1f times the FLOPs, %.1f times the tokens, %.1f times the parameters of the sweep", r.flop, r.tokens,
+             r.params);
   json_t *iso = d->fit.has_parabolas ? iso_parabolas_json(&d->fit.parabolas) : json_object();
   iso_parabolas_compare cmp;
   iso_err why = {0};

@@ -71,10 +71,32 @@ iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err) {
   return ISO_OK;
 }
 
+// Reads, learns and encodes; `bytes` of text are expected.
+static iso_status build_data(iso_env *e, const iso_data_opts *o, double bytes, iso_data_report *rep, iso_err *err) {
+  double mean = 0.2 + bytes / 30e6;
+  iso_cost cost = iso_env_seconds(e, iso_est_range(0.2 * mean, mean, 3 * mean));
+  cost.peak_ram = iso_est_range(10e6, 30e6 + 2 * bytes, 100e6 + 6 * bytes);
+  cost.disk = iso_est_range(bytes / 4, bytes, 3 * bytes);
+  iso_phase p;
+  ISO_TRY(iso_phase_start(e, "data", &cost, &p, err));
+  iso_env_note(e, ISO_EVENT_PHASE, "data", "%.1f MB of text: learning %d tokens, encoding", bytes / 1e6, o->vocab ? o->vocab : 8192);
+  iso_status st = iso_data_build(e->ctx, o, rep, err);
+  iso_meter_count(&p.meter, ISO_RES_disk, 2.0 * (double)(rep->train_tokens + rep->val_tokens));
+  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+  if (st == ISO_OK) st = end;
+  if (st != ISO_OK) return st;
+  iso_note(e->ctx, ISO_EVENT_PHASE, "data", "%.2f M training tokens, %.3f M held out, %.2f bytes a token", (double)rep->train_tokens / 1e6,
+           (double)rep->val_tokens / 1e6, rep->bytes_per_tok);
+  return iso_env_open_shards(e, o->out_dir, err);
+}
+
 iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep, iso_err *err) {
-  // 15 MB/s is slow for reading, learning merges and encoding together; the interval is wide since texts differ.
+  // 30 MB/s is slow for reading, learning merges and encoding together; the interval is wide since texts differ.
   double bytes = 0;
   iso_docs *d = NULL;
+  bool piped = false;  // standard input can be read once only: it is not looked at beforehand
+  for (int i = 0; i < o->n_paths; i++) piped = piped || strcmp(o->paths[i], "-") == 0;
+  if (piped) return build_data(e, o, 40e6, rep, err);
   iso_status st = o->n_paths > 0 ? iso_docs_open(e->ctx, o->paths, o->n_paths, &o->source, &d, err)
                                  : iso_docs_open_gcide(e->ctx, o->gcide_dir, &o->source, &d, err);
   if (st != ISO_OK) return st;
@@ -82,21 +104,5 @@ iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep
   bool same = reusable(o, d);
   iso_docs_close(d);
   *rep = (iso_data_report){0};
-  if (!same) {
-    double mean = 0.2 + bytes / 15e6;
-    iso_cost cost = iso_env_seconds(e, iso_est_range(0.2 * mean, mean, 2.5 * mean));
-    cost.peak_ram = iso_est_range(10e6, 30e6 + 2 * bytes, 100e6 + 6 * bytes);
-    cost.disk = iso_est_range(bytes / 4, bytes, 3 * bytes);
-    iso_phase p;
-    ISO_TRY(iso_phase_start(e, "data", &cost, &p, err));
-    iso_env_note(e, ISO_EVENT_PHASE, "data", "%.1f MB of text: learning %d tokens, encoding", bytes / 1e6, o->vocab ? o->vocab : 8192);
-    st = iso_data_build(e->ctx, o, rep, err);
-    iso_meter_count(&p.meter, ISO_RES_disk, 2.0 * (double)(rep->train_tokens + rep->val_tokens));
-    iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
-    if (st == ISO_OK) st = end;
-    if (st != ISO_OK) return st;
-    iso_note(e->ctx, ISO_EVENT_PHASE, "data", "%.2f M training tokens, %.3f M held out, %.2f bytes a token", (double)rep->train_tokens / 1e6,
-             (double)rep->val_tokens / 1e6, rep->bytes_per_tok);
-  }
-  return iso_env_open_shards(e, o->out_dir, err);
+  return same ? iso_env_open_shards(e, o->out_dir, err) : build_data(e, o, bytes, rep, err);
 }

@@ -104,11 +104,12 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
     if (o->seq <= 0 && fixed.ctx < c.ctx) c.ctx = fixed.ctx;
     c.fixed = &fixed;
   }
+  // Steps given by the user set the length that batch and rates are chosen for: that of the smallest batch.
+  double asked = o->steps > 0 ? (double)o->steps * (o->batch > 0 ? (double)(o->batch * c.ctx) : fmax(1024.0, (double)c.ctx)) : INFINITY,
+         limit = c.tokens;
+  c.tokens = fmin(limit, asked);
   ISO_TRY(iso_choose(e, &c, &law, out, err));
-  if (o->steps > 0 && o->steps < out->opts.steps) {
-    // Steps given by the user set the length that batch and rates are chosen for.
-    c.tokens = fmin(c.tokens, (double)(o->steps * (o->batch > 0 ? o->batch : out->opts.batch) * c.ctx));
-  }
+  c.tokens = limit;
   opts = out->opts;
   apply_user(o, &opts);
   ISO_TRY(iso_train_opts_check(&opts, err));

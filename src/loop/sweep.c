@@ -8,13 +8,13 @@
 
 #include "loop/job.h"
 
-enum { EVAL_WINDOWS = 8, MIN_STEPS = 8 };
+enum { EVAL_WINDOWS = 8, MIN_STEPS = 24 };
 // Budgets of the levels relative to the largest.
-static const double LEVEL[ISO_SWEEP_LEVELS] = {0.2, 0.45, 1.0};
+static const double LEVEL[ISO_SWEEP_LEVELS] = {0.3, 0.55, 1.0};
 // Ladder steps from the optimum of the largest level: below it, at it, above it towards the final size; closer together where a
 // small budget cannot pay for larger sizes.
 enum { SPREADS = 2 };
-static const int OFFSET[SPREADS][ISO_SWEEP_SHAPES] = {{-2, 0, 2, 4}, {-2, -1, 0, 1}};
+static const int OFFSET[SPREADS][ISO_SWEEP_SHAPES] = {{-2, -1, 1, 3}, {-2, -1, 0, 1}};
 
 // Steps actually taken for branches that end at `steps`: the trunk up to the last decay, and every decay.
 static double steps_taken(const int64_t *steps, double decay) {
@@ -94,12 +94,15 @@ static bool largest_plan(iso_env *e, const iso_sweep_opts *o, const iso_loss_law
   bool found = false;
   for (double lo = 18, hi = 60; hi - lo > 1e-3;) {
     double mid = 0.5 * (lo + hi);
-    bool ok = plan_at(e, o, law, exp(mid), eval_tok, spread, &p), fits = ok && p.cost.wall.mean <= o->seconds && p.cost.train_flop.mean <= o->train_flop;
+    bool ok = plan_at(e, o, law, exp(mid), eval_tok, spread, &p),
+         fits = ok && p.cost.wall.mean <= o->seconds && p.cost.train_flop.mean <= o->train_flop;
     if (fits) *out = p;
     found = found || fits;
     // A plan that is too short for its smallest branches needs more, one that is too dear less.
-    if (fits || !ok) lo = mid;
-    else hi = mid;
+    if (fits || !ok)
+      lo = mid;
+    else
+      hi = mid;
   }
   return found;
 }
@@ -319,7 +322,7 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
   }
   // The shipped law knows the exponents and the sizes of the terms on one text; another text shifts them by about these amounts.
   iso_fit_prior prior = {.mean = {law[0] - law[3] * n0, law[1] - law[4] * d0, law[2], law[3], law[4]},
-                         .sd = {0.5, 0.4, 0.35, 0.05, 0.05},
+                         .sd = {0.3, 0.25, 0.2, 0.025, 0.02},
                          .anchor_params = exp(n0),
                          .anchor_tokens = exp(d0)};
   iso_fit_opts fo = iso_fit_opts_default();

@@ -86,7 +86,8 @@ static iso_status time_probe(iso_ctx *c, const probe *p, const iso_train_opts *b
   obs[0].work = iso_step_work_train(&price);
   ISO_TRY(iso_step_work_eval(&shape, o.batch, o.seq, c->kern, &obs[1].work, err));
   // Three steps and the forward passes, and the first step touches new memory.
-  double want = m->n > 0 ? 3.5 * iso_step_model_predict(m, &obs[0].work).mean + 4 * iso_step_model_predict(m, &obs[1].work).mean : 0;
+  // Two probes cannot tell FLOPs from bytes: what they say of others is not to be trusted.
+  double want = m->n >= 6 ? 3.5 * iso_step_model_predict(m, &obs[0].work).mean + 4 * iso_step_model_predict(m, &obs[1].work).mean : 0;
   if (want > left_s) return ISO_OK;
   ISO_TRY(iso_model_open(c, &shape, &model, err));
   iso_model_init(model, 0);

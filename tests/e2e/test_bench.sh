@@ -31,7 +31,7 @@ run $E_OK bench fit runs.csv --resamples same.txt --objectives
 json "len(lines) == 3 and all(abs(l['objective'] - $objective) < 1e-9 for l in lines[:2])"
 
 run $E_OK bench gemm --max 1024 --seconds 0.01
-json 'all(l["bench"] == "gemm" for l in lines) and lines[0]["m"] == 1024 and lines[0]["tiled_flop_per_s"] > 0'
+json '[l["m"] for l in lines if l.get("what") == "square"] == [1024] and all(l["bench"] == "gemm" for l in lines) and lines[0]["tiled_flop_per_s"] > 0'
 json 'j["gemm_peak_flop_per_s"] >= lines[0]["tiled_flop_per_s"] and j["threads"] >= 1 and j["cpu"]'
 run $E_OK bench train --model 2,32,2/2,64,512,32 --batch 4 --steps 2 --warmup 1 --profile
 json 'len(lines) == 1 and j["bench"] == "train" and j["params"] == 37024 and j["batch"] == 4 and j["seq"] == 32 and j["steps"] == 2'
