@@ -4,7 +4,8 @@
 file=${1:-$(gcide)}
 mb=$(($(stat -c %s "$file") / 1000))e-3
 ours="'$isoflop' bench tokenizer '$file' --vocab 8192 --threads"
-"$isoflop" tokenizer train "$file" --vocab 8192 --out "$tmp/tok" > "$tmp/train.log"
+mkdir -p "$tmp/tok"
+"$isoflop" bench tokenizer "$file" --vocab 8192 --repeats 1 --out "$tmp/tok" > "$tmp/train.log"
 pair tokenizer-train-1 --key mb_per_s --select phase=train threads=1 --ours "$ours 1" \
     --peer hf-tokenizers 'train ([\d.]+) s' "$mb / x" "'$py' '$peers/bpe.py' '$file' 8192 1" --target 'ratio >= 2'
 pair tokenizer-encode-1 --key mb_per_s --select phase=encode threads=1 --ours "$ours 1" \

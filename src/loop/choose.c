@@ -78,8 +78,7 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
   double more = law->bpb(law->self, params, iso_recipe_effective_tokens(1.01 * tokens, o->unique_tokens)).mean;
   out->shadow = (more - out->bpb.mean) / log(1.01);
   double steps = (double)out->opts.steps, s = steps * out->step_s;
-  iso_est seconds =
-      isfinite(o->seconds) && out->binding == ISO_RES_wall ? iso_est_range(0.93 * s, s, fmin(1.02 * train_s, 1.05 * s)) : iso_est_rel(s, 0.2);
+  iso_est seconds = isfinite(o->seconds) && out->binding == ISO_RES_wall ? iso_est_range(0.93 * s, s, fmin(train_s, 1.05 * s)) : iso_est_rel(s, 0.2);
   out->cost = iso_env_seconds(e, seconds);
   out->cost.train_flop = iso_est_exact(steps * out->price.model_flop_step);
   out->cost.moved = iso_est_exact(steps * out->price.bytes_step);

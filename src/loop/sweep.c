@@ -320,9 +320,9 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
     n0 += log(r->p[i].params) / r->n;
     d0 += log(r->p[i].tokens) / r->n;
   }
-  // The shipped law knows the exponents and the sizes of the terms on one text; another text shifts them by about these amounts.
+  // The shipped law knows the exponents, which short runs alone would get wrong; level and sizes of the terms are the text's own.
   iso_fit_prior prior = {.mean = {law[0] - law[3] * n0, law[1] - law[4] * d0, law[2], law[3], law[4]},
-                         .sd = {0.3, 0.25, 0.2, 0.025, 0.02},
+                         .sd = {0.2, 0.15, 0.15, 0.012, 0.01},
                          .anchor_params = exp(n0),
                          .anchor_tokens = exp(d0)};
   iso_fit_opts fo = iso_fit_opts_default();
