@@ -311,24 +311,27 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
   iso_fit_data d;
   const double *law = iso_recipe_law();
   ISO_TRY(iso_fit_data_open(r->n, &d, err));
-  double n0 = 0, d0 = 0;
+  double n0 = 0, d0 = 0, longest = 0, weight[ISO_SWEEP_POINTS];
+  for (int i = 0; i < r->n; i++) longest = fmax(longest, r->p[i].tokens);
   for (int i = 0; i < r->n; i++) {
     d.params[i] = r->p[i].params;
     d.tokens[i] = r->p[i].tokens;
     d.flop[i] = r->p[i].flop;
     d.loss[i] = r->p[i].bpb;
+    weight[i] = fmax(0.1, r->p[i].tokens / longest);  // runs of a few dozen steps lie above the law
     n0 += log(r->p[i].params) / r->n;
     d0 += log(r->p[i].tokens) / r->n;
   }
   // The shipped law knows the exponents, which short runs alone would get wrong; level and sizes of the terms are the text's own.
   iso_fit_prior prior = {.mean = {law[0] - law[3] * n0, law[1] - law[4] * d0, law[2], law[3], law[4]},
-                         .sd = {0.2, 0.15, 0.15, 0.012, 0.01},
+                         .sd = {0.2, 0.15, 0.06, 0.012, 0.01},
                          .anchor_params = exp(n0),
                          .anchor_tokens = exp(d0)};
   iso_fit_opts fo = iso_fit_opts_default();
   fo.resamples = resamples;
   fo.seed = seed;
   fo.prior = &prior;
+  fo.weight = weight;
   fo.noise_sd = 0.008;
   fo.noise_dof = 4;
   iso_status st = iso_fit_run(e->ctx, &d, &fo, &out->fit, err);
