@@ -1,11 +1,11 @@
 // Whole graphs: gradients against central differences in f64, recomputation, cost against counted operations, memory.
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 
 #include "base/rng.h"
 #include "graph/op.h"

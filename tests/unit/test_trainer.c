@@ -1,5 +1,4 @@
 // The training loop: losses against PyTorch, resume, replay, threads, micro-batches, scripted clocks, failures.
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <cmocka.h>
 
 #include "base/json.h"
 #include "base/rng.h"
