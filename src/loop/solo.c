@@ -107,7 +107,7 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   // Steps given by the user set the length that batch and rates are chosen for: that of the smallest batch.
   double asked = o->steps > 0 ? (double)o->steps * (o->batch > 0 ? (double)(o->batch * c.ctx) : fmax(1024.0, (double)c.ctx)) : INFINITY,
          limit = c.tokens;
-  c.tokens = fmin(limit, asked);
+  c.tokens = fmin(limit, fmax(asked, 16384.0));  // never less than one step of the recipe
   ISO_TRY(iso_choose(e, &c, &law, out, err));
   c.tokens = limit;
   opts = out->opts;

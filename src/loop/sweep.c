@@ -8,7 +8,7 @@
 
 #include "loop/job.h"
 
-enum { EVAL_WINDOWS = 8, MIN_STEPS = 24 };
+enum { EVAL_WINDOWS = 8, MIN_STEPS = 10 };
 // Budgets of the levels relative to the largest.
 static const double LEVEL[ISO_SWEEP_LEVELS] = {0.3, 0.55, 1.0};
 // Ladder steps from the optimum of the largest level: below it, at it, above it towards the final size; closer together where a
