@@ -83,8 +83,8 @@ size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k) { return (size_t)(
 typedef struct rounding {
   const float *src;
   int64_t rows, cols, ld;
-  unsigned char *dst;
-  bool native;  // two bytes an element, else the rounded value as f32
+  unsigned char *dst;  // rows of cols elements, one after another
+  const iso_bf16_ops *ops;
 } rounding;
 
 enum { ROUND_ROWS = 32 };
@@ -92,17 +92,13 @@ enum { ROUND_ROWS = 32 };
 static void round_rows(void *arg, int64_t t, int worker) {
   (void)worker;
   const rounding *r = arg;
-  int64_t end = (t + 1) * ROUND_ROWS < r->rows ? (t + 1) * ROUND_ROWS : r->rows;
-  for (int64_t i = t * ROUND_ROWS; i < end; i++) {
-    const float *s = r->src + i * r->ld;
-    if (r->native) {
-      uint16_t *d = (uint16_t *)(void *)r->dst + i * r->cols;
-      for (int64_t j = 0; j < r->cols; j++) d[j] = iso_bf16_from_f32(s[j]);
-    } else {
-      float *d = (float *)(void *)r->dst + i * r->cols;
-      for (int64_t j = 0; j < r->cols; j++) d[j] = iso_f32_from_bf16(iso_bf16_from_f32(s[j]));
-    }
+  int64_t i = t * ROUND_ROWS, end = i + ROUND_ROWS < r->rows ? i + ROUND_ROWS : r->rows;
+  size_t elem = r->ops->native ? 2 : 4;
+  if (r->ld == r->cols) {
+    r->ops->round(r->src + i * r->ld, r->dst + (size_t)(i * r->cols) * elem, (end - i) * r->cols);
+    return;
   }
+  for (; i < end; i++) r->ops->round(r->src + i * r->ld, r->dst + (size_t)(i * r->cols) * elem, r->cols);
 }
 
 typedef uint16_t bf16;
@@ -122,17 +118,25 @@ static void run_tile_native(void *arg, int64_t t, int worker) {
                               g->ldc);
 }
 
-void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, bool native) {
+void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, void *dst, const iso_bf16_ops *ops) {
+  rounding r = {src, rows, cols, ld, dst, ops};
+  iso_pool_run(pool, (rows + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &r);
+}
+
+void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops) {
+  tiling s = tile(g);
+  iso_pool_run(pool, s.tiles, ops && ops->native ? run_tile_native : run_tile, &s);
+}
+
+void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops) {
   int64_t ar = g->ta ? g->k : g->m, ac = g->ta ? g->m : g->k, br = g->tb ? g->n : g->k, bc = g->tb ? g->k : g->n;
-  unsigned char *bs = scratch + ((size_t)(ar * ac) * (native ? 2 : 4) + 63) / 64 * 64;
-  rounding ra = {g->a, ar, ac, g->lda, scratch, native}, rb = {g->b, br, bc, g->ldb, bs, native};
-  iso_pool_run(pool, (ar + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &ra);
-  iso_pool_run(pool, (br + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &rb);
+  unsigned char *bs = scratch + ((size_t)(ar * ac) * (ops->native ? 2 : 4) + 63) / 64 * 64;
+  iso_bf16_round(pool, g->a, ar, ac, g->lda, scratch, ops);
+  iso_bf16_round(pool, g->b, br, bc, g->ldb, bs, ops);
   iso_gemm h = *g;
   h.a = (const float *)(const void *)scratch;
   h.b = (const float *)(const void *)bs;
   h.lda = ac;
   h.ldb = bc;
-  tiling s = tile(&h);
-  iso_pool_run(pool, s.tiles, native ? run_tile_native : run_tile, &s);
+  iso_gemm_rounded(pool, &h, ops);
 }

@@ -18,8 +18,17 @@ typedef struct iso_gemm {
 void iso_gemm_f32(iso_pool *pool, const iso_gemm *g);
 // One single-threaded product on the calling thread.
 void iso_gemm_f32_one(const iso_gemm *g);
-// Operands rounded to bf16 on the fly (nearest even), products and sums in f32 (emulation; exact products).
-// `scratch` holds iso_gemm_bf16_scratch() bytes.
-void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, bool native);
+// How an instruction set rounds n floats to bf16 (nearest even).
+typedef void (*iso_round_fn)(const float *src, void *dst, int64_t n);
+struct iso_bf16_ops {
+  iso_round_fn round;  // to two bytes an element when native, else to floats that bf16 can hold
+  bool native;         // the CPU multiplies bf16 itself; else exact products of the rounded floats
+};
+// dst[rows,cols] = rounded src, whose rows are `ld` apart; on the pool.
+void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, void *dst, const iso_bf16_ops *ops);
+// As iso_gemm_f32 on operands that iso_bf16_round made (a and b point to them; strides in elements); ops NULL: on plain floats.
+void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops);
+// Operands rounded to bf16 on the fly, products and sums in f32. `scratch` holds iso_gemm_bf16_scratch() bytes.
+void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops);
 size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k);
 #endif

@@ -47,6 +47,7 @@ typedef struct iso_kcall {
 typedef void (*iso_kern_fn)(const iso_kcall *c);
 
 typedef struct iso_kern_probes iso_kern_probes;  // kern/probe.h
+typedef struct iso_bf16_ops iso_bf16_ops;        // kern/gemm.h
 
 struct iso_kern_table {
   const char *name;  // "ref", "generic", "avx2", "avx512"
@@ -54,6 +55,7 @@ struct iso_kern_table {
   iso_kern_fn fn[ISO_K_COUNT];
   // Bytes of scratch that slot `s` needs for dimensions d with `threads` workers.
   size_t (*scratch)(iso_kslot s, const int64_t *d, int threads);
+  const iso_bf16_ops *bf16;       // how its products round; NULL: they do not
   const iso_kern_probes *probes;  // what calibration measures the instruction set with; NULL for ref
 };
 

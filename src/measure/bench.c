@@ -35,7 +35,8 @@ static const step_product STEP_PRODUCTS[] = {{"10m mlp forward", false, true, 40
                                              {"124m mlp dw", true, false, 4096, 768, 1024},     {"124m head", false, true, 128, 50257, 768}};
 
 // Our product from f32 operands as a training step runs it, rounding included.
-static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision prec, bool native, double seconds, float *buf, unsigned char *scratch) {
+static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision prec, const iso_bf16_ops *bf16, double seconds, float *buf,
+                       unsigned char *scratch) {
   iso_gemm g = {
       .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = (p->ta ? p->m : p->k) + p->pad, .ldb = (p->tb ? p->k : p->n) + p->pad};
   iso_probe_product f32 = *p;
@@ -47,7 +48,7 @@ static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision pre
   g.c = buf + (g.b - buf) + (g.ldb * (p->tb ? p->n : p->k) + 15) / 16 * 16;
   double best = NAN, flop = 2.0 * (double)p->m * (double)p->n * (double)p->k, start = iso_now_s(c), now = start;
   while (now - start < seconds && !iso_cancelled(c)) {
-    iso_gemm_bf16(c->pool, &g, scratch, native);
+    iso_gemm_bf16(c->pool, &g, scratch, bf16);
     double took = iso_now_s(c) - now;
     now += took;
     if (!(took > 0)) break;
@@ -56,9 +57,10 @@ static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision pre
   return best;
 }
 
-static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const char *what, iso_probe_product p, bool native, iso_bench_line_fn line,
-                                void *arg, double *best, iso_err *err) {
+static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const char *what, iso_probe_product p, const iso_kern_table *kern,
+                                iso_bench_line_fn line, void *arg, double *best, iso_err *err) {
   iso_probe_product f32 = p;
+  bool native = kern->bf16 && kern->bf16->native;
   f32.cls = ISO_PROBE_f32;
   p.cls = o->prec == ISO_PREC_bf16 ? ISO_PROBE_bf16 : ISO_PROBE_f32;
   double seconds = o->seconds > 0 ? o->seconds : 0.5, own, tiles = NAN, library = NAN;
@@ -66,7 +68,7 @@ static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const 
   void *buf;
   ISO_TRY(iso_mem_get(c, bytes + more, "matrices of the bench", &buf, err));
   iso_probe_product_fill(&f32, buf);
-  own = own_rate(c, &p, o->prec, native, seconds, buf, (unsigned char *)buf + bytes);
+  own = own_rate(c, &p, o->prec, kern->bf16, seconds, buf, (unsigned char *)buf + bytes);
   if (o->prec == ISO_PREC_f32) tiles = own;
   if (o->prec == ISO_PREC_f32 || native) {
     iso_probe_product_fill(&p, buf);
@@ -84,26 +86,28 @@ static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const 
                 : p.tb ? "NT"
                        : "NN",
                 "precision", iso_precision_name(o->prec), "emulated", o->prec == ISO_PREC_bf16 && !native, "threads", iso_pool_threads(c->pool),
-                "kernels", c->kern->name, "tiled_flop_per_s", iso_json_num(own), "library_flop_per_s", iso_json_num(library)),
+                "kernels", kern->name, "tiled_flop_per_s", iso_json_num(own), "library_flop_per_s", iso_json_num(library)),
       err);
 }
 
 iso_status iso_bench_gemm(iso_ctx *c, const iso_bench_gemm_opts *o, iso_bench_line_fn line, void *arg, iso_err *err) {
   int64_t max = o->max > 0 ? o->max : 4096;
-  bool native = iso_calibrate_native_bf16(NULL);
+  const iso_kern_table *kern;
   double peak = NAN, other = NAN;
   iso_hw hw;
   ISO_TRY(iso_hw_detect(iso_pool_threads(c->pool), &hw, err));
+  ISO_TRY(iso_kern_select(o->prec, &kern, err));
+  bool native = kern->bf16 && kern->bf16->native;
   for (int64_t n = 1024; n <= max && n <= 4096; n *= 2)
-    ISO_TRY(bench_product(c, o, "square", (iso_probe_product){.m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD}, native, line, arg, &peak, err));
+    ISO_TRY(bench_product(c, o, "square", (iso_probe_product){.m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD}, kern, line, arg, &peak, err));
   for (size_t i = 0; i < ISO_COUNT(STEP_PRODUCTS); i++) {
     const step_product *s = &STEP_PRODUCTS[i];
     ISO_TRY(
-        bench_product(c, o, s->what, (iso_probe_product){.ta = s->ta, .tb = s->tb, .m = s->m, .n = s->n, .k = s->k}, native, line, arg, &other, err));
+        bench_product(c, o, s->what, (iso_probe_product){.ta = s->ta, .tb = s->tb, .m = s->m, .n = s->n, .k = s->k}, kern, line, arg, &other, err));
   }
   return iso_bench_put(line, arg,
                        json_pack("{s:s, s:s, s:b, s:i, s:s, s:s, s:o}", "bench", "gemm", "precision", iso_precision_name(o->prec), "emulated",
-                                 o->prec == ISO_PREC_bf16 && !native, "threads", iso_pool_threads(c->pool), "cpu", hw.name, "kernels", c->kern->name,
+                                 o->prec == ISO_PREC_bf16 && !native, "threads", iso_pool_threads(c->pool), "cpu", hw.name, "kernels", kern->name,
                                  "gemm_peak_flop_per_s", iso_json_num(peak)),
                        err);
 }

@@ -46,8 +46,7 @@ static inline void layout(const kcase *k, operand *op) {
     case ISO_K_embed: lay(op, "irrrrrrw", N(a, c * b, d[3] * b, a * b)); break;
     case ISO_K_embed_bwd: lay(op, "irrrrara", N(a, a * b, c * b, d[3] * b)); break;
     case ISO_K_linear: lay(op, "rrrrrrrrrw", N(a * c, b * c, b, a * b, a * b)); break;
-    case ISO_K_linear_dx: lay(op, d[3] ? "rrrrra" : "rrrrrw", N(a * b, b * c, a * c)); break;
-    case ISO_K_linear_dw: lay(op, "rrrrrara", N(a * b, a * c, b * c, b)); break;
+    case ISO_K_linear_bwd: lay(op, d[3] ? "rrrrrrrarara" : "rrrrrrrararw", N(a * b, a * c, b * c, b * c, b, a * c)); break;
     case ISO_K_rmsnorm: lay(op, "rrrrrwrw", N(a * b, b, a * b, a)); break;
     case ISO_K_rmsnorm_bwd: lay(op, c ? "rrrrrrrrrara" : "rrrrrrrrrwra", N(a * b, b, a, a * b, a * b, b)); break;
     case ISO_K_layernorm: lay(op, "rrrrrrrwrwrw", N(a * b, b, b, a * b, a, a)); break;

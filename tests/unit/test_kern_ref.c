@@ -86,9 +86,9 @@ typedef struct gradient {
 static const gradient GRADIENTS[] = {
     {{.slot = ISO_K_embed, .d = {9, 5, 7, 4}}, {.slot = ISO_K_embed_bwd, .d = {9, 5, 7, 4}}, 3, "f0 dy g1 g2"},
     {{.slot = ISO_K_embed, .d = {9, 5, 7, 4}, .null = 4}, {.slot = ISO_K_embed_bwd, .d = {9, 5, 7, 4}, .null = 8}, 3, "f0 dy g1 --"},
-    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_dx, .d = {4, 3, 5, 0}}, 4, "dy f1 g0"},
-    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_dx, .d = {4, 3, 5, 1}}, 4, "dy f1 g0"},
-    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_dw, .d = {4, 3, 5}}, 4, "dy f0 g1 g2"},
+    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_bwd, .d = {4, 3, 5, 0}}, 4, "dy f0 f1 g1 g2 g0"},
+    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_bwd, .d = {4, 3, 5, 1}}, 4, "dy -- f1 -- -- g0"},
+    {{.slot = ISO_K_linear, .d = {4, 3, 5}}, {.slot = ISO_K_linear_bwd, .d = {4, 3, 5}}, 4, "dy f0 -- g1 g2 --"},
     {{.slot = ISO_K_rmsnorm, .d = {4, 7}, .a = {1e-5}}, {.slot = ISO_K_rmsnorm_bwd, .d = {4, 7, 0}}, 2, "f0 f1 f3 dy g0 g1"},
     {{.slot = ISO_K_rmsnorm, .d = {4, 7}, .a = {0.5}}, {.slot = ISO_K_rmsnorm_bwd, .d = {4, 7, 1}}, 2, "f0 f1 f3 dy g0 g1"},
     {{.slot = ISO_K_layernorm, .d = {4, 7}, .a = {1e-5}}, {.slot = ISO_K_layernorm_bwd, .d = {4, 7, 0}}, 3, "f0 f1 f4 f5 dy g0 g1 g2"},

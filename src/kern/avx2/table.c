@@ -10,4 +10,5 @@ const iso_kern_table iso_kern_avx2_bf16 = {.name = "avx2+bf16-emulated",
                                            .elem = ISO_DTYPE_f32,
                                            .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)},
                                            .scratch = vec_scratch_bf16,
+                                           .bf16 = &BF16_EMULATED,
                                            .probes = &vec_probes};

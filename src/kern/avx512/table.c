@@ -10,6 +10,7 @@ const iso_kern_table iso_kern_avx512_bf16 = {.name = "avx512+bf16-emulated",
                                              .elem = ISO_DTYPE_f32,
                                              .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu)},
                                              .scratch = vec_scratch_bf16,
+                                             .bf16 = &BF16_EMULATED,
                                              .probes = &vec_probes};
 
 extern const iso_kern_table iso_kern_avx512_native_bf16;
@@ -17,4 +18,5 @@ const iso_kern_table iso_kern_avx512_native_bf16 = {.name = "avx512+bf16",
                                                     .elem = ISO_DTYPE_f32,
                                                     .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(bf16)},
                                                     .scratch = vec_scratch_bf16,
+                                                    .bf16 = &BF16_NATIVE,
                                                     .probes = &vec_probes};

@@ -1,4 +1,4 @@
-// Reference linear layer and its two gradients.
+// Reference linear layer and its gradients.
 #include "kern/ref/ref.h"
 
 // y = x W' + bias + residual.
@@ -30,37 +30,16 @@ void iso_ref_linear(const iso_kcall *c) {
   ref_tally(c, mat, vec);
 }
 
-// dx = dy W, or dx += dy W when d[3] is 1.
-// dy [M,N], W [N,K], dx [M,K].
-// sum over N in order, onto dx when accumulating.
-// mat 2 M N K; vec 0.
-void iso_ref_linear_dx(const iso_kcall *c) {
-  const double *dy = c->p[0], *w = c->p[1];
-  double *dx = c->p[2], mat = 0;
-  int64_t M = c->d[0], N = c->d[1], K = c->d[2];
-  for (int64_t m = 0; m < M; m++) {
-    for (int64_t k = 0; k < K; k++) {
-      double s = c->d[3] ? dx[m * K + k] : 0;
-      for (int64_t n = 0; n < N; n++) {
-        s += dy[m * N + n] * w[n * K + k];
-        mat += 2;
-      }
-      dx[m * K + k] = s;
-    }
-  }
-  ref_tally(c, mat, 0);
-}
-
-// dW += dy' x; dbias += column sums of dy.
-// dy [M,N], x [M,K], dW [N,K], dbias [N] or NULL.
-// sum over M in order, onto dW and dbias.
-// mat 2 M N K; vec M N for a bias.
-void iso_ref_linear_dw(const iso_kcall *c) {
-  const double *dy = c->p[0], *x = c->p[1];
-  double *dw = c->p[2], *db = c->p[3], mat = 0, vec = 0;
+// dW += dy' x; dbias += column sums of dy; dx = dy W, or dx += dy W when d[3] is 1.
+// dy [M,N], x [M,K] (read with dW), W [N,K] (read with dx), dW [N,K] or NULL, dbias [N] or NULL, dx [M,K] or NULL.
+// sums over M in order, onto dW and dbias; sums over N in order, onto dx when accumulating.
+// mat 2 M N K for each of dW and dx; vec M N for a bias.
+void iso_ref_linear_bwd(const iso_kcall *c) {
+  const double *dy = c->p[0], *x = c->p[1], *w = c->p[2];
+  double *dw = c->p[3], *db = c->p[4], *dx = c->p[5], mat = 0, vec = 0;
   int64_t M = c->d[0], N = c->d[1], K = c->d[2];
   for (int64_t n = 0; n < N; n++) {
-    for (int64_t k = 0; k < K; k++) {
+    for (int64_t k = 0; dw != NULL && k < K; k++) {
       double s = dw[n * K + k];
       for (int64_t m = 0; m < M; m++) {
         s += dy[m * N + n] * x[m * K + k];
@@ -71,6 +50,16 @@ void iso_ref_linear_dw(const iso_kcall *c) {
     for (int64_t m = 0; db != NULL && m < M; m++) {
       db[n] += dy[m * N + n];
       vec += 1;
+    }
+  }
+  for (int64_t m = 0; dx != NULL && m < M; m++) {
+    for (int64_t k = 0; k < K; k++) {
+      double s = c->d[3] ? dx[m * K + k] : 0;
+      for (int64_t n = 0; n < N; n++) {
+        s += dy[m * N + n] * w[n * K + k];
+        mat += 2;
+      }
+      dx[m * K + k] = s;
     }
   }
   ref_tally(c, mat, vec);

@@ -105,9 +105,9 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
       for (int64_t k0 = 0; k0 < keys; k0 += ATT_K) {
         int64_t n = keys - k0 < ATT_K ? att_up(keys - k0, 2 * VL) : ATT_K;
         if (k0 + n > s->tp) n = s->tp - k0;
-        mini_gemm(rows, n, s->hd, q, s->hp, 1, kt + k0, s->tp, sc, ATT_K + 2 * VL, false);
+        mini_gemm(rows, n, s->hd, q, s->hp, 1, kt + k0, s->tp, sc, ATT_K + 2 * VL, false, (mini_mask){MINI_C_LOWER, q0 - k0});
         att_softmax_block(sc, ATT_K + 2 * VL, rows, n, q0, k0, mx, sum, acc, s->hp);
-        mini_gemm(rows, s->hp, n, sc, ATT_K + 2 * VL, 1, v + k0 * s->hp, s->hp, acc, s->hp, true);
+        mini_gemm(rows, s->hp, n, sc, ATT_K + 2 * VL, 1, v + k0 * s->hp, s->hp, acc, s->hp, true, (mini_mask){MINI_A_LOWER, q0 - k0});
       }
       for (int64_t i = 0; i < rows; i++) {
         float *o = (float *)c->p[1] + ((b * s->t + q0 + i) * s->h + h) * s->hd, inv = 1.0f / sum[i];
@@ -122,7 +122,7 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
 // arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135)
 // shapes: qkv [B T, (H+2K) Hd]; o [B T, H Hd]; lse [B,H,T] = log of the softmax denominator with the maximum added back
 // numerics: f32; a few times T eps of ref in the maximum norm
-// cost: 2 B H Hd T (T+1) mat flop (causal half); executes up to T (ATT_Q + 2 VL) / 2 more keys; reads qkv, writes o
+// cost: 2 B H Hd T (T+1) mat flop (causal half); executes up to T (MINI_ROWS + 2 VL) / 2 more keys; reads qkv, writes o
 static inline void attention_f32(const iso_kcall *c) {
   att_args a = {c, att_dims(c->d, c->a[0]), 0};
   a.per_worker = att_fwd_floats(&a.s) * 4 / 64 * 64 + 64;
@@ -170,12 +170,12 @@ static inline void att_bwd_head(const att_args *a, const att_bwd_mem *w, int64_t
       w->delta[i] = t;
       w->lse[i] = ((const float *)c->p[2])[(b * s->h + h) * s->t + q0 + i];
     }
-    mini_gemm(rows, n, s->hd, w->q, s->hp, 1, w->kt, s->tp, w->p, s->tp, false);
-    mini_gemm(rows, n, s->hd, w->od, s->hp, 1, w->vt, s->tp, w->dp, s->tp, false);
+    mini_gemm(rows, n, s->hd, w->q, s->hp, 1, w->kt, s->tp, w->p, s->tp, false, (mini_mask){MINI_C_LOWER, q0});
+    mini_gemm(rows, n, s->hd, w->od, s->hp, 1, w->vt, s->tp, w->dp, s->tp, false, (mini_mask){MINI_C_LOWER, q0});
     att_bwd_block(w->p, w->dp, rows, n, s->tp, q0, w->lse, w->delta);
-    mini_gemm(rows, s->hp, n, w->dp, s->tp, 1, w->k, s->hp, w->dq, s->hp, false);
-    mini_gemm(n, s->hp, rows, w->dp, 1, s->tp, w->q, s->hp, w->dk, s->hp, true);
-    mini_gemm(n, s->hp, rows, w->p, 1, s->tp, w->od, s->hp, w->dv, s->hp, true);
+    mini_gemm(rows, s->hp, n, w->dp, s->tp, 1, w->k, s->hp, w->dq, s->hp, false, (mini_mask){MINI_A_LOWER, q0});
+    mini_gemm(n, s->hp, rows, w->dp, 1, s->tp, w->q, s->hp, w->dk, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
+    mini_gemm(n, s->hp, rows, w->p, 1, s->tp, w->od, s->hp, w->dv, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
     float *dq = (float *)c->p[4] + (b * s->t + q0) * s->row + h * s->hd;
     for (int64_t i = 0; i < rows; i++)
       for (int64_t j = 0; j < s->hd; j++) dq[i * s->row + j] = s->scale * w->dq[i * s->hp + j];
@@ -220,7 +220,7 @@ static inline void att_bwd_task(void *arg, int64_t task, int worker) {
 // (Dao et al. 2022, arXiv 2205.14135, algorithm 4; dropout left out)
 // shapes: as attention; do [B T, H Hd]; dqkv [B T, (H+2K) Hd]
 // numerics: f32, keys of one group added in head order
-// cost: 4 B H Hd T (T+1) mat flop; executes one product more (scores again) and up to 5 T (ATT_Q + 2 VL) / 2 key rows more;
+// cost: 4 B H Hd T (T+1) mat flop; executes one product more (scores again) and up to 5 T (MINI_ROWS + 2 VL) / 2 key rows more;
 // reads qkv, o, do, writes dqkv
 static inline void attention_bwd_f32(const iso_kcall *c) {
   att_args a = {c, att_dims(c->d, c->a[0]), 0};

@@ -2,16 +2,21 @@
 #ifndef ISO_KERN_VEC_LINEAR_H
 #define ISO_KERN_VEC_LINEAR_H
 #include "kern/gemm.h"
-#include "kern/vec/vec.h"
+#include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
+static const iso_bf16_ops BF16_EMULATED = {round_bf16_f32, false}, BF16_NATIVE = {round_bf16, true};
 typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE } product_kind;
+
+static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
+  return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
+}
 
 static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
   if (kind == PRODUCT_F32)
     iso_gemm_f32(c->pool, g);
   else
-    iso_gemm_bf16(c->pool, g, scratch, kind == PRODUCT_BF16_NATIVE);
+    iso_gemm_bf16(c->pool, g, scratch, bf16_ops(kind));
 }
 
 // y[M,N] = x[M,K] W[N,K]' + bias[N] + residual[M,N]
@@ -35,13 +40,6 @@ static inline void linear_kind(const iso_kcall *c, product_kind kind) {
           c->scratch, kind);
 }
 
-// dx[M,K] (+)= dy[M,N] W[N,K]; cost 2 M N K flop
-static inline void linear_dx_kind(const iso_kcall *c, product_kind kind) {
-  int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k},
-          c->scratch, kind);
-}
-
 typedef struct column_sum {
   const float *dy;
   float *db;
@@ -57,13 +55,33 @@ static inline void column_sum_task(void *arg, int64_t t, int worker) {
     for (int64_t j = j0; j < j1; j++) s->db[j] += s->dy[i * s->n + j];
 }
 
-// dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; cost 2 M N K (+ M N) flop
-static inline void linear_dw_kind(const iso_kcall *c, product_kind kind) {
+// dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; dx[M,K] (+)= dy W[N,K]
+// numerics: as linear; bf16 rounds dy once for both products
+// cost: 2 M N K flop for each of dW and dx, M N for a bias
+static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = c->p[0], .lda = n, .b = c->p[1], .ldb = k, .c = c->p[2], .ldc = k},
-          c->scratch, kind);
-  if (c->p[3]) {
-    column_sum s = {c->p[0], c->p[3], m, n};
+  const iso_bf16_ops *ops = bf16_ops(kind);
+  const float *dy = c->p[0], *x = c->p[1], *w = c->p[2];
+  float *dw = c->p[3], *dx = c->p[5];
+  unsigned char *other = c->scratch + ((size_t)(m * n) * 4 + 63) / 64 * 64;
+  if (ops) {
+    iso_bf16_round(c->pool, dy, m, n, n, c->scratch, ops);
+    dy = (const float *)(const void *)c->scratch;
+  }
+  if (dw) {
+    if (ops) iso_bf16_round(c->pool, x, m, k, k, other, ops);
+    iso_gemm g = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .ldb = k, .c = dw, .ldc = k};
+    g.b = ops ? (const float *)(const void *)other : x;
+    iso_gemm_rounded(c->pool, &g, ops);
+  }
+  if (dx) {
+    if (ops) iso_bf16_round(c->pool, w, n, k, k, other, ops);
+    iso_gemm g = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .ldb = k, .c = dx, .ldc = k};
+    g.b = ops ? (const float *)(const void *)other : w;
+    iso_gemm_rounded(c->pool, &g, ops);
+  }
+  if (c->p[4]) {
+    column_sum s = {c->p[0], c->p[4], m, n};
     iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, &s);
   }
 }
@@ -194,15 +212,12 @@ static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, product_ki
 }
 
 static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
-static inline void linear_dx_f32(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_F32); }
-static inline void linear_dw_f32(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_F32); }
+static inline void linear_bwd_f32(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_F32); }
 static inline void head_loss_f32(const iso_kcall *c) { head_loss_kind(c, PRODUCT_F32); }
 static inline void linear_emu(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_EMULATED); }
-static inline void linear_dx_emu(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_BF16_EMULATED); }
-static inline void linear_dw_emu(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_BF16_EMULATED); }
+static inline void linear_bwd_emu(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_EMULATED); }
 static inline void head_loss_emu(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_EMULATED); }
 static inline void linear_bf16(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_NATIVE); }
-static inline void linear_dx_bf16(const iso_kcall *c) { linear_dx_kind(c, PRODUCT_BF16_NATIVE); }
-static inline void linear_dw_bf16(const iso_kcall *c) { linear_dw_kind(c, PRODUCT_BF16_NATIVE); }
+static inline void linear_bwd_bf16(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_NATIVE); }
 static inline void head_loss_bf16(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_NATIVE); }
 #endif

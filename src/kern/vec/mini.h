@@ -34,30 +34,38 @@ static inline __attribute__((always_inline)) void mini_block(const int rows, con
     for (int j = 0; j < nv; j++) vstore(c + i * ldc + j * VL, s[i][j]);
 }
 
+// What a causal mask leaves of a product, with the diagonal at q = i + diag: all of it; only C[i,j], j <= i + diag, is wanted;
+// A[i,q] is zero for q > i + diag; A[i,q] is zero for q < i - diag.
+typedef enum mini_part { MINI_ALL, MINI_C_LOWER, MINI_A_LOWER, MINI_A_UPPER } mini_part;
+
+typedef struct mini_mask {
+  mini_part part;
+  int64_t diag;
+} mini_mask;
+
+// One block of rows; what the mask makes zero is left out where it fills whole blocks.
+static inline __attribute__((always_inline)) void mini_rows(const int rows, bool wide, int64_t i, int64_t j, int64_t k, const float *a, int64_t ars,
+                                                            int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc, bool acc,
+                                                            mini_mask mask) {
+  int64_t q = 0, end = k;
+  if (mask.part == MINI_C_LOWER && j > i + rows - 1 + mask.diag) return;
+  if (mask.part == MINI_A_LOWER && i + rows + mask.diag < k) end = i + rows + mask.diag;
+  if (mask.part == MINI_A_UPPER && i > mask.diag) q = i - mask.diag;
+  if (wide)
+    mini_block(rows, 2, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb + j, ldb, c + i * ldc + j, ldc, acc);
+  else
+    mini_block(rows, 1, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb + j, ldb, c + i * ldc + j, ldc, acc);
+}
+
 // C[M,N] (+)= A[M,K] B[K,N]; element (i,q) of A stands at a[i ars + q acs]; N is a multiple of VL.
 static void mini_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc,
-                      bool acc) {
+                      bool acc, mini_mask mask) {
   for (int64_t j = 0; j < n; j += 2 * VL) {
     bool wide = n - j >= 2 * VL;
     int64_t i = 0;
-    for (; i + MINI_ROWS <= m; i += MINI_ROWS) {
-      if (wide)
-        mini_block(MINI_ROWS, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else
-        mini_block(MINI_ROWS, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-    }
-    for (; i + 4 <= m; i += 4) {
-      if (wide)
-        mini_block(4, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else
-        mini_block(4, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-    }
-    for (; i < m; i++) {
-      if (wide)
-        mini_block(1, 2, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-      else
-        mini_block(1, 1, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, acc);
-    }
+    for (; i + MINI_ROWS <= m; i += MINI_ROWS) mini_rows(MINI_ROWS, wide, i, j, k, a, ars, acs, b, ldb, c, ldc, acc, mask);
+    for (; i + 4 <= m; i += 4) mini_rows(4, wide, i, j, k, a, ars, acs, b, ldb, c, ldc, acc, mask);
+    for (; i < m; i++) mini_rows(1, wide, i, j, k, a, ars, acs, b, ldb, c, ldc, acc, mask);
   }
 }
 #endif

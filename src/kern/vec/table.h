@@ -12,8 +12,7 @@
 static inline size_t vec_scratch(iso_kslot slot, const int64_t *d, int threads, product_kind kind) {
   switch (slot) {
     case ISO_K_linear:
-    case ISO_K_linear_dx:
-    case ISO_K_linear_dw:
+    case ISO_K_linear_bwd:
     case ISO_K_head_loss:
     case ISO_K_softmax_xent: return linear_scratch(slot, d, kind);
     case ISO_K_rmsnorm_bwd:
@@ -38,7 +37,5 @@ static size_t vec_scratch_bf16(iso_kslot s, const int64_t *d, int threads) { ret
   [ISO_K_swiglu_bwd] = swiglu_bwd_f32, [ISO_K_gelu] = gelu_f32, [ISO_K_gelu_bwd] = gelu_bwd_f32, [ISO_K_relu2] = relu2_f32,                 \
   [ISO_K_relu2_bwd] = relu2_bwd_f32, [ISO_K_softmax_xent] = softmax_xent_f32, [ISO_K_add] = add_f32, [ISO_K_sumsq] = sumsq_f32,             \
   [ISO_K_adamw] = adamw_f32, [ISO_K_muon] = muon_f32
-#define VEC_LINEAR_SLOTS(suffix)                                                                                    \
-  [ISO_K_linear] = linear_##suffix, [ISO_K_linear_dx] = linear_dx_##suffix, [ISO_K_linear_dw] = linear_dw_##suffix, \
-  [ISO_K_head_loss] = head_loss_##suffix
+#define VEC_LINEAR_SLOTS(suffix) [ISO_K_linear] = linear_##suffix, [ISO_K_linear_bwd] = linear_bwd_##suffix, [ISO_K_head_loss] = head_loss_##suffix
 #endif
