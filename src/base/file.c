@@ -257,3 +257,10 @@ iso_status iso_home_path(const char *name, char *buf, size_t n, iso_err *err) {
   if (k < 0 || (size_t)k >= n) return iso_fail(err, ISO_EINVAL, "the path of %s is too long", name);
   return ISO_OK;
 }
+
+const char *iso_path_abs(const char *path, char *buf, size_t n) {
+  char *full = realpath(path, NULL);
+  int len = snprintf(buf, n, "%s", full ? full : path);
+  free(full);
+  return len >= 0 && (size_t)len < n ? buf : path;
+}

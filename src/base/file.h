@@ -28,6 +28,8 @@ iso_status iso_map_open(const char *path, iso_map *out, iso_err *err);
 void iso_map_close(iso_map *m);
 
 bool iso_file_exists(const char *path);
+// `path` from the root, links resolved, in buf; as it is when it does not exist or does not fit.
+const char *iso_path_abs(const char *path, char *buf, size_t n);
 // Creates a folder and its parents (0777 less umask).
 iso_status iso_mkdirs(const char *path, iso_err *err);
 // $ISOFLOP_HOME, else $XDG_DATA_HOME/isoflop, else $HOME/.local/share/isoflop; created. `buf` gets the path of `name` in it.

@@ -14,7 +14,7 @@ static const char *const EXAMPLES[] = {"isoflop train --text book.txt --budget 3
 static const cli_opt OPTS[] = {
     CLI_SOLO_OPTS,
     {"init", CLI_TEXT, "DIR", NULL, "start from this model folder instead of random weights"},
-    {"replay", CLI_TEXT, "DIR", NULL, "repeat the run in this folder, bit for bit (its schedule.json), with the same text"},
+    {"replay", CLI_TEXT, "RUN", NULL, "repeat this run, named by its id or folder, bit for bit, on the same text"},
 };
 
 static void print_summary(const json_t *r, const char *out_dir) {

@@ -129,3 +129,61 @@ json_t *iso_choice_json(const iso_choice *c) {
                    c->bpb.hi, "cost", iso_cost_json(&c->cost), "binding", iso_res_get(c->binding)->name, "shadow_bpb_per_log_budget", c->shadow,
                    "why", c->why);
 }
+
+iso_choose_opts iso_choose_limits(iso_env *e, double other_s, int64_t ctx, uint64_t seed) {
+  iso_budget left = iso_run_left(e->run);
+  return (iso_choose_opts){.seconds = iso_env_affordable_s(e),
+                           .other_s = other_s,
+                           .train_flop = left.train_flop,
+                           .tokens = left.tok,
+                           .peak_ram = left.peak_ram,
+                           .vocab = e->data->vocab,
+                           .ctx = ctx,
+                           .unique_tokens = (double)e->data->train_tokens,
+                           .val_tokens = (double)e->data->val_tokens,
+                           .seed = seed,
+                           .params_max = INFINITY};
+}
+
+iso_cost iso_choice_whole(iso_env *e, const iso_choice *c, iso_est last) {
+  iso_cost before = iso_env_measured(e), eval = iso_env_seconds(e, iso_est_range(0.85 * c->eval_s, c->eval_s, 1.15 * c->eval_s));
+  eval.infer_flop = iso_est_exact(iso_eval_flop(&c->config, e->data->val_tokens, c->opts.seq));
+  before.instr = iso_est_unknown();
+  // The high-water mark of the plan counts everything that is alive at once.
+  iso_cost whole = iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, iso_env_seconds(e, last)));
+  iso_env_clamp(e, &whole);
+  return whole;
+}
+
+iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c, iso_err *err) {
+  char path[4200];
+  (void)snprintf(path, sizeof path, "%s/job.json", out_dir);
+  json_t *j = json_pack("{s:o, s:o, s:o, s:s}", "model", iso_config_json(&c->config), "options", iso_train_opts_json(&c->opts), "predicted",
+                        iso_choice_json(c), "why", c->why);
+  iso_status st = j ? iso_json_save(e->ctx, path, j, err) : iso_fail(err, ISO_ENOMEM, "no memory for job.json");
+  json_decref(j);
+  return st;
+}
+
+iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, iso_choice *out,
+                                iso_err *err) {
+  static const char *const KEYS[] = {"model", "options", "predicted", "why", NULL};
+  iso_model_config c;
+  iso_train_opts opts = iso_train_defaults();
+  ISO_TRY(iso_json_only_keys(j, what, KEYS, err));
+  if (!json_object_get(j, "model") || !json_object_get(j, "options")) return iso_fail(err, ISO_EFORMAT, "%s: needs \"model\" and \"options\"", what);
+  ISO_TRY(iso_config_from_json(json_object_get(j, "model"), &c, err));
+  ISO_TRY(iso_train_opts_from_json(json_object_get(j, "options"), &opts, err));
+  if (c.vocab != e->data->vocab)
+    return iso_fail(err, ISO_EINVAL, "%s: a vocabulary of %lld, the data has %d", what, (long long)c.vocab, e->data->vocab);
+  iso_choose_opts o = iso_choose_limits(e, other_s, opts.seq, opts.seed);
+  o.fixed = &c;
+  o.fixed_opts = &opts;
+  if (!iso_choose_price(e, &o, &c, law, out)) {
+    iso_fail(err, ISO_EBUDGET, "the budget does not pay for the run of %s: %.250s", what, out->why);
+    return ISO_EBUDGET;
+  }
+  out->opts = opts;  // steps as they were planned: a resumed run keeps its schedule
+  (void)snprintf(out->why, sizeof out->why, "as written in %.200s", what);
+  return ISO_OK;
+}

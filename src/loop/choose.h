@@ -44,4 +44,14 @@ iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *
 // Prices one shape under the limits; out->tokens is what they allow. false: not even one step fits (out->why says what is short).
 bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_config *c, const iso_loss_law *law, iso_choice *out);
 json_t *iso_choice_json(const iso_choice *c);
+// The limits that the rest of the budget sets for a run on the environment's data at a context of `ctx`, any shape.
+iso_choose_opts iso_choose_limits(iso_env *e, double other_s, int64_t ctx, uint64_t seed);
+// What the whole job will have cost: what it has cost up to now, `c`, its evaluation, and `last` wall seconds for the rest.
+iso_cost iso_choice_whole(iso_env *e, const iso_choice *c, iso_est last);
+
+// job.json: {"model": ..., "options": ...} and what was predicted. Reading takes the first two, as --config gives them; the choice is priced
+// under the limits that are left, steps and rates stay as they are written.
+iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c, iso_err *err);
+iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, iso_choice *out,
+                                iso_err *err);
 #endif

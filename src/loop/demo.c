@@ -68,38 +68,7 @@ static iso_status load_state(demo *d, iso_err *err) {
 
 // ---- phases ---------------------------------------------------------------------------------------------------------
 
-static iso_status prepare_data(demo *d, iso_err *err) {
-  iso_env *e = d->e;
-  char dir[4200];
-  double s = iso_env_affordable_s(e), bytes = d->o->n_texts > 0 ? 0 : 40e6;
-  iso_budget left = iso_run_left(e->run);
-  for (int i = 0; i < d->o->n_texts; i++) {
-    iso_map m;
-    iso_err none = {0};
-    if (iso_map_open(d->o->texts[i], &m, &none) == ISO_OK) bytes += (double)m.size;
-    iso_map_close(&m);
-  }
-  (void)snprintf(dir, sizeof dir, "%s/data", d->o->out_dir);
-  ISO_TRY(iso_mkdirs(dir, err));
-  iso_data_opts o = {.paths = d->o->texts, .n_paths = d->o->n_texts, .out_dir = dir, .tok_max_bytes = 16000000};
-  double rate = isfinite(e->hw.gemm_f32_flop_s) ? 0.6 * e->hw.gemm_f32_flop_s : 5e10;
-  o.vocab = d->o->vocab > 0 ? (int)d->o->vocab : iso_recipe_vocab(fmin(left.train_flop, isfinite(s) ? s * rate : 1e16), bytes);
-  if (d->o->max_bytes > 0)
-    o.source.max_bytes = (size_t)d->o->max_bytes;
-  else if (isfinite(s))
-    o.source.max_bytes = (size_t)fmax(0.08 * s * 12e6, 4e6);
-  if (o.source.max_bytes > 0 && bytes > (double)o.source.max_bytes)
-    iso_env_note(e, ISO_EVENT_NOTE, "data", "using the first %.1f MB of %.1f MB of text: the budget cannot read more",
-                 (double)o.source.max_bytes / 1e6, bytes / 1e6);
-  iso_data_report rep;
-  return iso_env_data(e, &o, &rep, err);
-}
-
-static int64_t context(const demo *d) {
-  int64_t t = d->o->seq > 0 ? d->o->seq : 256;
-  while (t > 8 && d->e->data->train_tokens < 8 * (t + 1)) t /= 2;
-  return t;
-}
+static int64_t context(const demo *d) { return iso_env_context(d->e, d->o->seq); }
 
 static iso_status sweep(demo *d, iso_err *err) {
   iso_env *e = d->e;
@@ -161,21 +130,11 @@ static iso_status fit(demo *d, iso_err *err) {
 
 static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
   iso_env *e = d->e;
-  iso_budget left = iso_run_left(e->run);
   double largest = 0;
   for (int i = 0; i < d->sweep.n; i++) largest = fmax(largest, d->sweep.p[i].params);
   iso_loss_law law = iso_sweep_law(&d->fit);
-  iso_choose_opts o = {.seconds = iso_env_affordable_s(e),
-                       .other_s = LAST_S,
-                       .train_flop = left.train_flop,
-                       .tokens = left.tok,
-                       .peak_ram = left.peak_ram,
-                       .vocab = e->data->vocab,
-                       .ctx = context(d),
-                       .unique_tokens = (double)e->data->train_tokens,
-                       .val_tokens = (double)e->data->val_tokens,
-                       .seed = d->o->seed,
-                       .params_max = 4 * largest};
+  iso_choose_opts o = iso_choose_limits(e, LAST_S, context(d), d->o->seed);
+  o.params_max = 4 * largest;
   ISO_TRY(iso_choose(e, &o, &law, c, err));
   double flop = 6 * (double)c->price.params * c->tokens;
   iso_fit_reach r = iso_fit_extrapolation(&d->fit.fit, (double)c->price.params, c->tokens, flop);
@@ -275,58 +234,13 @@ done:
 
 // ---- all of it ------------------------------------------------------------------------------------------------------
 
-static iso_cost predict_whole(demo *d, const iso_choice *c) {
-  iso_env *e = d->e;
-  iso_cost before = iso_env_measured(e), eval = iso_env_seconds(e, iso_est_range(0.85 * c->eval_s, c->eval_s, 1.15 * c->eval_s));
-  iso_cost last = iso_env_seconds(e, iso_est_range(0.1, 0.6, LAST_S));
-  eval.infer_flop = iso_est_exact(iso_eval_flop(&c->config, e->data->val_tokens, c->opts.seq));
-  before.instr = iso_est_unknown();
-  iso_cost whole = iso_cost_serial(iso_cost_serial(before, c->cost), iso_cost_serial(eval, last));
-  iso_env_clamp(e, &whole);
-  return whole;
-}
-
 static iso_status pending_choice(demo *d, iso_choice *c, bool *found, iso_err *err) {
   double used;
   json_t *saved = NULL;
   ISO_TRY(iso_job_pending(d->o->out_dir, found, &used, &saved, err));
-  iso_status st = ISO_OK;
-  iso_model_config mc;
-  iso_train_opts opts = iso_train_defaults();
-  if (*found) {
-    st = iso_config_from_json(json_object_get(saved, "model"), &mc, err);
-    if (st == ISO_OK) st = iso_train_opts_from_json(json_object_get(saved, "options"), &opts, err);
-    iso_budget left = iso_run_left(d->e->run);
-    iso_choose_opts o = {.seconds = iso_env_affordable_s(d->e),
-                         .other_s = LAST_S,
-                         .train_flop = left.train_flop,
-                         .tokens = left.tok,
-                         .peak_ram = left.peak_ram,
-                         .vocab = mc.vocab,
-                         .ctx = opts.seq,
-                         .unique_tokens = (double)d->e->data->train_tokens,
-                         .val_tokens = (double)d->e->data->val_tokens,
-                         .seed = opts.seed,
-                         .params_max = INFINITY,
-                         .fixed = &mc,
-                         .fixed_opts = &opts};
-    iso_loss_law law = iso_sweep_law(&d->fit);
-    if (st == ISO_OK && !iso_choose_price(d->e, &o, &mc, &law, c))
-      st = iso_fail(err, ISO_EBUDGET, "the rest of the budget does not pay for the rest of the run: %s", c->why);
-    c->opts = opts;
-    (void)snprintf(c->why, sizeof c->why, "as chosen before the interruption");
-  }
+  iso_loss_law law = iso_sweep_law(&d->fit);
+  iso_status st = *found ? iso_choice_from_json(d->e, saved, "job.json", LAST_S, &law, c, err) : ISO_OK;
   json_decref(saved);
-  return st;
-}
-
-static iso_status write_job(demo *d, const iso_choice *c, iso_err *err) {
-  char path[4200];
-  (void)snprintf(path, sizeof path, "%s/job.json", d->o->out_dir);
-  json_t *j = json_pack("{s:o, s:o, s:o, s:s}", "model", iso_config_json(&c->config), "options", iso_train_opts_json(&c->opts), "predicted",
-                        iso_choice_json(c), "why", c->why);
-  iso_status st = j ? iso_json_save(d->e->ctx, path, j, err) : iso_fail(err, ISO_ENOMEM, "no memory for job.json");
-  json_decref(j);
   return st;
 }
 
@@ -359,13 +273,14 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   ISO_TRYG(iso_mkdirs(o->out_dir, err));
   ISO_TRYG(load_state(d, err));
   ISO_TRYG(iso_env_machine(e, true, o->precision, err));
-  ISO_TRYG(prepare_data(d, err));
+  iso_text_opts text = {.texts = o->texts, .n = o->n_texts, .out_dir = o->out_dir, .vocab = o->vocab, .max_bytes = o->max_bytes};
+  ISO_TRYG(iso_env_text(e, &text, err));
   ISO_TRYG(sweep(d, err));
   ISO_TRYG(fit(d, err));
   ISO_TRYG(choose(d, &c, err));
   ISO_TRYG(pending_choice(d, &c, &pending, err));
-  if (!pending) ISO_TRYG(write_job(d, &c, err));
-  iso_cost predicted = predict_whole(d, &c);
+  if (!pending) ISO_TRYG(iso_choice_save(e, o->out_dir, &c, err));
+  iso_cost predicted = iso_choice_whole(e, &c, iso_est_range(0.1, 0.6, LAST_S));
   tell_plan(d, &c, &predicted);
   iso_job_opts jo = {.choice = &c,
                      .out_dir = o->out_dir,
@@ -380,7 +295,8 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   iso_store_run row = iso_store_run_blank();
   row.params = r.params;
   row.tokens = r.tokens;
-  row.out_dir = o->out_dir;
+  char folder[4200];
+  row.out_dir = iso_path_abs(o->out_dir, folder, sizeof folder);
   ISO_TRYG(iso_store_update(e->store, e->run_id, &row, err));
   *result = iso_solo_result(e, &c, &r, &predicted);
   merge_summary(*result, d->summary);

@@ -74,6 +74,17 @@ iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *er
 
 // Builds shards from text in `dir` (or opens finished ones of the same sources) and opens them with their tokenizer.
 iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep, iso_err *err);
+// The same from files as a job gets them: the vocabulary by the budget, and no more text than a twelfth of the time can read.
+typedef struct iso_text_opts {
+  const char *const *texts;  // n of them; n = 0: GCIDE
+  int n;
+  const char *out_dir;       // gets data/
+  const char *tokenizer;     // of a model that is trained further, or NULL
+  int64_t vocab, max_bytes;  // 0: by the budget
+} iso_text_opts;
+iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err);
+// The longest context up to `want` (0: 256) that the training text fills several times.
+int64_t iso_env_context(const iso_env *e, int64_t want);
 iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err);
 
 // The object that --json ends with: params, tokens, elapsed_s, bits_per_byte, predicted, measured by resource.

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "loop/env.h"
+#include "loop/recipe.h"
 
 // Seconds that the quick calibrations take at most.
 enum { MACHINE_S = 6 };
@@ -105,4 +106,42 @@ iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep
   iso_docs_close(d);
   *rep = (iso_data_report){0};
   return same ? iso_env_open_shards(e, o->out_dir, err) : build_data(e, o, bytes, rep, err);
+}
+
+// Bytes of all files as they are on disk; 40 MB stands for GCIDE.
+static double text_bytes(const iso_text_opts *o) {
+  double bytes = o->n > 0 ? 0 : 40e6;
+  for (int i = 0; i < o->n; i++) {
+    iso_map m;
+    iso_err none = {0};
+    if (iso_map_open(o->texts[i], &m, &none) == ISO_OK) bytes += (double)m.size;
+    iso_map_close(&m);
+  }
+  return bytes;
+}
+
+iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err) {
+  char dir[4200];
+  double s = iso_env_affordable_s(e), bytes = text_bytes(o), rate = isfinite(e->hw.gemm_f32_flop_s) ? 0.6 * e->hw.gemm_f32_flop_s : 5e10;
+  double flop = fmin(iso_run_left(e->run).train_flop, isfinite(s) ? s * rate : INFINITY);
+  (void)snprintf(dir, sizeof dir, "%s/data", o->out_dir);
+  ISO_TRY(iso_mkdirs(dir, err));
+  // Learning merges needs no more than a sample of a large text.
+  iso_data_opts d = {.paths = o->texts, .n_paths = o->n, .out_dir = dir, .tokenizer = o->tokenizer, .tok_max_bytes = 16000000};
+  d.vocab = o->vocab > 0 ? (int)o->vocab : iso_recipe_vocab(flop, bytes);
+  if (o->max_bytes > 0)
+    d.source.max_bytes = (size_t)o->max_bytes;
+  else if (s * 1e6 < 1e15)  // text that can be read and encoded in a twelfth of the time: more would never be trained on
+    d.source.max_bytes = (size_t)fmax(s * 1e6, 4e6);
+  if (d.source.max_bytes > 0 && bytes > (double)d.source.max_bytes)
+    iso_env_note(e, ISO_EVENT_NOTE, "data", "reading the first %.1f MB of %.1f MB: the budget cannot use more (--max-bytes decides otherwise)",
+                 (double)d.source.max_bytes / 1e6, bytes / 1e6);
+  iso_data_report rep;
+  return iso_env_data(e, &d, &rep, err);
+}
+
+int64_t iso_env_context(const iso_env *e, int64_t want) {
+  int64_t t = want > 0 ? want : 256;
+  while (t > 8 && e->data->train_tokens < 8 * (t + 1)) t /= 2;
+  return t;
 }

@@ -11,7 +11,7 @@ typedef struct iso_solo_opts {
   const char *init_dir;                                // start from this model
   const char *shape;                                   // iso_config_parse text without the vocabulary's say, or NULL: the planner chooses
   const char *config_path;                             // JSON {"model": {...}, "options": {...}} as job.json has, or NULL
-  const char *replay;                                  // run folder whose schedule.json is repeated, or NULL
+  const char *replay;                                  // folder or id of the run whose schedule.json is repeated, or NULL
   const char *precision;                               // "auto", "f32", "bf16"
   const char *optim, *schedule;                        // NULL: the recipe's
   double lr, muon_lr, weight_decay;                    // NaN: the recipe's

@@ -26,8 +26,14 @@ json 'j["model_type"] == "llama" and j["hidden_size"] == 32 and j["tie_word_embe
 # The same seed gives the same bits, with another number of threads too; so does --replay.
 run $E_OK train --text text.txt $tiny --steps 40 --out b --threads 1 --quiet
 same_file a/model.safetensors b/model.safetensors
-run $E_OK train --text text.txt --replay a --vocab 320 --out c --quiet
+run $E_OK train --text text.txt --replay a --out c --quiet
 same_file a/model.safetensors c/model.safetensors
+run $E_OK runs --json
+id=$(json_get '[r for r in j["runs"] if r["kind"] == "train" and (r["out_dir"] or "").endswith("/a")][0]["id"]')
+run $E_OK train --text text.txt --replay "$id" --out c2 --quiet
+same_file a/model.safetensors c2/model.safetensors
+run $E_USAGE train --text text.txt --replay nothing --out c3
+err_has 'neither a folder .* nor a run'
 
 # Interrupted, then repeated: as if nothing had happened.
 LAST="isoflop train (interrupted)"
@@ -46,6 +52,34 @@ run $E_OK train --text text.txt $tiny --steps 3000 --out d --quiet
 file_gone d/checkpoint.safetensors
 run $E_OK train --text text.txt $tiny --steps 3000 --out e --quiet
 same_file d/model.safetensors e/model.safetensors
+
+# A full disk (here a limit on the size of one file, which the weights exceed): a clear end, nothing half written, and the same
+# command goes on with room.
+LAST="isoflop train (full disk)"
+wide="--model 2,128,4/4,352,320,32 --vocab 320 --batch 4 --seed 3"
+(trap '' XFSZ; ulimit -f 2000; exec timeout 120 "$ISOFLOP" train --text text.txt $wide --steps 10 --out full --quiet) >"$OUT" 2>"$ERR"
+CODE=$?
+checks=$((checks + 1))
+[ $CODE != 0 ] && [ $CODE -lt 100 ] || fail "a full disk ends the run with an error"
+err_has 'full/model.safetensors.*(large|full|space)'
+file_gone full/model.safetensors
+run $E_OK train --text text.txt $wide --steps 10 --out full --quiet
+file_there full/model.safetensors
+
+# Killed while it saves its checkpoint, at several moments: what is there is whole, and the run goes on to the same end.
+LAST="isoflop train (killed)"
+for wait in 0 0.002 0.004 0.008 0.016; do
+  "$ISOFLOP" train --text text.txt $tiny --steps 3000 --out k --quiet >/dev/null 2>&1 &
+  pid=$!
+  for i in $(seq 1 200); do [ -e k/job.json ] && break; sleep 0.1; done
+  sleep 0.7
+  kill -INT $pid
+  sleep $wait
+  kill -KILL $pid 2>/dev/null
+  wait $pid 2>/dev/null
+done
+run $E_OK train --text text.txt $tiny --steps 3000 --out k --quiet
+same_file d/model.safetensors k/model.safetensors
 
 # Starting from a model: its loss is where the other ended.
 run $E_OK train --text text.txt --init a --steps 5 --batch 4 --out f --json
