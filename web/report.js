@@ -3,7 +3,8 @@
 (function () {
   const d = JSON.parse(document.getElementById('iso-data').textContent);
   if (!window.Chart) return;
-  const LOSS = 'loss, nats per token';
+  const LOSS = 'loss, nats per token', BPB = 'bits per byte, held out';
+  const LAW = d.law_metric === 'bits_per_byte' ? BPB : LOSS;  // of sweep, law and parabolas
   let charts = [], look = {};
 
   // Numbers ---------------------------------------------------------------------------------------------------------------------
@@ -151,13 +152,13 @@
                                                      segment: { borderColor: fade(look.accent, 0.55), borderWidth: 1.5, borderDash: [2, 4] } }));
     }
     const all = [].concat(...sets.map(v => v.data));
-    draw('c-isoflop', sets, { x: logAxis('parameters', all.map(p => p.x), si, 1.08), y: linAxis(LOSS, all.map(p => p.y)) });
+    draw('c-isoflop', sets, { x: logAxis('parameters', all.map(p => p.x), si, 1.08), y: linAxis(LAW, all.map(p => p.y)) });
   }
 
   function fit() {
     const sets = [], curve = d.fit.curve.filter(p => known(mean(p.loss))), at = p => p.train_flop, end = d.fit.c_max || Math.max(...d.sweep.filter(p => !p.final).map(at));
     const finals = d.sweep.filter(p => p.final), chosen = finals.length ? finals[finals.length - 1] : null;
-    const n = d.plan.params, tok = d.plan.tokens, guess = d.val_loss_predicted;
+    const n = d.plan.params, tok = d.plan.tokens, guess = LAW === BPB ? d.bits_per_byte_predicted : d.val_loss_predicted;
     const cx = chosen ? chosen.train_flop : n && tok ? 6 * n * tok : null;
     if (cx && guess) {
       if (guess[2] > guess[0]) sets.push(line('_interval', [{ x: cx, y: guess[0] }, { x: cx, y: guess[2] }], look.accent, { borderWidth: 2 }));
@@ -179,7 +180,7 @@
     if (!xs.length) xs.push(...curve.map(at));
     const x = logAxis('training FLOPs', xs, flopTick), inside = curve.filter(p => p.train_flop >= x.min && p.train_flop <= x.max);
     const ys = d.sweep.map(p => p.loss).concat(guess || [], ...inside.map(p => p.loss)).filter(known);
-    if (ys.length) draw('c-fit', sets, { x, y: linAxis(LOSS, ys) });
+    if (ys.length) draw('c-fit', sets, { x, y: linAxis(LAW, ys) });
     const r = d.sweep.filter(p => known(p.law_loss)), rel = p => ({ x: p.params, y: 100 * (p.loss / p.law_loss - 1), tip: sweepTip(p).concat('law: ' + p.law_loss.toFixed(4)) });
     const most = Math.max(0.5, ...r.map(p => Math.abs(rel(p).y))) * 1.05, res = [];
     const last = r.filter(p => p.final).map(rel), body = r.filter(p => !p.final);
@@ -230,7 +231,7 @@
       if (off.length) sets.push(dots(best.length ? '_' + name : name, off, fade(colour, predicted ? 0 : 0.32), { borderColor: fade(colour, 0.5), borderWidth: predicted ? 1.2 : 0, pointRadius: 3.2 }));
       best.concat(off).forEach(p => { xs.push(p.x); ys.push(p.y); });
     }
-    if (xs.length) draw(id, sets, { x: logAxis(label, xs, format), y: linAxis(d.metric === 'bits_per_byte' ? 'bits per byte, held out' : LOSS, ys) });
+    if (xs.length) draw(id, sets, { x: logAxis(label, xs, format), y: linAxis(d.metric === 'bits_per_byte' ? BPB : LOSS, ys) });
   }
 
   function build() {

@@ -150,6 +150,7 @@ static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
     text = cmp.text;
   else if (d->fit.has_parabolas)
     text = why.msg;
+  if (strncmp(text, "isoflop: ", 9) == 0) text += 9;
   iso_env_note(e, ISO_EVENT_NOTE, "fit", "IsoFLOP method: %s", text);
   json_object_set_new(iso, "text", json_string(text));
   json_object_set_new(d->summary, "isoflop", iso);

@@ -162,3 +162,8 @@ iso_cost iso_env_measured(iso_env *e) {
 }
 
 json_t *iso_env_machine_json(const iso_env *e) { return iso_hw_json(&e->hw); }
+
+double iso_env_peak_flop_s(const iso_env *e) {
+  bool bf16 = e->precision == ISO_PREC_bf16 && isfinite(e->hw.gemm_bf16_flop_s);
+  return bf16 ? e->hw.gemm_bf16_flop_s : e->hw.gemm_f32_flop_s;
+}

@@ -87,6 +87,8 @@ iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err);
 int64_t iso_env_context(const iso_env *e, int64_t want);
 iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err);
 
+// The GEMM peak of the precision that this job runs in (FLOP/s; NaN when it is unknown).
+double iso_env_peak_flop_s(const iso_env *e);
 // The object that --json ends with: params, tokens, elapsed_s, bits_per_byte, predicted, measured by resource.
 iso_cost iso_env_measured(iso_env *e);
 json_t *iso_env_machine_json(const iso_env *e);

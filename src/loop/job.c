@@ -156,7 +156,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   ev.steps = iso_trainer_state(j->t)->end;
   ev.loss = j->loss_ema;
   ev.tok_per_s = per / step_s;
-  ev.mfu = ch->price.model_flop_step / step_s / e->hw.gemm_f32_flop_s;
+  ev.mfu = ch->price.model_flop_step / step_s / iso_env_peak_flop_s(e);
   double end = iso_env_end_s(e);
   ev.used_frac = isfinite(end) ? (now - e->ctx->start_s) / (end - e->ctx->start_s) : NAN;
   ev.eta_s = isfinite(end) ? end - now : (double)(ev.steps - i->step) * step_s;

@@ -246,6 +246,7 @@ iso_status iso_report_json(const iso_report_data *d, json_t **out, iso_err *err)
   set(o, "measured", cost(&d->measured));
   set(o, "totals_from_ledger", json_boolean(d->totals_from_ledger));
   set(o, "ledger", ledger_json(d));
+  text(o, "law_metric", d->law_metric);
   set(o, "sweep", sweep_json(d));
   for (int i = 0; i < d->n_levels; i++) (void)json_array_append_new(levels, iso_json_num(d->level_flop[i]));
   set(o, "levels", levels);

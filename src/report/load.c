@@ -183,13 +183,19 @@ static iso_status load_levels(loader *l, iso_report_sweep *w, int64_t n) {
   return ISO_OK;
 }
 
+static bool has_place(const iso_store_point *p, const char *metric) {
+  return !p->predicted && is_metric(p, metric) && p->n_params > 0 && p->d_tokens > 0 && !isnan(p->quality);
+}
+
 static iso_status load_sweep(loader *l) {
   iso_report_sweep *w;
-  int64_t k = 0;
+  int64_t k = 0, nats = 0;
+  for (int64_t i = 0; i < l->n_points; i++) nats += has_place(&l->points[i], "val_loss_nats");
+  l->d->law_metric = nats ? "val_loss_nats" : "bits_per_byte";
   ISO_TRY(grab(l, l->n_points, sizeof *w, "sweep points", &w));
   for (int64_t i = 0; i < l->n_points; i++) {
     const iso_store_point *p = &l->points[i];
-    if (p->predicted || !is_metric(p, "val_loss_nats") || !(p->n_params > 0) || !(p->d_tokens > 0) || isnan(p->quality)) continue;
+    if (!has_place(p, l->d->law_metric)) continue;
     double law = l->law.law ? l->law.law->loss(l->law.p, p->n_params, p->d_tokens) : NAN;
     w[k++] = (iso_report_sweep){p->run, p->label, p->n_params, p->d_tokens, flop_of(p), p->quality, p->stderr_, law, -1, !node_of(l, p->run)->sweep};
   }

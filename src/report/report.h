@@ -33,7 +33,7 @@
 typedef struct iso_report_sweep {
   const char *run, *label;
   double params, tokens, flop;
-  double loss, loss_se;  // nats per token, measured
+  double loss, loss_se;  // measured, in law_metric
   double law_loss;       // by the fitted law
   int level;             // index of its FLOP level, -1: none
   bool final;            // the main run's result, not part of the sweep
@@ -123,6 +123,7 @@ typedef struct iso_report_data {
   int64_t n_ledger;
   const iso_report_sweep *sweep;
   int64_t n_sweep;
+  const char *law_metric;    // of sweep, fit and isoflop: "val_loss_nats" or, when no point with parameters and tokens has that, "bits_per_byte"
   const double *level_flop;  // n_levels, rising
   int n_levels;
   iso_report_fit fit;
