@@ -23,9 +23,10 @@ static void val_ids(void *arg, int64_t start, int64_t n, int32_t *out) {
   if (iso_shard_read(s, (uint64_t)start, n, out, &none) != ISO_OK) memset(out, 0, (size_t)n * sizeof *out);
 }
 
-iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, iso_loss *out, iso_err *err) {
+iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, double end_s, iso_loss *out, iso_err *err) {
   iso_eval *ev;
   ISO_TRY(iso_eval_open(m, EVAL_WINDOWS, ctx, &ev, err));
+  iso_eval_deadline(ev, end_s);
   iso_status st = iso_eval_run(ev, val_ids, (void *)(uintptr_t)&e->data->val, e->data->val_tokens, limit_tok, out, err);
   iso_eval_close(ev);
   return st;
@@ -128,6 +129,14 @@ static void give_back(job *j) {
   d->train_tokens += j->watch_tok;
 }
 
+// Training ends early enough for the evaluation and what comes after it, at the pace that the machine shows now.
+static void keep_time(job *j) {
+  const iso_choice *ch = j->o->choice;
+  if (!j->o->follow_clock) return;
+  double pace = iso_trainer_step_s(j->t) / ch->step_s;
+  iso_trainer_deadline(j->t, iso_env_end_s(j->e) - j->o->reserve_s - 1.1 * ch->eval_s * (pace > 1 ? pace : 1));
+}
+
 static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   job *j = arg;
   iso_env *e = j->e;
@@ -162,6 +171,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   ev.eta_s = isfinite(end) ? end - now : (double)(ev.steps - i->step) * step_s;
   ev.text = i->decaying ? "decay" : "";
   iso_emit(e->ctx, &ev);
+  keep_time(j);
   // A checkpoint a minute, more seldom when writing one takes long.
   if (now - j->last_save_s > fmax(60, 50 * j->save_s)) ISO_TRY(save(j, err));
   return look_for_overfitting(j, err);
@@ -232,12 +242,17 @@ static iso_status evaluate(job *j, iso_job_result *out, iso_err *err) {
   iso_phase p;
   ISO_TRY(iso_phase_start(j->e, "evaluate", &cost, &p, err));
   iso_note(j->e->ctx, ISO_EVENT_PHASE, "evaluate", "%.3f M held-out tokens", n / 1e6);
-  iso_status st = iso_job_eval(j->e, j->m, ch->opts.seq, 0, &out->val, err);
+  // A machine that has slowed down meanwhile does not make the job late: what has been scored by then counts.
+  double end = j->o->follow_clock ? iso_env_end_s(j->e) - j->o->reserve_s : INFINITY;
+  iso_status st = iso_job_eval(j->e, j->m, ch->opts.seq, 0, end, &out->val, err);
+  if (st == ISO_OK && out->val.tokens < (int64_t)n - 1)
+    iso_env_note(j->e, ISO_EVENT_WARN, "evaluate", "the machine is slower than it was: scored on the first %.0f%% of the held-out tokens",
+                 100 * (double)out->val.tokens / n);
   iso_meter_count(&p.meter, ISO_RES_infer_flop, flop);
-  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+  iso_status closed = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   out->eval = p.measured;
   out->bits_per_byte = out->val.nats_per_tok / log(2) / j->e->val_bytes_per_tok;
-  return st == ISO_OK ? end : st;
+  return st == ISO_OK ? closed : st;
 }
 
 static iso_status train(job *j, iso_job_result *out, iso_err *err) {
@@ -249,7 +264,7 @@ static iso_status train(job *j, iso_job_result *out, iso_err *err) {
   iso_note(e->ctx, ISO_EVENT_PHASE, "train", "%s: %.2f M parameters, %.2f M tokens, batch %lld x %lld, lr %.2g",
            iso_config_print(&j->m->config, text, sizeof text), (double)ch->price.params / 1e6, ch->tokens / 1e6, (long long)ch->opts.batch,
            (long long)ch->opts.seq, ch->opts.lr);
-  if (j->o->follow_clock) iso_trainer_deadline(j->t, iso_env_end_s(e) - j->o->reserve_s - 1.1 * ch->eval_s);
+  if (j->o->follow_clock) iso_trainer_deadline(j->t, iso_env_end_s(e) - j->o->reserve_s - 1.1 * ch->eval_s);  // until keep_time knows more
   if (j->o->repeat) iso_trainer_replay(j->t, j->o->factors, j->o->n_factors);
   iso_status st = iso_trainer_run(j->t, on_step, j, err);
   iso_err late = {0};

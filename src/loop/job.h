@@ -33,8 +33,8 @@ typedef struct iso_job_result {
 iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, iso_err *err);
 // Whether out_dir holds an unfinished run; *used_s gets the wall seconds that it has used.
 iso_status iso_job_pending(const char *out_dir, bool *pending, double *used_s, json_t **config, iso_err *err);
-// Held-out loss of a model on the environment's data.
-iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, iso_loss *out, iso_err *err);
+// Held-out loss of a model on the environment's data; limit_tok 0: all of it, or what is scored by end_s of the clock.
+iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, double end_s, iso_loss *out, iso_err *err);
 // Batches from the environment's shards, for iso_trainer_open; arg is an iso_job_feed.
 typedef struct iso_job_feed {
   const iso_shards *data;

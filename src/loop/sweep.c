@@ -183,7 +183,7 @@ static iso_status branches(runner *r, iso_model *m, iso_trainer *t, const iso_sw
     if (l + 1 < ISO_SWEEP_LEVELS) ISO_TRYG(iso_snapshot_take(t, &snap, err));
     ISO_TRYG(iso_trainer_branch(t, decay, on_step, r, err));
     iso_loss loss;
-    ISO_TRYG(iso_job_eval(r->e, m, sm->opts.seq, plan->eval_tok, &loss, err));
+    ISO_TRYG(iso_job_eval(r->e, m, sm->opts.seq, plan->eval_tok, INFINITY, &loss, err));
     iso_meter_count(&r->phase.meter, ISO_RES_infer_flop, iso_eval_flop(&sm->config, loss.tokens, sm->opts.seq));
     iso_sweep_point *p = &io->p[io->n++];
     *p = (iso_sweep_point){

@@ -10,6 +10,7 @@ struct iso_eval {
   iso_exec *exec;
   int64_t b, t;
   int32_t *buf;  // owned; one window and the id after it
+  double end_s;
 };
 
 iso_status iso_eval_open(iso_model *m, int64_t b, int64_t t, iso_eval **out, iso_err *err) {
@@ -20,6 +21,7 @@ iso_status iso_eval_open(iso_model *m, int64_t b, int64_t t, iso_eval **out, iso
   e->m = m;
   e->b = b;
   e->t = t;
+  e->end_s = INFINITY;
   e->buf = malloc((size_t)(t + 1) * sizeof *e->buf);
   iso_exec_opts o = {.max = iso_bind_batch(b, t), .weights = m->weights};
   iso_status st = e->buf ? iso_exec_open(m->ctx, m->g, &o, &e->exec, err) : iso_fail(err, ISO_ENOMEM, "no memory for an evaluation");
@@ -30,6 +32,8 @@ iso_status iso_eval_open(iso_model *m, int64_t b, int64_t t, iso_eval **out, iso
   *out = e;
   return ISO_OK;
 }
+
+void iso_eval_deadline(iso_eval *e, double end_s) { e->end_s = end_s; }
 
 void iso_eval_close(iso_eval *e) {
   if (!e) return;
@@ -51,6 +55,7 @@ iso_status iso_eval_run(iso_eval *e, iso_ids_fn ids, void *arg, int64_t n_ids, i
   loss[0] = loss[1] = 0;
   for (int64_t i = 0; i < take; i += e->b) {
     if (atomic_load(&e->m->ctx->cancel) > 1) return iso_fail(err, ISO_ECANCEL, "evaluation stopped");
+    if (i > 0 && iso_now_s(e->m->ctx) > e->end_s) break;
     int64_t n = take - i < e->b ? take - i : e->b;
     for (int64_t k = 0; k < n; k++) {
       int64_t w = take == windows ? i + k : (i + k) * windows / take, start = w * e->t, len = n_ids - start < e->t + 1 ? n_ids - start : e->t + 1;

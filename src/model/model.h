@@ -48,6 +48,8 @@ typedef struct iso_loss {
 // limit_tok > 0: evenly spaced windows up to about that many tokens.
 typedef struct iso_eval iso_eval;
 iso_status iso_eval_open(iso_model *m, int64_t b, int64_t t, iso_eval **out, iso_err *err);
+// Evaluations stop between batches once the context's clock is past this; out->tokens tells how far they came. +INFINITY: never (the default).
+void iso_eval_deadline(iso_eval *e, double end_s);
 void iso_eval_close(iso_eval *e);
 // Get ids through a callback so that shards need not be copied: fill(arg, start, n, out) writes ids[start, start + n).
 typedef void (*iso_ids_fn)(void *arg, int64_t start, int64_t n, int32_t *out);
