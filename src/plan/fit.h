@@ -30,9 +30,10 @@ typedef enum iso_fit_boot {
 
 // Independent Gaussians on log(A / N0^alpha), log(B / D0^beta), log E, alpha, beta; N0, D0 = anchors. Anchors near the data
 // make the first two the size of each term there, which is what one can know beforehand; anchors of 1 give log A and log B.
-// sd = +INFINITY leaves a parameter free.
+// sd = +INFINITY leaves a parameter free. scale_sd > 0: the three terms share a factor of that log standard deviation beside, as laws
+// of one recipe on different texts do.
 typedef struct iso_fit_prior {
-  double mean[ISO_FIT_P], sd[ISO_FIT_P];
+  double mean[ISO_FIT_P], sd[ISO_FIT_P], scale_sd;
   double anchor_params, anchor_tokens;
 } iso_fit_prior;
 

@@ -23,18 +23,27 @@ iso_fit_opts iso_fit_opts_default(void) {
 static void bind_prior(const iso_fit_opts *o, iso_lse *s) {
   if (!o->prior) return;
   double t[2] = {s->x_mean - log(o->prior->anchor_params), s->y_mean - log(o->prior->anchor_tokens)};
-  double unit = o->noise_sd * fmin(o->delta, o->noise_sd);
-  memcpy(s->prior.mean, o->prior->mean, sizeof s->prior.mean);
+  double unit = o->noise_sd * fmin(o->delta, o->noise_sd), prec[P], u[P][P] = {{0}}, sum = 0;
   for (int k = 0; k < P; k++) {
-    double prec = unit / (o->prior->sd[k] * o->prior->sd[k]);  // 0 for an infinite sd
-    s->prior.q[k][k] += prec;
-    if (k < 2) {
-      s->prior.q[k][3 + k] += prec * t[k];
-      s->prior.q[3 + k][k] += prec * t[k];
-      s->prior.q[3 + k][3 + k] += prec * t[k] * t[k];
-      s->prior.mean[k] -= t[k] * o->prior->mean[3 + k];
-    }
+    prec[k] = 1 / (o->prior->sd[k] * o->prior->sd[k]);  // 0 for an infinite sd
+    u[k][k] = prec[k];
+    if (k <= ISO_FIT_LOG_E) sum += prec[k];
   }
+  // Inverse of diag(sd^2) + scale_sd^2 11' on the three logarithms (Sherman and Morrison 1950).
+  double s2 = o->prior->scale_sd * o->prior->scale_sd;
+  for (int i = 0; i <= ISO_FIT_LOG_E; i++)
+    for (int j = 0; j <= ISO_FIT_LOG_E; j++) u[i][j] -= s2 * prec[i] * prec[j] / (1 + s2 * sum);
+  // q += T' u T
+  for (int i = 0; i < P; i++)
+    for (int j = 0; j < P; j++) {
+      double v = unit * u[i][j], ti = i < 2 ? t[i] : 0, tj = j < 2 ? t[j] : 0;
+      s->prior.q[i][j] += v;
+      if (i < 2) s->prior.q[3 + i][j] += v * ti;
+      if (j < 2) s->prior.q[i][3 + j] += v * tj;
+      if (i < 2 && j < 2) s->prior.q[3 + i][3 + j] += v * ti * tj;
+    }
+  memcpy(s->prior.mean, o->prior->mean, sizeof s->prior.mean);
+  for (int k = 0; k < 2; k++) s->prior.mean[k] -= t[k] * o->prior->mean[3 + k];
 }
 
 // For given exponents the law is linear: weighted least squares of 1 = (E + A N^-alpha + B D^-beta) / L gives the rest
@@ -146,9 +155,10 @@ static void draw(const boot_job *j, int64_t b, iso_lse_work *w, double *loss) {
   }
   if (!pr) return;
   double t[2] = {s->x_mean - log(pr->anchor_params), s->y_mean - log(pr->anchor_tokens)};
+  double scale = pr->scale_sd * iso_rng_normal(j->o->seed, ISO_RNG_NOISE, step, 1000 + P);
   for (int k = P - 1; k >= 0; k--) {
     double z = iso_rng_normal(j->o->seed, ISO_RNG_NOISE, step, (uint64_t)(1000 + k));
-    w->prior_mean[k] = pr->mean[k] + (pr->sd[k] < INFINITY ? pr->sd[k] * z : 0);
+    w->prior_mean[k] = pr->mean[k] + (pr->sd[k] < INFINITY ? pr->sd[k] * z : 0) + (k <= ISO_FIT_LOG_E ? scale : 0);
     if (k < 2) w->prior_mean[k] -= t[k] * w->prior_mean[3 + k];
   }
 }

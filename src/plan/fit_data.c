@@ -159,6 +159,8 @@ iso_status iso_fit_check(const iso_fit_data *d, const iso_fit_opts *o, iso_err *
     if (!(o->prior->sd[k] > 0) || !(fabs(o->prior->mean[k]) < INFINITY))
       return iso_fail(err, ISO_EINVAL, "fit: prior %d has mean %g and sd %g, expected a finite mean and a positive sd", k, o->prior->mean[k],
                       o->prior->sd[k]);
+  if (!(o->prior->scale_sd >= 0 && o->prior->scale_sd < INFINITY))
+    return iso_fail(err, ISO_EINVAL, "fit: the prior's common scale has sd %g, expected a finite one", o->prior->scale_sd);
   if (!(o->prior->anchor_params > 0 && o->prior->anchor_tokens > 0)) return iso_fail(err, ISO_EINVAL, "fit: prior anchors must be positive");
   return ISO_OK;
 }

@@ -301,6 +301,16 @@ static void test_prior_limits(void **state) {
   near(tight.p[0] - tight.p[3] * log(1e8), -0.2, 1e-6);
   near(tight.p[1] - tight.p[4] * log(2e9), 0.1, 1e-6);
   near(tight.p[4], 0.3, 1e-6);
+  iso_fit_close(&tight);
+  // With a common scale the three terms may move, but only together.
+  prior.mean[2] = 0.5;
+  prior.sd[2] = 1e-6;
+  prior.scale_sd = 10;
+  ok(iso_fit_run(ctx, &d, &o, &tight, &e), &e);
+  double moved = tight.p[2] - 0.5;
+  assert_true(fabs(moved) > 1e-3);
+  near(tight.p[0] - tight.p[3] * log(1e8), -0.2 + moved, 1e-5);
+  near(tight.p[1] - tight.p[4] * log(2e9), 0.1 + moved, 1e-5);
   iso_fit_close(&free_fit);
   iso_fit_close(&loose);
   iso_fit_close(&tight);
