@@ -125,7 +125,25 @@ static iso_status fit(demo *d, iso_err *err) {
            exp(f->p[ISO_FIT_LOG_E]), exp(f->p[ISO_FIT_LOG_A] / f->p[ISO_FIT_ALPHA]), f->p[ISO_FIT_ALPHA],
            exp(f->p[ISO_FIT_LOG_B] / f->p[ISO_FIT_BETA]), f->p[ISO_FIT_BETA], (long long)f->n, 100 * f->noise_sd);
   for (int i = 0; i < f->n_warn; i++) iso_env_note(e, ISO_EVENT_NOTE, "fit", "%s", f->warn[i]);
+  const iso_transfer *t = &d->fit.transfer;
+  iso_note(e->ctx, ISO_EVENT_PHASE, "fit", "the shipped law carried over: %.3f of it, exponents %+.3f in N and %+.3f in D, noise %.2f%%",
+           exp(t->c[0]), t->c[1], t->c[2], 100 * t->noise_sd);
   return ISO_OK;
+}
+
+// What the sweep's own Chinchilla fit says of the chosen run; told where it disagrees with the law that the planner asks.
+static void compare_laws(demo *d, const iso_choice *c) {
+  iso_fit_interval v;
+  iso_err none = {0};
+  const iso_transfer *t = &d->fit.transfer;
+  double params = (double)c->price.params, tokens = iso_recipe_effective_tokens(c->tokens, (double)d->e->data->train_tokens);
+  json_object_set_new(d->summary, "transfer",
+                      json_pack("{s:[f,f,f], s:f, s:f, s:f, s:f, s:s}", "c", t->c[0], t->c[1], t->c[2], "params0", exp(t->log_n0), "tokens0",
+                                exp(t->log_d0), "noise_sd", t->noise_sd, "df", t->df, "of", iso_recipe_law_source));
+  if (iso_fit_predict(&d->fit.fit, params, tokens, 0.9, &v, &none) != ISO_OK) return;
+  bool apart = v.hi < c->bpb.mean || v.lo > c->bpb.mean;
+  iso_env_note(d->e, ISO_EVENT_NOTE, "fit", "the sweep's own Chinchilla fit predicts %.3f bits per byte there (%.3f to %.3f)%s", v.mid, v.lo, v.hi,
+               apart ? ": it disagrees, runs of a few hundred steps alone extrapolate poorly" : "");
 }
 
 static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
@@ -142,6 +160,7 @@ static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
     iso_note(e->ctx, ISO_EVENT_NOTE, "choose",
              "the law is extrapolated: %.1f times the FLOPs, %.1f times the tokens, %.1f times the parameters of the sweep", r.flop, r.tokens,
              r.params);
+  compare_laws(d, c);
   json_t *iso = d->fit.has_parabolas ? iso_parabolas_json(&d->fit.parabolas) : json_object();
   iso_parabolas_compare cmp;
   iso_err why = {0};

@@ -309,9 +309,9 @@ iso_status iso_sweep_from_json(const json_t *j, iso_sweep_result *out, iso_err *
 iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resamples, uint64_t seed, iso_sweep_fit *out, iso_err *err) {
   *out = (iso_sweep_fit){0};
   iso_fit_data d;
-  const double *law = iso_recipe_law();
+  const double *law = iso_recipe_chinchilla();
   ISO_TRY(iso_fit_data_open(r->n, &d, err));
-  double n0 = 0, d0 = 0, longest = 0, weight[ISO_SWEEP_POINTS];
+  double n0 = 0, d0 = 0, longest = 0, weight[ISO_SWEEP_POINTS], ref[ISO_SWEEP_POINTS];
   for (int i = 0; i < r->n; i++) longest = fmax(longest, r->p[i].tokens);
   for (int i = 0; i < r->n; i++) {
     d.params[i] = r->p[i].params;
@@ -319,12 +319,14 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
     d.flop[i] = r->p[i].flop;
     d.loss[i] = r->p[i].bpb;
     weight[i] = fmax(0.1, r->p[i].tokens / longest);  // runs of a few dozen steps lie above the law
+    ref[i] = iso_recipe_loss(r->p[i].params, r->p[i].tokens);
     n0 += log(r->p[i].params) / r->n;
     d0 += log(r->p[i].tokens) / r->n;
   }
   // The shipped law knows the exponents, which short runs alone would get wrong; level and sizes of the terms are the text's own.
   iso_fit_prior prior = {.mean = {law[0] - law[3] * n0, law[1] - law[4] * d0, law[2], law[3], law[4]},
-                         .sd = {0.2, 0.15, 0.06, 0.012, 0.01},
+                         .sd = {0.2, 0.1, 0.1, 0.08, 0.03},
+                         .scale_sd = 0.4,  // texts differ by a common factor: 0.63 for manual pages, 1.1 for Python, 1 for GCIDE
                          .anchor_params = exp(n0),
                          .anchor_tokens = exp(d0)};
   iso_fit_opts fo = iso_fit_opts_default();
@@ -334,7 +336,9 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
   fo.weight = weight;
   fo.noise_sd = 0.008;
   fo.noise_dof = 4;
-  iso_status st = iso_fit_run(e->ctx, &d, &fo, &out->fit, err);
+  iso_transfer_prior tp = iso_transfer_prior_default();  // a common factor again, and slopes that hardly differ (docs/decisions.md)
+  iso_status st = iso_transfer_fit(&d, ref, weight, &tp, 0.9, &out->transfer, err);
+  if (st == ISO_OK) st = iso_fit_run(e->ctx, &d, &fo, &out->fit, err);
   if (st == ISO_OK) {
     iso_parabola_opts po = iso_parabola_opts_default();
     iso_err why = {0};
@@ -348,13 +352,9 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
 
 void iso_sweep_fit_close(iso_sweep_fit *f) { iso_fit_close(&f->fit); }
 
-static iso_est fitted_bpb(const void *self, double params, double tokens) {
+static iso_est carried_bpb(const void *self, double params, double tokens) {
   const iso_sweep_fit *f = self;
-  iso_fit_interval v;
-  iso_err none = {0};
-  double mid = iso_law_chinchilla.loss(f->fit.p, params, tokens);
-  if (iso_fit_predict(&f->fit, params, tokens, 0.9, &v, &none) != ISO_OK) return iso_est_rel(mid, 0.04);
-  return iso_est_range(v.lo, v.mid, v.hi);
+  return iso_transfer_loss(&f->transfer, iso_recipe_loss(params, tokens), params, tokens);
 }
 
-iso_loss_law iso_sweep_law(const iso_sweep_fit *f) { return (iso_loss_law){fitted_bpb, f, "this run's own sweep"}; }
+iso_loss_law iso_sweep_law(const iso_sweep_fit *f) { return (iso_loss_law){carried_bpb, f, "the shipped law carried over by this run's sweep"}; }

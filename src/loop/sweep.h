@@ -3,6 +3,7 @@
 #define ISO_LOOP_SWEEP_H
 #include "loop/choose.h"
 #include "plan/isoflop_method.h"
+#include "plan/transfer.h"
 
 enum { ISO_SWEEP_SHAPES = 4, ISO_SWEEP_LEVELS = 3, ISO_SWEEP_POINTS = ISO_SWEEP_SHAPES * ISO_SWEEP_LEVELS };
 
@@ -55,8 +56,10 @@ iso_status iso_sweep_run(iso_env *e, const iso_sweep_plan *p, const iso_sweep_op
 json_t *iso_sweep_json(const iso_sweep_result *r);
 iso_status iso_sweep_from_json(const json_t *j, iso_sweep_result *out, iso_err *err);
 
-// The law of the sweep with the shipped one as a weak prior, in bits per byte, and the parabolas beside it.
+// What the sweep says: the shipped law carried over to this text, which the planner asks; the Chinchilla form fitted to the sweep with the
+// shipped one's as a weak prior, and the parabolas, beside it. All in bits per byte.
 typedef struct iso_sweep_fit {
+  iso_transfer transfer;
   iso_fit fit;
   bool has_parabolas;
   iso_parabolas parabolas;
@@ -64,6 +67,6 @@ typedef struct iso_sweep_fit {
 } iso_sweep_fit;
 iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resamples, uint64_t seed, iso_sweep_fit *out, iso_err *err);
 void iso_sweep_fit_close(iso_sweep_fit *f);
-// The fit as the planner's law; f is borrowed.
+// The carried-over law as the planner's; f is borrowed.
 iso_loss_law iso_sweep_law(const iso_sweep_fit *f);
 #endif
