@@ -5,8 +5,8 @@ Two runs at a time, one thread each, some 50 minutes on two cores; prints each r
 import json, math, os, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-SHAPES = {"2x64": (2, 64, 32, 192), "4x96": (4, 96, 32, 256), "4x128": (4, 128, 32, 352), "5x160": (5, 160, 32, 448), "6x192": (6, 192, 64, 512)}
-GRID = [(n, d) for d in (.3, .6, 1.2, 2.5, 5, 10) for n in SHAPES if d <= {"6x192": 1.2, "5x160": 5}.get(n, 10)]
+SHAPES = {"2x32": (2, 32, 32, 96), "2x48": (2, 48, 16, 128), "2x64": (2, 64, 32, 192), "4x96": (4, 96, 32, 256), "4x128": (4, 128, 32, 352), "5x160": (5, 160, 32, 448), "6x192": (6, 192, 64, 512)}
+GRID = [(n, d) for d in (.3, .6, 1.2, 2.5, 5, 10) for n in SHAPES if d <= {"2x32": 2.5, "2x48": 2.5, "6x192": 1.2, "5x160": 5}.get(n, 10)]
 VOCAB, CTX = 2048, 256
 
 

@@ -44,6 +44,7 @@ static bool plan_model(iso_env *e, const iso_sweep_opts *o, int ladder, double f
   double taken = steps_taken(m->steps, m->opts.decay), passes = ISO_SWEEP_LEVELS * (double)eval_tok / (double)(EVAL_WINDOWS * o->ctx);
   iso_est s = {taken * step.lo + passes * pass.lo, taken * step.mean + passes * pass.mean, 1.3 * (taken * step.mean + passes * pass.mean) + 0.3};
   m->seconds = s.mean;
+  m->pass_s = pass.mean;
   m->cost = iso_env_seconds(e, s);
   m->cost.train_flop = iso_est_exact(taken * m->price.model_flop_step);
   m->cost.infer_flop = iso_est_exact(ISO_SWEEP_LEVELS * iso_eval_flop(&m->config, eval_tok, o->ctx));
@@ -52,6 +53,22 @@ static bool plan_model(iso_env *e, const iso_sweep_opts *o, int ladder, double f
   double ram = 2.0 * (double)m->price.mem_b + 16e6;
   m->cost.peak_ram = iso_est_range(0.5 * ram, ram, 1.2 * ram);
   return true;
+}
+
+// The first model scores as many held-out tokens as a twentieth of the time buys, once.
+static void plan_full_score(iso_env *e, const iso_sweep_opts *o, iso_sweep_plan *p) {
+  iso_sweep_model *m = &p->model[0];
+  double per = (double)(EVAL_WINDOWS * o->ctx), s = m->pass_s * o->val_tokens / per;
+  if (isfinite(o->seconds) && s > 0.05 * o->seconds) s = 0.05 * o->seconds;
+  p->full_tok = (int64_t)(s / m->pass_s * per);
+  if (p->full_tok < 2 * p->eval_tok) {
+    p->full_tok = 0;
+    return;
+  }
+  iso_cost c = iso_env_seconds(e, iso_est_range(0.8 * s, s, 1.3 * s));
+  c.infer_flop = iso_est_exact(iso_eval_flop(&m->config, p->full_tok, o->ctx));
+  m->seconds += s;
+  m->cost = iso_cost_serial(m->cost, c);
 }
 
 // Ladder index of the law's optimum at `flop`.
@@ -82,6 +99,7 @@ static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law
     int ladder = at + OFFSET[spread][k];
     if (ladder <= last || !plan_model(e, o, ladder, flop, p->eval_tok, &p->model[p->n])) continue;
     last = ladder;
+    if (p->n == 0) plan_full_score(e, o, p);
     p->cost = iso_cost_serial(p->cost, p->model[p->n].cost);
     p->n++;
   }
@@ -173,10 +191,16 @@ static iso_status record(runner *r, const iso_sweep_point *p, const char *run, i
   return iso_store_points_add(r->e->store, &q, 1, err);
 }
 
+static double bits_per_byte(const iso_env *e, double nats) { return nats / log(2) / e->val_bytes_per_tok; }
+
+// Trunk and branches of one size. Windows of the held-out text differ in difficulty much as one model or another sees them, so the ratio of a
+// first model's losses on all and on the sample corrects every later score on the sample.
 static iso_status branches(runner *r, iso_model *m, iso_trainer *t, const iso_sweep_plan *plan, const char *run, iso_sweep_result *io, iso_err *err) {
   iso_snapshot *snap = NULL;
   iso_status st = ISO_OK;
   const iso_sweep_model *sm = r->m;
+  int first = io->n;
+  double hard = first > 0 ? io->p[0].bpb / bits_per_byte(r->e, io->p[0].nats) : 1;
   for (int l = 0; l < ISO_SWEEP_LEVELS && st == ISO_OK; l++) {
     int64_t decay = (int64_t)((double)sm->steps[l] * sm->opts.decay + 0.5), trunk = sm->steps[l] - decay - iso_trainer_step(t);
     if (trunk > 0) ISO_TRYG(iso_trainer_trunk(t, trunk, on_step, r, err));
@@ -189,14 +213,25 @@ static iso_status branches(runner *r, iso_model *m, iso_trainer *t, const iso_sw
     *p = (iso_sweep_point){
         .params = (double)sm->price.params, .tokens = (double)iso_trainer_tokens(t), .nats = loss.nats_per_tok, .ladder = sm->ladder, .level = l};
     p->flop = 6 * p->params * p->tokens;
-    p->bpb = p->nats / log(2) / r->e->val_bytes_per_tok;
+    p->bpb = hard * bits_per_byte(r->e, p->nats);
     p->seconds = iso_trainer_step_s(t) * (double)iso_trainer_step(t);
-    ISO_TRYG(record(r, p, run, err));
+    if (first == 0 && l == ISO_SWEEP_LEVELS - 1 && plan->full_tok > 0) {
+      iso_loss full;
+      ISO_TRYG(iso_job_eval(r->e, m, sm->opts.seq, plan->full_tok, INFINITY, &full, err));
+      iso_meter_count(&r->phase.meter, ISO_RES_infer_flop, iso_eval_flop(&sm->config, full.tokens, sm->opts.seq));
+      hard = full.nats_per_tok / loss.nats_per_tok;
+      for (int i = 0; i < io->n; i++) io->p[i].bpb = hard * bits_per_byte(r->e, io->p[i].nats);
+    }
     iso_note(r->e->ctx, ISO_EVENT_PHASE, "sweep", "%.2f M parameters, %.3f M tokens: %.3f bits per byte", p->params / 1e6, p->tokens / 1e6, p->bpb);
     if (l + 1 < ISO_SWEEP_LEVELS) iso_snapshot_restore(t, snap);
   }
 done:
   iso_snapshot_close(snap);
+  for (int i = first; i < io->n; i++) {
+    iso_err none = {0};
+    iso_status put = record(r, &io->p[i], run, st == ISO_OK ? err : &none);
+    if (st == ISO_OK) st = put;
+  }
   return st;
 }
 

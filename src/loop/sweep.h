@@ -14,6 +14,7 @@ typedef struct iso_sweep_model {
   iso_train_opts opts;
   iso_train_price price;
   int64_t steps[ISO_SWEEP_LEVELS];
+  double pass_s;   // predicted seconds of one pass of held-out windows
   double seconds;  // predicted, evaluation included
   iso_cost cost;
 } iso_sweep_model;
@@ -23,6 +24,7 @@ typedef struct iso_sweep_plan {
   iso_sweep_model model[ISO_SWEEP_SHAPES];
   double flop[ISO_SWEEP_LEVELS];  // 6 N D of each level
   int64_t eval_tok;               // held-out tokens that a branch is scored on
+  int64_t full_tok;               // and that the first model is scored on once, to tell how hard that sample is; 0: not at all
   iso_cost cost;                  // of all
 } iso_sweep_plan;
 
@@ -39,7 +41,8 @@ iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_lo
 // A measured point.
 typedef struct iso_sweep_point {
   double params, tokens, flop;  // flop = 6 N D, the convention of the fit
-  double nats, bpb;             // held out
+  double nats;                  // on the sample of held-out tokens
+  double bpb;                   // corrected for how hard the sample is
   double seconds;
   int ladder, level;
 } iso_sweep_point;
