@@ -14,7 +14,7 @@ static const cli_opt OPTS[] = {
     {"budget", CLI_TEXT, "BUDGET", "5m", "limits for everything together, as in 90s, 2e14flop or 5m,600MiB; seconds count from start to exit"},
     {"text", CLI_LIST, "FILE", NULL, "text to learn from (default: GCIDE, of Debian's package dict-gcide)"},
     {"out", CLI_TEXT, "DIR", "demo-model", "folder for the model and report.html"},
-    {"sweep-share", CLI_REAL, "SHARE", "0.3", "share of the budget that the IsoFLOP sweep may cost"},
+    {"sweep-share", CLI_REAL, "SHARE", "0.25", "share of the budget that the IsoFLOP sweep may cost"},
     {"vocab", CLI_INT, "N", NULL, "entries of the tokenizer (default: by budget and text)"},
     {"seq", CLI_INT, "N", NULL, "tokens a sequence (default: 256)"},
     {"max-bytes", CLI_INT, "N", NULL, "read so much text at most (default: what the budget can use)"},
