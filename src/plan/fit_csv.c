@@ -1,16 +1,13 @@
-// A strict CSV reader for tables of training runs.
+// Training runs out of a table: which columns hold what, filters, groups.
 #include "plan/fit_csv.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "base/str.h"
+enum { ALIAS_MAX = 10, COL_N = 0, COL_D, COL_C, COL_LOSS, COLS, WHERE_MAX = 16, GROUPS_MAX = 1000 };
 
-enum { FIELDS_MAX = 256, ALIAS_MAX = 10, COL_N = 0, COL_D, COL_C, COL_LOSS, COLS, WHERE_MAX = 16, FIELD_BYTES_MAX = 1 << 16 };
-
+static const char *const NAME[COLS] = {"params", "tokens", "train_flops", "loss"};
 static const char *const ALIAS[COLS][ALIAS_MAX] = {
     {"params", "parameters", "n_params", "num_params", "model_size", "n"},
     {"tokens", "train_tokens", "training_tokens", "n_tokens", "d"},
@@ -18,210 +15,60 @@ static const char *const ALIAS[COLS][ALIAS_MAX] = {
     {"loss", "final_loss", "val_loss", "eval_loss", "l"},
 };
 
-typedef struct reader {
-  const char *p, *end, *what;
-  int64_t line;           // of the next byte, from 1
-  int64_t row_line;       // where the current record starts
-  iso_str text;           // owned: the fields' bytes, NUL after each
-  size_t at[FIELDS_MAX];  // offset of each field in text
-  int fields;
-} reader;
-
-// One quoted field after its opening quote.
-static iso_status read_quoted(reader *r, iso_err *err) {
-  int64_t start = r->line;
-  for (;;) {
-    if (r->p == r->end)
-      return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d: a quoted field is not closed before the end of the file", r->what,
-                      (long long)start, r->fields);
-    char ch = *r->p++;
-    if (ch == '"') {
-      if (r->p == r->end || *r->p != '"') break;
-      r->p++;
-    }
-    r->line += ch == '\n';
-    iso_str_put(&r->text, &ch, 1);
-  }
-  if (r->p < r->end && *r->p != ',' && *r->p != '\n' && *r->p != '\r')
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d: a character after the closing quote, expected a comma or the end of the line",
-                    r->what, (long long)r->line, r->fields);
-  return ISO_OK;
-}
-
-static iso_status read_field(reader *r, iso_err *err) {
-  if (r->fields == FIELDS_MAX)
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: more than %d fields in one row", r->what, (long long)r->row_line, FIELDS_MAX);
-  size_t from = r->text.n;
-  r->at[r->fields++] = from;
-  if (r->p < r->end && *r->p == '"') {
-    r->p++;
-    ISO_TRY(read_quoted(r, err));
-  } else {
-    const char *q = r->p;
-    while (r->p < r->end && *r->p != ',' && *r->p != '\n' && *r->p != '\r') {
-      if (*r->p == '"')
-        return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d: a quote inside a field that does not start with one", r->what,
-                        (long long)r->line, r->fields);
-      r->p++;
-    }
-    iso_str_put(&r->text, q, (size_t)(r->p - q));
-  }
-  if (r->text.n - from > FIELD_BYTES_MAX)
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d: a field of more than %d bytes", r->what, (long long)r->row_line, r->fields,
-                    FIELD_BYTES_MAX);
-  if (r->text.n > from && memchr(r->text.p + from, 0, r->text.n - from))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d: a zero byte; this is not a text file", r->what, (long long)r->row_line, r->fields);
-  iso_str_put(&r->text, "", 1);
-  if (r->text.failed) return iso_fail(err, ISO_ENOMEM, "%s: no memory for a row", r->what);
-  return ISO_OK;
-}
-
-// Reads the next record that is neither blank nor a comment; r->fields is 0 at the end of the file.
-static iso_status read_row(reader *r, iso_err *err) {
-  r->fields = 0;
-  r->text.n = 0;
-  while (r->p < r->end && (*r->p == '#' || *r->p == '\n' || *r->p == '\r')) {
-    if (*r->p == '#')
-      while (r->p < r->end && *r->p != '\n') r->p++;
-    if (r->p < r->end) r->line += *r->p++ == '\n';
-  }
-  r->row_line = r->line;
-  if (r->p == r->end) return ISO_OK;
-  for (;;) {
-    ISO_TRY(read_field(r, err));
-    if (r->p < r->end && *r->p == ',') {
-      r->p++;
-      continue;
-    }
-    if (r->p < r->end && *r->p == '\r') r->p++;
-    if (r->p < r->end && *r->p == '\n') {
-      r->p++;
-      r->line++;
-    }
-    return ISO_OK;
-  }
-}
-
-// Trims blanks at both ends, in place.
-static char *field(reader *r, int i) {
-  char *s = r->text.p + r->at[i], *e = s + strlen(s);
-  while (*s == ' ' || *s == '\t') s++;
-  while (e > s && (e[-1] == ' ' || e[-1] == '\t')) *--e = 0;
-  return s;
-}
-
-static bool same_name(const char *header, const char *name) {
-  for (; *header && *name; header++, name++) {
-    int c = tolower((unsigned char)*header);
-    if (c == ' ' || c == '-') c = '_';
-    if (c != *name) return false;
-  }
-  return !*header && !*name;
-}
-
-typedef struct filter {
-  int col;
-  const char *value;
-} filter;
-
-typedef struct columns {
-  int col[COLS];  // -1: absent
-  int fields;
-  filter where[WHERE_MAX];
-  int n_where;
-} columns;
-
-static iso_status find_where(reader *r, const iso_fit_csv_opts *o, columns *c, iso_err *err) {
+iso_status iso_fit_csv_rows(const iso_csv *t, const iso_fit_csv_opts *o, bool **out, iso_err *err) {
+  int col[WHERE_MAX];
+  *out = NULL;
   if (o->n_where > WHERE_MAX) return iso_fail(err, ISO_EINVAL, "%d filters, expected at most %d", o->n_where, WHERE_MAX);
   for (int k = 0; k < o->n_where; k++) {
     const char *eq = strchr(o->where[k], '=');
     if (!eq) return iso_fail(err, ISO_EINVAL, "filter '%s': expected COLUMN=VALUE", o->where[k]);
-    int col = -1;
-    for (int i = 0; i < r->fields && col < 0; i++) {
-      const char *h = field(r, i);
-      if (strlen(h) == (size_t)(eq - o->where[k]) && !strncmp(h, o->where[k], strlen(h))) col = i;
+    col[k] = -1;
+    for (int i = 0; i < t->cols && col[k] < 0; i++) {
+      const char *h = iso_csv_name(t, i);
+      if (strlen(h) == (size_t)(eq - o->where[k]) && !strncmp(h, o->where[k], strlen(h))) col[k] = i;
     }
-    if (col < 0) return iso_fail(err, ISO_EINVAL, "filter '%s': %s has no column of that name", o->where[k], r->what);
-    c->where[c->n_where++] = (filter){col, eq + 1};
+    if (col[k] < 0) return iso_fail(err, ISO_EINVAL, "filter '%s': %s has no column of that name", o->where[k], t->what);
+  }
+  bool *use = malloc((size_t)t->rows + 1);
+  if (!use) return iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld rows", t->what, (long long)t->rows);
+  for (int64_t r = 0; r < t->rows; r++) {
+    use[r] = true;
+    for (int k = 0; k < o->n_where; k++) use[r] = use[r] && strcmp(iso_csv_cell(t, r, col[k]), strchr(o->where[k], '=') + 1) == 0;
+  }
+  *out = use;
+  return ISO_OK;
+}
+
+static iso_status find_columns(const iso_csv *t, int col[COLS], iso_err *err) {
+  for (int k = 0; k < COLS; k++) {
+    col[k] = -1;
+    for (int a = 0; a < ALIAS_MAX && ALIAS[k][a] && col[k] < 0; a++) ISO_TRY(iso_csv_find_like(t, ALIAS[k][a], &col[k], err));
+  }
+  const char *missing = col[COL_N] < 0 ? "params" : col[COL_LOSS] < 0 ? "loss" : col[COL_D] < 0 && col[COL_C] < 0 ? "tokens or train_flops" : NULL;
+  if (missing) {
+    iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column for %s among %d", t->what, (long long)t->header, missing, t->cols);
+    return iso_hint(err, ISO_EFORMAT,
+                    "the columns are params, tokens and/or train_flops, loss; `isoflop fit --help` lists other names that are understood");
   }
   return ISO_OK;
 }
 
-static iso_status read_header(reader *r, const iso_fit_csv_opts *o, columns *c, iso_err *err) {
-  memset(c, 0, sizeof *c);
-  ISO_TRY(read_row(r, err));
-  if (!r->fields) return iso_fail(err, ISO_EFORMAT, "%s is empty, expected a header row such as params,tokens,loss", r->what);
-  c->fields = r->fields;
+// Turns row r into v[COLS]; *keep is false for rows that have no loss yet.
+static iso_status read_values(const iso_csv *t, int64_t r, const int *col, double *v, bool *keep, iso_err *err) {
   for (int k = 0; k < COLS; k++) {
-    c->col[k] = -1;
-    for (int a = 0; a < ALIAS_MAX && ALIAS[k][a] && c->col[k] < 0; a++)
-      for (int i = 0; i < r->fields; i++) {
-        if (!same_name(field(r, i), ALIAS[k][a])) continue;
-        if (c->col[k] >= 0)
-          return iso_fail(err, ISO_EFORMAT, "%s, line %lld: columns %d and %d are both called %s", r->what, (long long)r->row_line, c->col[k] + 1,
-                          i + 1, ALIAS[k][a]);
-        c->col[k] = i;
-      }
+    v[k] = NAN;
+    if (col[k] >= 0) ISO_TRY(iso_csv_positive(t, r, col[k], NAME[k], &v[k], err));
   }
-  const char *missing = c->col[COL_N] < 0                        ? "params"
-                        : c->col[COL_LOSS] < 0                   ? "loss"
-                        : c->col[COL_D] < 0 && c->col[COL_C] < 0 ? "tokens or train_flops"
-                                                                 : NULL;
-  if (missing) {
-    iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column for %s among %d", r->what, (long long)r->row_line, missing, r->fields);
-    return iso_hint(err, ISO_EFORMAT,
-                    "the columns are params, tokens and/or train_flops, loss; `isoflop fit --help` lists other names that are understood");
-  }
-  return find_where(r, o, c, err);
-}
-
-// A positive finite decimal number, or NaN for an empty field.
-static iso_status number(reader *r, int col, const char *name, double *out, iso_err *err) {
-  *out = NAN;
-  if (col < 0) return ISO_OK;
-  const char *s = field(r, col);
-  if (!*s) return ISO_OK;
-  char *end = NULL;
-  bool plain = strspn(s, "+-.0123456789eE") == strlen(s);
-  double v = plain ? strtod(s, &end) : NAN;
-  if (plain && *end == 0 && v > 0 && v < INFINITY) {
-    *out = v;
-    return ISO_OK;
-  }
-  return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): '%.40s', expected a positive finite number", r->what, (long long)r->row_line,
-                  col + 1, name, s);
-}
-
-static bool wanted(reader *r, const columns *c) {
-  for (int k = 0; k < c->n_where; k++)
-    if (strcmp(field(r, c->where[k].col), c->where[k].value) != 0) return false;
-  return true;
-}
-
-// Turns the current record into v[COLS]; *keep is false for rows that are filtered out or have no loss yet.
-static iso_status read_values(reader *r, const columns *c, double *v, bool *keep, int64_t *skipped, iso_err *err) {
-  *keep = false;
-  if (r->fields != c->fields)
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: %d fields, expected %d as in the header", r->what, (long long)r->row_line, r->fields,
-                    c->fields);
-  if (!wanted(r, c)) return ISO_OK;
-  static const char *const NAME[COLS] = {"params", "tokens", "train_flops", "loss"};
-  for (int k = 0; k < COLS; k++) ISO_TRY(number(r, c->col[k], NAME[k], &v[k], err));
-  if (isnan(v[COL_LOSS])) {
-    ++*skipped;
-    return ISO_OK;
-  }
+  *keep = !isnan(v[COL_LOSS]);
+  if (!*keep) return ISO_OK;
+  long long line = (long long)t->line[r];
   if (isnan(v[COL_N]))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (params): empty, expected a positive number", r->what, (long long)r->row_line,
-                    c->col[COL_N] + 1);
-  if (isnan(v[COL_D]) && isnan(v[COL_C]))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: neither tokens nor train_flops is given", r->what, (long long)r->row_line);
+    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (params): empty, expected a positive number", t->what, line, col[COL_N] + 1);
+  if (isnan(v[COL_D]) && isnan(v[COL_C])) return iso_fail(err, ISO_EFORMAT, "%s, line %lld: neither tokens nor train_flops is given", t->what, line);
   if (isnan(v[COL_D])) v[COL_D] = v[COL_C] / (ISO_LAW_FLOP_PER_PARAM_TOK * v[COL_N]);
   if (isnan(v[COL_C])) v[COL_C] = ISO_LAW_FLOP_PER_PARAM_TOK * v[COL_N] * v[COL_D];
   if (!(v[COL_D] > 0 && v[COL_D] < INFINITY && v[COL_C] < INFINITY))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: tokens %g and train_flops %g are out of range", r->what, (long long)r->row_line, v[COL_D],
-                    v[COL_C]);
-  *keep = true;
+    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: tokens %g and train_flops %g are out of range", t->what, line, v[COL_D], v[COL_C]);
   return ISO_OK;
 }
 
@@ -243,46 +90,88 @@ static iso_status to_data(const double *v, int64_t n, int64_t skipped, const iso
   return st;
 }
 
-iso_status iso_fit_csv_parse(const char *text, size_t n, const char *what, const iso_fit_csv_opts *o, iso_fit_data *out, iso_err *err) {
+iso_status iso_fit_csv_points(const iso_csv *t, const bool *use, const iso_fit_csv_opts *o, iso_fit_data *out, iso_err *err) {
   static const iso_fit_csv_opts none = {0};
-  reader r = {.p = text, .end = text + n, .what = what, .line = 1};
-  columns c;
   iso_status st = ISO_OK;
+  bool *own = NULL;
   double *v = NULL;
-  int64_t rows = 0, cap = 0, skipped = 0;
+  int col[COLS];
+  int64_t n = 0, skipped = 0;
   memset(out, 0, sizeof *out);
   if (!o) o = &none;
-  if (n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;
-  ISO_TRYG(read_header(&r, o, &c, err));
-  for (;;) {
-    bool keep = false;
-    ISO_TRYG(read_row(&r, err));
-    if (!r.fields) break;
-    if (rows == cap) {
-      cap = cap ? 2 * cap : 256;
-      double *more = realloc(v, sizeof *v * (size_t)(cap * COLS));
-      if (!more) {
-        st = iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld rows", what, (long long)cap);
-        goto done;
-      }
-      v = more;
-    }
-    ISO_TRYG(read_values(&r, &c, v + rows * COLS, &keep, &skipped, err));
-    rows += keep;
+  ISO_TRYG(find_columns(t, col, err));
+  if (!use) {
+    ISO_TRYG(iso_fit_csv_rows(t, o, &own, err));
+    use = own;
   }
-  st = to_data(v, rows, skipped, o, what, out, err);
+  v = malloc(sizeof *v * ((size_t)t->rows * COLS + 1));
+  if (!v) {
+    st = iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld rows", t->what, (long long)t->rows);
+    goto done;
+  }
+  for (int64_t r = 0; r < t->rows; r++) {
+    bool keep = false;
+    if (!use[r]) continue;
+    ISO_TRYG(read_values(t, r, col, v + n * COLS, &keep, err));
+    n += keep;
+    skipped += !keep;
+  }
+  st = to_data(v, n, skipped, o, t->what, out, err);
 done:
   free(v);
-  iso_str_free(&r.text);
+  free(own);
+  return st;
+}
+
+static bool same_group(const iso_csv *t, int64_t a, int64_t b, const int *col, int n_col) {
+  for (int k = 0; k < n_col; k++)
+    if (strcmp(iso_csv_cell(t, a, col[k]), iso_csv_cell(t, b, col[k])) != 0) return false;
+  return true;
+}
+
+iso_status iso_fit_csv_groups(const iso_csv *t, const bool *use, const int *col, int n_col, iso_fit_groups *out, iso_err *err) {
+  *out = (iso_fit_groups){0};
+  out->of = malloc(sizeof *out->of * ((size_t)t->rows + 1));
+  out->first = malloc(sizeof *out->first * GROUPS_MAX);
+  if (!out->of || !out->first) {
+    iso_fit_groups_close(out);
+    return iso_fail(err, ISO_ENOMEM, "%s: no memory for the groups of %lld rows", t->what, (long long)t->rows);
+  }
+  for (int64_t r = 0; r < t->rows; r++) {
+    out->of[r] = -1;
+    if (use && !use[r]) continue;
+    int64_t g = 0;
+    while (g < out->n && !same_group(t, r, out->first[g], col, n_col)) g++;
+    if (g == GROUPS_MAX) {
+      iso_fit_groups_close(out);
+      return iso_fail(err, ISO_EINVAL, "%s: more than %d groups; group by columns that name a protocol or a data set", t->what, GROUPS_MAX);
+    }
+    if (g == out->n) out->first[out->n++] = r;
+    out->of[r] = g;
+  }
+  return ISO_OK;
+}
+
+void iso_fit_groups_close(iso_fit_groups *g) {
+  free(g->of);
+  free(g->first);
+  *g = (iso_fit_groups){0};
+}
+
+iso_status iso_fit_csv_parse(const char *text, size_t n, const char *what, const iso_fit_csv_opts *o, iso_fit_data *out, iso_err *err) {
+  iso_csv t;
+  memset(out, 0, sizeof *out);
+  ISO_TRY(iso_csv_parse(text, n, what, &t, err));
+  iso_status st = iso_fit_csv_points(&t, NULL, o, out, err);
+  iso_csv_close(&t);
   return st;
 }
 
 iso_status iso_fit_csv_load(const char *path, const iso_fit_csv_opts *o, iso_fit_data *out, iso_err *err) {
-  char *text = NULL;
-  size_t n = 0;
+  iso_csv t;
   memset(out, 0, sizeof *out);
-  ISO_TRY(iso_file_get(path, (size_t)1 << 30, &text, &n, err));
-  iso_status st = iso_fit_csv_parse(text, n, path, o, out, err);
-  free(text);
+  ISO_TRY(iso_csv_load(path, &t, err));
+  iso_status st = iso_fit_csv_points(&t, NULL, o, out, err);
+  iso_csv_close(&t);
   return st;
 }

@@ -7,61 +7,9 @@
 #include <string.h>
 
 #include "base/stat.h"
+#include "plan/isoflop_impl.h"
 
 iso_parabola_opts iso_parabola_opts_default(void) { return (iso_parabola_opts){.tolerance = 0.1, .half_width = INFINITY, .level = 0.90}; }
-
-typedef struct row {
-  double log_c, log_n, loss;
-  int level;  // -1: none yet
-} row;
-
-static int by_budget(const void *a, const void *b) {
-  const row *x = a, *y = b;
-  return (x->log_c > y->log_c) - (x->log_c < y->log_c);
-}
-
-static double budget_of(const iso_fit_data *d, int64_t i) {
-  return d->flop[i] > 0 ? d->flop[i] : ISO_LAW_FLOP_PER_PARAM_TOK * d->params[i] * d->tokens[i];
-}
-
-// Takes, again and again, the window of budgets (as wide as the tolerance on either side) that holds most unassigned points.
-static int find_levels(row *r, int64_t n, double width) {
-  int levels = 0;
-  while (levels < ISO_PARABOLA_MAX) {
-    int64_t best = 0, from = 0;
-    for (int64_t i = 0; i < n; i++) {
-      if (r[i].level >= 0) continue;
-      int64_t k = i, count = 0;
-      while (k < n && r[k].level < 0 && r[k].log_c <= r[i].log_c + width) {
-        count++;
-        k++;
-      }
-      if (count > best) {
-        best = count;
-        from = i;
-      }
-    }
-    if (best < 3) break;
-    for (int64_t i = from; i < from + best; i++) r[i].level = levels;
-    levels++;
-  }
-  return levels;
-}
-
-static int given_levels(row *r, int64_t n, const iso_parabola_opts *o) {
-  int levels = o->n_levels < ISO_PARABOLA_MAX ? o->n_levels : ISO_PARABOLA_MAX;
-  for (int64_t i = 0; i < n; i++) {
-    double best = log1p(o->tolerance) + 1e-12;
-    for (int k = 0; k < levels; k++) {
-      double gap = fabs(r[i].log_c - log(o->levels[k]));
-      if (gap <= best) {
-        best = gap;
-        r[i].level = k;
-      }
-    }
-  }
-  return levels;
-}
 
 // Normal equations of a quadratic in u (weights 1), with the inverse matrix for the covariance. False when singular.
 static bool quadratic(const double *u, const double *y, int64_t n, double coef[3], double inv[3][3]) {
@@ -185,7 +133,7 @@ static void power_law(iso_parabolas *m) {
 }
 
 // Gathers level k into u, y (those near enough the lowest loss) and fits it.
-static void do_level(const row *r, int64_t n, int k, const iso_parabola_opts *o, student *t, double *u, double *y, iso_parabolas *out) {
+static void do_level(const iso_level_row *r, int64_t n, int k, const iso_parabola_opts *o, student *t, double *u, double *y, iso_parabolas *out) {
   int64_t m = 0, total = 0;
   double best = INFINITY, at = 0, log_c = 0;
   for (int64_t i = 0; i < n; i++) {
@@ -210,37 +158,24 @@ static void do_level(const row *r, int64_t n, int k, const iso_parabola_opts *o,
 }
 
 iso_status iso_parabolas_fit(const iso_fit_data *d, const iso_parabola_opts *o, iso_parabolas *out, iso_err *err) {
+  iso_level_row *r = NULL;
+  int levels = 0;
   memset(out, 0, sizeof *out);
-  if (!(o->tolerance > 0 && o->tolerance < 10)) return iso_fail(err, ISO_EINVAL, "isoflop: tolerance %g, expected between 0 and 10", o->tolerance);
   if (!(o->level > 0 && o->level < 1)) return iso_fail(err, ISO_EINVAL, "isoflop: level %g, expected between 0 and 1", o->level);
   if (!(o->half_width > 0)) return iso_fail(err, ISO_EINVAL, "isoflop: half width %g, expected a positive number", o->half_width);
-  for (int64_t i = 0; i < d->n; i++) {
-    double c = budget_of(d, i);
-    if (!(d->params[i] > 0 && d->loss[i] > 0 && c > 0 && d->params[i] < INFINITY && d->loss[i] < INFINITY && c < INFINITY))
-      return iso_fail(err, ISO_EINVAL, "isoflop: point %lld has params %g, FLOPs %g, loss %g, expected positive finite numbers", (long long)i + 1,
-                      d->params[i], c, d->loss[i]);
-  }
-  row *r = calloc((size_t)d->n + 1, sizeof *r);
+  ISO_TRY(iso_level_rows(d, o->tolerance, o->levels, o->n_levels, ISO_PARABOLA_MAX, &r, &levels, err));
   double *buf = calloc((size_t)(2 * d->n) + 1, sizeof *buf);
-  if (!r || !buf) {
+  if (!buf) {
     free(r);
-    free(buf);
     return iso_fail(err, ISO_ENOMEM, "isoflop: no memory for %lld points", (long long)d->n);
   }
-  for (int64_t i = 0; i < d->n; i++) r[i] = (row){log(budget_of(d, i)), log(d->params[i]), d->loss[i], -1};
-  qsort(r, (size_t)d->n, sizeof *r, by_budget);
   out->level = o->level;
   student t = {.level = o->level};
-  int levels = o->levels ? given_levels(r, d->n, o) : find_levels(r, d->n, 2 * log1p(o->tolerance));
   for (int64_t i = 0; i < d->n; i++) out->unassigned += r[i].level < 0;
   for (int k = 0; k < levels; k++) do_level(r, d->n, k, o, &t, buf, buf + d->n, out);
   free(r);
   free(buf);
-  if (!out->n) {
-    iso_fail(err, ISO_EINVAL, "isoflop: none of %lld points share a budget (within %g%%) with two others of different N", (long long)d->n,
-             100 * o->tolerance);
-    return iso_hint(err, ISO_EINVAL, "the method needs several model sizes at the same training FLOPs; widen the tolerance or fit the law alone");
-  }
+  if (!out->n) return iso_level_none(d, o->tolerance, err);
   qsort(out->at, (size_t)out->n, sizeof out->at[0], by_flop);
   power_law(out);
   return ISO_OK;

@@ -29,7 +29,7 @@ json 'j["fit"]["objective"] < 1e-9 and j["fit"]["params"]["alpha"]["lo"] <= 0.35
 # The closed-form optimum and the parabolas: C = 6 N D, N* ~ C^(beta / (alpha + beta)).
 json 'abs(6 * j["optimum"]["params"]["mid"] * j["optimum"]["tokens"]["mid"] / 1e21 - 1) < 1e-9'
 json 'abs(j["optimum"]["exponent"]["mid"] - 0.37 / 0.72) < 1e-4 and abs(j["compare"]["exponent_isoflop"] - 0.37 / 0.72) < 0.01'
-json 'j["compare"]["agree"] and len(j["isoflop"]["levels"] if "levels" in j["isoflop"] else j["isoflop"]["at"]) == 5'
+json 'j["compare"]["agree"] and len(j["isoflop"]["levels"]) == 5 and len(j["parabola"]["levels"]) == 5'
 json 'abs(j["prediction"]["loss"]["mid"] - (1.8 + 480 / 70e9**0.35 + 2100 / 1.4e12**0.37)) < 1e-3 and j["prediction"]["extrapolation"]["train_flop"] > 1'
 cp "$OUT" first
 run $E_OK fit runs.csv --drop-highest 1 --bootstrap 200 --flop 1e21 --predict 70B,1.4T --json --threads 1
@@ -52,7 +52,37 @@ err_empty
 run $E_OK fit flops.csv --bootstrap 0 --json
 json 'j["points"] == 45 and abs(j["fit"]["params"]["beta"]["value"] - 0.37) < 1e-3 and j["fit"]["params"]["beta"]["lo"] is None'
 run $E_OK fit runs.csv --where protocol=good --method isoflop --json
-json 'j["points"] == 45 and j["fit"] is None and abs(j["isoflop"]["a"]["mid"] - 0.37 / 0.72) < 0.01'
+json 'j["points"] == 45 and j["fit"] is None and j["parabola"] is None and abs(j["n_exponent"]["value"] - 0.37 / 0.72) < 0.01'
+json 'j["n_exponent"]["lo"] < j["n_exponent"]["value"] < j["n_exponent"]["hi"] and j["isoflop"]["n_exponent"] == j["n_exponent"] and j["isoflop"]["levels_used"] == 5'
+run $E_OK fit runs.csv --where protocol=good --method parabola --json
+json 'j["fit"] is None and j["isoflop"] is None and abs(j["parabola"]["a"]["mid"] - 0.37 / 0.72) < 0.01'
+run $E_OK fit flops.csv --method isoflop --flop 1e21 --bootstrap 100
+out_has 'IsoFLOP curves'
+out_has 'at C = 1e\+21 FLOP: N\* = '
+
+# Groups: the same law under two protocols, one of which counts 0.8 C^-0.02 of the parameters; a third has too few runs.
+python3 - <<'PY'
+import csv
+with open("groups.csv", "w") as f:
+    print("count,run,params,train_flops,loss", file=f)
+    for r in csv.DictReader(open("runs.csv")):
+        if r["protocol"] == "good":
+            n, d = float(r["params"]), float(r["tokens"])
+            print("all,x,%r,%r,%s" % (n, 6 * n * d, r["loss"]), file=f)
+            print("some,x,%r,%r,%s" % (0.8 * n * (6 * n * d)**-0.02, 6 * n * d, r["loss"]), file=f)
+    print("few,x,1e9,1e20,3", file=f)
+PY
+run $E_OK fit groups.csv --method isoflop --group-by count,run --bootstrap 200 --json
+json '[g["group"]["count"] for g in j["groups"]] == ["all", "some", "few"] and j["groups"][0]["group"]["run"] == "x"'
+json 'abs(j["groups"][0]["n_exponent"]["value"] - j["groups"][1]["n_exponent"]["value"] - 0.02) < 2e-3 and j["groups"][2]["isoflop"] is None'
+json '"share a budget" in j["groups"][2]["note"]'
+run $E_OK fit groups.csv --method isoflop --group-by count --bootstrap 50
+out_has '^some +isoflop +0\.4'
+out_has '5 of 5 budgets'
+out_has 'not fitted: .*share a budget'
+run $E_INPUT fit groups.csv --group-by cuont
+err_has "no column called 'cuont'"
+err_has 'count'
 run $E_OK fit flops.csv --method parametric --bootstrap 20
 out_lacks 'parabolas'
 
@@ -79,6 +109,8 @@ db.commit()
 PY
 run $E_OK fit --bootstrap 50 --json
 json 'j["points"] == 45 and j["metric"] == "bits_per_byte" and j["source"].startswith("01AAAA") and abs(j["fit"]["params"]["alpha"]["value"] - 0.35) < 1e-3'
+run $E_OK fit --method isoflop --group-by run,label --bootstrap 50 --json
+json 'len(j["groups"]) == 1 and j["groups"][0]["group"]["label"] == "sweep" and abs(j["groups"][0]["n_exponent"]["value"] - 0.37 / 0.72) < 0.01'
 run $E_OK fit --run 01B --bootstrap 0
 out_has '^45 points from 01BBBB'
 run $E_USAGE fit --run 01C

@@ -1,4 +1,4 @@
-// The CSV reader: dialect, aliases, derived columns, filters, and errors that name line and column.
+// The CSV reader: dialect, aliases, derived columns, filters, groups, and errors that name line and column.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,7 +97,37 @@ static void test_errors(void **state) {
   assert_non_null(strstr(e.msg, "/nonexistent/runs.csv"));
 }
 
+static void test_groups(void **state) {
+  (void)state;
+  static const char TEXT[] = "set,decay,params,tokens,loss\nrw,long,1,1,3\nowt,long,2,1,3\nrw,long,3,1,9\nrw,short,4,1,2\nowt,long,5,1,\n";
+  iso_csv t;
+  iso_fit_groups g;
+  iso_fit_data d;
+  iso_err e = {0};
+  int col[3], n;
+  bool use[5] = {true, true, true, false, true};
+  assert_int_equal(iso_csv_parse(TEXT, sizeof TEXT - 1, "t.csv", &t, &e), ISO_OK);
+  assert_int_equal(iso_csv_columns(&t, "decay,set", col, 3, &n, &e), ISO_OK);
+  assert_true(n == 2 && col[0] == 1 && col[1] == 0);
+  assert_int_equal(iso_fit_csv_groups(&t, NULL, col, n, &g, &e), ISO_OK);
+  assert_true(g.n == 3 && g.of[0] == 0 && g.of[1] == 1 && g.of[2] == 0 && g.of[3] == 2 && g.of[4] == 1 && g.first[2] == 3);
+  iso_fit_groups_close(&g);
+  assert_int_equal(iso_fit_csv_groups(&t, use, col + 1, 1, &g, &e), ISO_OK);
+  assert_true(g.n == 2 && g.of[3] == -1);
+  iso_fit_groups_close(&g);
+  assert_int_equal(iso_fit_csv_points(&t, use, NULL, &d, &e), ISO_OK);
+  assert_true(d.n == 3 && d.skipped == 1 && d.params[2] == 3);
+  iso_fit_data_close(&d);
+  assert_int_equal(iso_csv_columns(&t, "decay,sett", col, 3, &n, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.hint, "set"));
+  assert_int_equal(iso_csv_columns(&t, "decay,decay", col, 3, &n, &e), ISO_EINVAL);
+  assert_int_equal(iso_csv_columns(&t, "decay,,set", col, 3, &n, &e), ISO_EINVAL);
+  assert_int_equal(iso_csv_columns(&t, "decay,set", col, 1, &n, &e), ISO_EINVAL);
+  iso_csv_close(&t);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_dialect), cmocka_unit_test(test_filters_and_drop), cmocka_unit_test(test_errors)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_dialect), cmocka_unit_test(test_filters_and_drop), cmocka_unit_test(test_groups),
+                                     cmocka_unit_test(test_errors)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
