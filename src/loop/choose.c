@@ -25,7 +25,7 @@ static double eval_seconds(iso_env *e, const iso_model_config *c, double val_tok
   iso_err none = {0};
   double rows = (double)(EVAL_WINDOWS * c->ctx);
   if (iso_step_work_eval(c, EVAL_WINDOWS, c->ctx, e->ctx->kern, &w, &none) != ISO_OK) return NAN;
-  return iso_step_model_predict(&e->steps, &w).mean * ceil(val_tokens / rows);
+  return e->pace * iso_step_model_predict(&e->steps, &w).mean * ceil(val_tokens / rows);
 }
 
 bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_config *c, const iso_loss_law *law, iso_choice *out) {
@@ -46,7 +46,7 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
       return false;
     }
     iso_step_work w = iso_step_work_train(&out->price);
-    out->step_s = iso_step_model_predict(&e->steps, &w).mean;
+    out->step_s = e->pace * iso_step_model_predict(&e->steps, &w).mean;
     double per_step = (double)(out->opts.batch * out->opts.seq), steps = 1e9;
     struct {
       double steps;

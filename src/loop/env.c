@@ -12,6 +12,7 @@ iso_status iso_env_open(iso_ctx *c, const iso_env_opts *o, iso_env **out, iso_er
   iso_env *e = calloc(1, sizeof *e);
   if (!e) return iso_fail(err, ISO_ENOMEM, "no memory for a job");
   e->ctx = c;
+  e->pace = 1;
   c->start_s -= o->used_s;  // seconds that an interrupted call used count, the pause does not
   iso_status st;
   ISO_TRYG(iso_arena_open(&e->arena, err));

@@ -30,6 +30,7 @@ typedef struct iso_env {
   iso_prices prices;
   iso_hw hw;
   iso_step_model steps;
+  double pace;  // seconds that long runs take over what `steps` predicts from short ones; 1 until a sweep has measured it
   iso_precision precision;
   iso_meter meter;    // of the whole job
   double base_rss_b;  // anonymous memory before anything was planned

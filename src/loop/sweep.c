@@ -263,6 +263,8 @@ static iso_status one_model(iso_env *e, const iso_sweep_plan *plan, int k, doubl
     iso_step_obs obs = {iso_step_work_train(&sm->price), iso_trainer_step_s(t), 4};
     iso_err none = {0};
     (void)iso_step_model_refit(&e->steps, &obs, 1, &none);
+    // The largest model comes last and is the nearest to what will be chosen.
+    e->pace = fmin(2, fmax(0.5, obs.seconds / iso_step_model_predict(&e->steps, &obs.work).mean));
   }
 done:
   if (r->phase.hold) {
