@@ -333,6 +333,12 @@ typedef struct stretch {
   int64_t ids;  // how many it gave
 } stretch;
 
+// Where the ids of a task are.
+typedef struct made {
+  int worker;
+  int64_t from, n;
+} made;
+
 typedef struct many {
   const iso_tok *t;
   uint64_t share;  // of a full cache
@@ -340,8 +346,10 @@ typedef struct many {
   int64_t n, cap;
   int64_t *task;  // owned: n_tasks + 1 borders in s
   int64_t n_tasks, task_cap;
-  iso_ids *out;                    // owned: one a task
+  made *made;                      // owned: one a task
+  iso_ids out[ISO_POOL_MAX];       // owned: the ids of a worker's tasks, one after another
   iso_tok_enc *enc[ISO_POOL_MAX];  // owned: one a worker
+  int64_t room;                    // ids that a worker's list begins with
   iso_status *st;                  // owned: one a task
   iso_err *err;                    // owned: one a task
   int64_t *at;                     // owned: where a task's ids go
@@ -397,30 +405,35 @@ static void run_task(void *arg, int64_t k, int worker) {
   iso_err *err = &m->err[k];
   if (!m->enc[worker]) {
     m->st[k] = enc_open(m->t, m->share, &m->enc[worker], err);
+    if (m->st[k] == ISO_OK) m->st[k] = iso_ids_room(&m->out[worker], m->room, err);
     if (m->st[k] != ISO_OK) return;
   }
+  iso_ids *out = &m->out[worker];
+  int64_t from = out->n;
   for (int64_t i = m->task[k]; i < m->task[k + 1]; i++) {
-    int64_t before = m->out[k].n;
-    m->st[k] = iso_tok_enc_run(m->enc[worker], m->s[i].p, m->s[i].n, false, &m->out[k], err);
+    int64_t before = out->n;
+    m->st[k] = iso_tok_enc_run(m->enc[worker], m->s[i].p, m->s[i].n, false, out, err);
     if (m->st[k] != ISO_OK) return;
-    m->s[i].ids = m->out[k].n - before;
+    m->s[i].ids = out->n - before;
   }
+  m->made[k] = (made){worker, from, out->n - from};
 }
 
-// Copies in parallel: most of its time goes into the first touch of the new pages.
 static void copy_task(void *arg, int64_t k, int worker) {
   (void)worker;
   many *m = arg;
-  if (m->out[k].n) memcpy(m->to + m->at[k], m->out[k].p, (size_t)m->out[k].n * sizeof *m->to);
-  iso_ids_free(&m->out[k]);
+  const made *d = &m->made[k];
+  if (d->n) memcpy(m->to + m->at[k], m->out[d->worker].p + d->from, (size_t)d->n * sizeof *m->to);
 }
 
 static void many_free(many *m) {
-  for (int w = 0; w < ISO_POOL_MAX; w++) iso_tok_enc_close(m->enc[w]);
-  for (int64_t k = 0; m->out && k < m->n_tasks; k++) iso_ids_free(&m->out[k]);
+  for (int w = 0; w < ISO_POOL_MAX; w++) {
+    iso_tok_enc_close(m->enc[w]);
+    iso_ids_free(&m->out[w]);
+  }
   free(m->s);
   free(m->task);
-  free(m->out);
+  free(m->made);
   free(m->st);
   free(m->err);
   free(m->at);
@@ -433,11 +446,12 @@ iso_status iso_tok_encode_many(iso_ctx *c, const iso_tok *t, const iso_bytes *do
   m.share = bytes < PROMPT ? PROMPT_SHARE : 1;
   iso_status st = ISO_OK;
   ISO_TRYG(plan_tasks(&m, docs, n, err));
-  m.out = calloc((size_t)m.n_tasks + 1, sizeof *m.out);
+  m.made = calloc((size_t)m.n_tasks + 1, sizeof *m.made);
+  m.room = (int64_t)(bytes / 3) / iso_pool_threads(c->pool) + 64;  // some three bytes an id
   m.st = calloc((size_t)m.n_tasks + 1, sizeof *m.st);
   m.err = calloc((size_t)m.n_tasks + 1, sizeof *m.err);
   m.at = calloc((size_t)m.n_tasks + 1, sizeof *m.at);
-  if (!m.out || !m.st || !m.err || !m.at) {
+  if (!m.made || !m.st || !m.err || !m.at) {
     st = iso_fail(err, ISO_ENOMEM, "no memory for %lld encoding tasks", (long long)m.n_tasks);
     goto done;
   }
@@ -450,7 +464,7 @@ iso_status iso_tok_encode_many(iso_ctx *c, const iso_tok *t, const iso_bytes *do
       goto done;
     }
     m.at[k] = total;
-    total += m.out[k].n;
+    total += m.made[k].n;
   }
   ISO_TRYG(iso_ids_room(ids, total, err));
   int64_t at = ids->n, i = 0;
