@@ -5,11 +5,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-// Long lists are asked for in huge pages: a fault for every 4 KiB of ids costs more than making them does.
-static void huge_pages(void *p, size_t bytes) {
+void iso_huge_pages(void *p, size_t bytes) {
   const uintptr_t page = 4096;
   uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1), to = ((uintptr_t)p + bytes) & ~(page - 1);
-  if (bytes >= (size_t)8 << 20) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);  // refused: it is slower, no more
+  if (bytes >= (size_t)4 << 20) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);  // refused: it is slower, no more
 }
 
 iso_status iso_ids_room(iso_ids *a, int64_t more, iso_err *err) {
@@ -23,7 +22,7 @@ iso_status iso_ids_room(iso_ids *a, int64_t more, iso_err *err) {
   if (!p) return iso_fail(err, ISO_ENOMEM, "no memory for %lld token ids", (long long)cap);
   a->p = p;
   a->cap = cap;
-  huge_pages(p, (size_t)cap * sizeof *p);
+  iso_huge_pages(p, (size_t)cap * sizeof *p);
   return ISO_OK;
 }
 

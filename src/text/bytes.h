@@ -18,4 +18,6 @@ typedef struct iso_ids {
 iso_status iso_ids_room(iso_ids *a, int64_t more, iso_err *err);
 iso_status iso_ids_put(iso_ids *a, const int32_t *ids, int64_t n, iso_err *err);
 void iso_ids_free(iso_ids *a);
+// Asks for huge pages under memory of 4 MiB or more: a fault for every 4 KiB of ids would cost as much as making them.
+void iso_huge_pages(void *p, size_t bytes);
 #endif

@@ -16,7 +16,7 @@ enum {
   AHEAD = 32,      // pieces between the prefetch of a slot and its use
   LONG_MAX = 255,  // longer pieces are not kept
   SCAN_MAX = 96,   // pieces up to here are merged by scanning for the best pair
-  CHUNK = 1 << 19  // bytes of text in a task of iso_tok_encode_many
+  CHUNK = 1 << 17  // bytes of text in a task of iso_tok_encode_many
 };
 
 typedef struct short_slot {
@@ -39,7 +39,7 @@ typedef struct link {
 
 struct iso_tok_enc {
   const iso_tok *t;
-  short_slot *small;  // 2 * sets, in `room` at a multiple of a cache line
+  short_slot *small;  // 2 * sets, in `room`
   void *room;         // owned
   long_slot *big;     // owned: slots
   uint8_t *keep;      // owned: keep_cap
@@ -56,10 +56,16 @@ static iso_status enc_open(const iso_tok *t, uint64_t share, iso_tok_enc **out, 
   iso_tok_enc *e = calloc(1, sizeof *e);
   if (e) {
     *e = (iso_tok_enc){.t = t, .sets = SHORT_SETS / share, .slots = LONG_SLOTS / share, .keep_cap = (size_t)LONG_SLOTS * 128 / share};
-    e->room = calloc(2 * e->sets + 2, sizeof *e->small);
-    e->small = (short_slot *)(((uintptr_t)e->room + 63) & ~(uintptr_t)63);
+    size_t bytes = 2 * e->sets * sizeof *e->small, align = bytes >= (size_t)4 << 20 ? (size_t)2 << 20 : 64;
+    if (posix_memalign(&e->room, align, bytes) != 0) e->room = NULL;
+    e->small = e->room;
+    if (e->room) {
+      iso_huge_pages(e->room, bytes);
+      memset(e->room, 0, bytes);
+    }
     e->big = calloc(e->slots, sizeof *e->big);
     e->keep = malloc(e->keep_cap);
+    if (e->keep) iso_huge_pages(e->keep, e->keep_cap);
   }
   if (!e || !e->room || !e->big || !e->keep) {
     iso_tok_enc_close(e);
