@@ -7,7 +7,7 @@
 
 static iso_est shipped_bpb(const void *self, double params, double tokens) {
   (void)self;
-  double l = iso_law_chinchilla.loss(iso_recipe_law(), params, tokens);
+  double l = iso_law_nd(&iso_law_chinchilla, iso_recipe_law(), params, tokens);
   return iso_est_rel(l, 1.645 * ISO_RECIPE_LAW_SD);
 }
 iso_loss_law iso_loss_law_shipped(void) { return (iso_loss_law){shipped_bpb, NULL, iso_recipe_law_source}; }

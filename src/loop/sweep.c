@@ -352,7 +352,7 @@ static iso_est fitted_bpb(const void *self, double params, double tokens) {
   const iso_sweep_fit *f = self;
   iso_fit_interval v;
   iso_err none = {0};
-  double mid = iso_law_chinchilla.loss(f->fit.p, params, tokens);
+  double mid = iso_law_nd(&iso_law_chinchilla, f->fit.p, params, tokens);
   if (iso_fit_predict(&f->fit, params, tokens, 0.9, &v, &none) != ISO_OK) return iso_est_rel(mid, 0.04);
   return iso_est_range(v.lo, v.mid, v.hi);
 }
