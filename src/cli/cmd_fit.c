@@ -5,13 +5,14 @@
 
 #include "cli/cli.h"
 #include "cli/fit_answers.h"
+#include "cli/fit_law.h"
 #include "cli/fit_source.h"
 #include "cli/work.h"
 #include "plan/fit_csv.h"
 
 static const char *const EXAMPLES[] = {"isoflop fit", "isoflop fit runs.csv --drop-highest 5 --flop 1e21",
                                        "isoflop fit runs.csv --method isoflop --group-by protocol,param_count",
-                                       "isoflop fit runs.csv --predict 70B,1.4T --json", NULL};
+                                       "isoflop fit runs.csv --law chinchilla --holdout 'train_flop>1e21' --predict 70B,1.4T --json", NULL};
 static const cli_opt OPTS[] = {
     {"run", CLI_TEXT, "ID", NULL, "measured points of this run and the runs below it (default: the newest demo)"},
     {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"},
@@ -20,15 +21,16 @@ static const cli_opt OPTS[] = {
      "them; all"},
     {"group-by", CLI_TEXT, "COLUMNS", NULL, "a fit for each combination of values in these columns, separated by commas"},
     {"flop", CLI_TEXT, "C", NULL, "print the optimum at this training compute, as in 5.76e23 or 2.5EF"},
-    {"predict", CLI_TEXT, "N,D", NULL, "print the loss predicted for N parameters and D tokens"},
+    {"predict", CLI_TEXT, "N,D", NULL, "print the loss predicted for N parameters and D tokens; --law: also NAME=VALUE,... for its inputs"},
     {"drop-highest", CLI_INT, "K", "0", "drop the K highest losses"},
     {"where", CLI_LIST, "COL=VALUE", NULL, "use rows whose column has this value"},
-    {"bootstrap", CLI_INT, "N", "4000", "resamples for the intervals; 0: none"},
+    {"bootstrap", CLI_INT, "N", "4000", "resamples for the intervals; 0: none (--law: 1000 unless given)"},
     {"level", CLI_REAL, "P", "0.9", "probability of the intervals"},
-    {"delta", CLI_REAL, "X", "0.001", "Huber threshold on log residuals"},
+    {"delta", CLI_REAL, "X", "0.001", "Huber threshold on log residuals (--law: the law's unless given)"},
     {"tolerance", CLI_REAL, "X", "0.1", "isoflop, parabola: runs within this share of a budget belong to it"},
     {"noise", CLI_REAL, "SD", "0.002", "isoflop: standard deviation of a run's loss between seeds"},
     {"seed", CLI_INT, "N", "0", "seed of the resamples"},
+    CLI_FIT_LAW_OPTS,
 };
 enum { GROUP_COLS_MAX = 16 };
 
@@ -53,13 +55,13 @@ static int parse_request(const cli_args *a, cli_fit_request *q) {
   q->law = all || strcmp(m, "parametric") == 0;
   q->curves = all || strcmp(m, "isoflop") == 0;
   q->parabolas = all || strcmp(m, "parabola") == 0;
+  if (cli_fit_law_misused(a)) return EXIT_USAGE;
   if (!q->law && !q->curves && !q->parabolas) return cli_usage(a, "--method %.40s: expected parametric, isoflop, parabola or all", m);
   if (!(q->level > 0 && q->level < 1)) return cli_usage(a, "--level must lie between 0 and 1");
   if (!(cli_real(a, "delta") > 0)) return cli_usage(a, "--delta must be above 0");
   if (!(cli_real(a, "tolerance") > 0)) return cli_usage(a, "--tolerance must be above 0");
   if (!(cli_real(a, "noise") >= 0)) return cli_usage(a, "--noise must be 0 or more");
   if (cli_int(a, "bootstrap") > 1000000) return cli_usage(a, "--bootstrap must be at most 1000000");
-  if (a->n_pos && (cli_given(a, "run") || cli_given(a, "store"))) return cli_usage(a, "a CSV file and --run or --store exclude each other");
   if (predict && !q->law) return cli_usage(a, "--predict needs the parametric law");
   if (flop && !q->law && !q->curves) return cli_usage(a, "--flop needs the parametric law or isoflop");
   if (flop && (iso_unit_parse(flop, ISO_UNIT_FLOP, &q->flop, &err) != ISO_OK || !(q->flop > 0)))
@@ -166,7 +168,10 @@ static int run(cli_args *a) {
   cli_fit_source s = {0};
   bool *use = NULL;
   json_t *j = NULL;
-  int code = parse_request(a, &q);
+  int code = cli_fit_source_misused(a);
+  if (code) return code;
+  if (cli_given(a, "law")) return cli_fit_law(a);
+  code = parse_request(a, &q);
   if (code) return code;
   iso_fit_csv_opts o = {0};
   o.where = cli_list(a, "where", &o.n_where);
@@ -187,7 +192,7 @@ const cli_verb cli_verb_fit = {
     .name = "fit",
     .summary = "Fit scaling laws to training runs: parameters with intervals, optimum, prediction.",
     .examples = EXAMPLES,
-    .usage = "[CSV | --run ID] [--flop C] [--predict N,D] [options]",
+    .usage = "[CSV | --run ID] [--law NAME] [--flop C] [--predict N,D] [options]",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .max_args = 1,
@@ -196,5 +201,6 @@ const cli_verb cli_verb_fit = {
         "final_loss, val_loss, eval_loss or l), and tokens (tokens, train_tokens, training_tokens, n_tokens or d) or FLOPs (train_flops,\n"
         "train_flop, training_flops, training_flop, flops, flop, compute or c): the other follows from C = 6 N D. Rows without a loss are skipped.\n"
         "Points of the store are in bits per byte of held-out text; their columns are run, label, params, tokens, train_flops, loss.\n"
+        "--law takes the inputs of a law from columns of their names, as isoflop law show has them.\n"
         "isoflop and parabola need several sizes at equal FLOPs: --group-by shows how the exponent of N* ~ C^a moves with the protocol.",
     .run = run};

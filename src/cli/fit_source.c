@@ -74,6 +74,11 @@ done:
   return st;
 }
 
+int cli_fit_source_misused(const cli_args *a) {
+  if (a->n_pos && (cli_given(a, "run") || cli_given(a, "store"))) return cli_usage(a, "a CSV file and --run or --store exclude each other");
+  return 0;
+}
+
 iso_status cli_fit_source_open(const cli_args *a, cli_fit_source *out, iso_err *err) {
   *out = (cli_fit_source){.metric = "loss"};
   if (!a->n_pos) return from_store(a, out, err);

@@ -12,6 +12,8 @@ typedef struct cli_fit_source {
   char run[ISO_RUN_ID];
 } cli_fit_source;
 
+// The exit code of a wrong call, after its message: a file and a run exclude each other. 0 when all is well.
+int cli_fit_source_misused(const cli_args *a);
 // The positional argument's file, or --run (default: the newest demo) of --store with columns run, label, params, tokens, train_flops,
 // loss. Close with cli_fit_source_close.
 iso_status cli_fit_source_open(const cli_args *a, cli_fit_source *out, iso_err *err);

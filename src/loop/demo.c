@@ -177,7 +177,7 @@ static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
   iso_store_fit row = {.run = e->run_id, .law = "chinchilla", .source = "sweep", .objective = d->fit.fit.objective, .n_points = d->fit.fit.n};
   json_t *params = json_object(), *intervals = json_object();
   for (int i = 0; i < ISO_FIT_P; i++) {
-    const char *name = d->fit.fit.law->param[i];
+    const char *name = d->fit.fit.law->param[i].name;
     json_object_set_new(params, name, iso_json_num(d->fit.fit.p[i]));
     json_object_set_new(intervals, name, json_pack("[o,o]", iso_json_num(d->fit.fit.lo[i]), iso_json_num(d->fit.fit.hi[i])));
   }

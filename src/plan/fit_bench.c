@@ -128,7 +128,7 @@ static iso_status run(iso_ctx *c, const iso_fit_bench_opts *o, bench *b, const i
     json_array_append_new(secs, iso_json_num(s));
   }
   cpu = cpu_s() - cpu;
-  for (int k = 0; k < P; k++) json_object_set_new(params, full->law->param[k], iso_json_num(full->p[k]));
+  for (int k = 0; k < P; k++) json_object_set_new(params, full->law->param[k].name, iso_json_num(full->p[k]));
   double n = (double)b->count;
   *out = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:I, s:o, s:i, s:o, s:o}", "bench", "fit", "fits", (json_int_t)b->count,
                    "points", (json_int_t)b->s.n, "fits_per_s", iso_json_num(n / best), "ms_per_fit", iso_json_num(1e3 * best / n), "seconds", secs,

@@ -207,7 +207,7 @@ iso_status iso_fit_bootstrap(iso_ctx *c, const iso_lse *s, const iso_fit_opts *o
   boot_job j = {.s = s, .o = o, .p = p, .f = f};
   f->boot = o->boot != ISO_FIT_BOOT_AUTO ? o->boot : s->n >= 60 && !o->prior ? ISO_FIT_BOOT_PAIRS : ISO_FIT_BOOT_PARAMETRIC;
   // A parametric bootstrap draws its noise with the degrees of freedom already counted.
-  f->stretch = f->boot == ISO_FIT_BOOT_PAIRS ? iso_fit_stretch(s->n, o->level) : 1;
+  f->stretch = f->boot == ISO_FIT_BOOT_PAIRS ? iso_fit_stretch(s->n, P, o->level) : 1;
   f->sample = malloc(sizeof(double) * (size_t)(o->resamples * P));
   if (f->boot == ISO_FIT_BOOT_PARAMETRIC) f->sample_noise = malloc(sizeof(double) * (size_t)o->resamples);
   j.bad = calloc((size_t)o->resamples, sizeof *j.bad);

@@ -20,8 +20,8 @@ iso_status iso_fit_bootstrap(iso_ctx *c, const iso_lse *s, const iso_fit_opts *o
 // `stretch`; sorts v. NaN ends when n is 0. Plain percentiles cover too often here (93% for 90% on synthetic Epoch data): Huber's small
 // delta makes the estimate nearly a median, whose bootstrap is wide and skewed; the correction alone gives 89%, with the stretch 90%.
 iso_fit_interval iso_fit_bc_interval(double *v, int64_t n, double mid, double level, double stretch);
-// What resampling n points leaves out: residuals shrunk by the fitted parameters and Student's t for the normal (Hesterberg 2015,
-// doi 10.1080/00031305.2015.1089789, "expanded percentile").
-double iso_fit_stretch(int64_t n, double level);
+// What resampling n points for `params` parameters leaves out: residuals shrunk by the fitted parameters and Student's t for the normal (Hesterberg
+// 2015, doi 10.1080/00031305.2015.1089789, "expanded percentile").
+double iso_fit_stretch(int64_t n, int params, double level);
 extern const iso_lse_opts ISO_FIT_SOLVE;
 #endif

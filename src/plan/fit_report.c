@@ -15,8 +15,8 @@ static iso_fit_interval percentile(double *v, int64_t n, double mid, double leve
   return (iso_fit_interval){mid, lo, iso_quantile(v, n, (1 + level) / 2)};
 }
 
-double iso_fit_stretch(int64_t n, double level) {
-  double df = (double)(n - P), z = iso_normal_quantile((1 + level) / 2);
+double iso_fit_stretch(int64_t n, int params, double level) {
+  double df = (double)(n - params), z = iso_normal_quantile((1 + level) / 2);
   if (df < 1) return 1;
   // Cornish-Fisher's first terms are exact to 1e-5 from 30 degrees of freedom on, and some thousand times cheaper.
   double t = df < 30 ? iso_t_quantile(level, df) : z + (z * z * z + z) / (4 * df) + (5 * pow(z, 5) + 16 * z * z * z + 3 * z) / (96 * df * df);
@@ -38,10 +38,10 @@ iso_status iso_fit_predict(const iso_fit *f, double params, double tokens, doubl
     return iso_fail(err, ISO_EINVAL, "predict: N = %g and D = %g, expected positive finite numbers", params, tokens);
   if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "predict: level %g, expected between 0 and 1", level);
   int64_t n = f->resamples * DRAWS;
-  double mid = f->law->loss(f->p, params, tokens), *v = malloc(sizeof *v * (size_t)(n + 1));
+  double mid = iso_law_nd(f->law, f->p, params, tokens), *v = malloc(sizeof *v * (size_t)(n + 1));
   if (!v) return iso_fail(err, ISO_ENOMEM, "predict: no memory for %lld draws", (long long)n);
   for (int64_t b = 0; b < f->resamples; b++) {
-    double loss = f->law->loss(f->sample + b * P, params, tokens);
+    double loss = iso_law_nd(f->law, f->sample + b * P, params, tokens);
     for (int64_t k = 0; k < DRAWS; k++) {
       uint64_t e = (uint64_t)(2000 + k), step = (uint64_t)b;
       double noise = f->sample_noise ? f->sample_noise[b] * iso_rng_normal(f->seed, ISO_RNG_NOISE, step, e)
@@ -114,7 +114,7 @@ json_t *iso_fit_json(const iso_fit *f) {
   json_object_set_new(p, "A", exp_json(f, ISO_FIT_LOG_A));
   json_object_set_new(p, "B", exp_json(f, ISO_FIT_LOG_B));
   json_object_set_new(p, "E", exp_json(f, ISO_FIT_LOG_E));
-  for (int k = 0; k < P; k++) json_object_set_new(p, f->law->param[k], param_json(f, k));
+  for (int k = 0; k < P; k++) json_object_set_new(p, f->law->param[k].name, param_json(f, k));
   json_object_set_new(o, "params", p);
   json_object_set_new(o, "starts", json_integer(f->starts));
   json_object_set_new(o, "finalists", json_integer(f->finalists));

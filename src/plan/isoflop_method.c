@@ -198,7 +198,7 @@ iso_status iso_parabolas_against(const iso_parabolas *m, const iso_fit *f, doubl
   out->a_parabola = m->a.mid;
   out->a_law = best.exponent.mid;
   double tokens = flop / (ISO_LAW_FLOP_PER_PARAM_TOK * out->params_parabola);
-  out->loss_penalty = f->law->loss(f->p, out->params_parabola, tokens) / best.loss.mid - 1;
+  out->loss_penalty = iso_law_nd(f->law, f->p, out->params_parabola, tokens) / best.loss.mid - 1;
   bool inside = best.params.lo <= out->params_parabola && out->params_parabola <= best.params.hi;
   out->agree = inside || out->loss_penalty < 0.005;
   snprintf(out->text, sizeof out->text,

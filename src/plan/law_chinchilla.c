@@ -3,38 +3,57 @@
 
 #include "plan/law.h"
 
+enum { N, D, INPUTS };
 enum { P_LOG_A, P_LOG_B, P_LOG_E, P_ALPHA, P_BETA, P_COUNT };
-static const char *const NAMES[P_COUNT] = {"log_a", "log_b", "log_e", "alpha", "beta"};
 
-// Ranges are those of the points read off the paper's figure (Epoch's file); N counts all parameters, loss is nats per token.
-#define CHINCHILLA_RANGE 5.7e7, 1.62e10, 8.1e8, 3.18e11
+static const iso_law_input INPUT[INPUTS] = {
+    [N] = {"params", "", "parameters, all of them", {"parameters", "n_params", "num_params", "model_size", "n"}, NAN},
+    [D] = {"tokens", "tok", "training tokens", {"train_tokens", "training_tokens", "n_tokens", "d"}, NAN},
+};
+static const iso_law_param PARAM[P_COUNT] = {
+    {"log_a", "A", true, 0.02, 1},        {"log_b", "B", true, 0.02, 1},      {"log_e", "E", true, 0.05, 1},
+    {"alpha", "alpha", false, 0.05, 1.2}, {"beta", "beta", false, 0.05, 1.2},
+};
+
+// Ranges are those of the points read off the paper's figure (Epoch's file).
+#define CHINCHILLA_RANGE \
+  {5.7e7, 8.1e8}, { 1.62e10, 3.18e11 }
 static const iso_law_const CONSTS[] = {
     {"besiroglu2024",
+     true,
      {6.17795598, 7.64273236, 0.59711196, 0.34781, 0.36585},
      CHINCHILLA_RANGE,
-     "Besiroglu et al. 2024, arXiv:2404.10102; epoch-research/analyzing-chinchilla data_analysis.ipynb cells 24-26, five outliers dropped"},
+     "Besiroglu et al. 2024, arXiv:2404.10102; epoch-research/analyzing-chinchilla data_analysis.ipynb cells 24-26, five outliers dropped; "
+     "MassiveText"},
     {"besiroglu2024_all",
+     true,
      {6.28204169, 9.51269708, 0.63748901, 0.35286066, 0.45596155},
      CHINCHILLA_RANGE,
      "the same notebook, cell 54: all 245 points"},
     {"hoffmann2022",
+     true,
      {6.0073404, 6.0179186, 0.5267228, 0.33917084, 0.2849083},
      CHINCHILLA_RANGE,
      "Hoffmann et al. 2022, arXiv:2203.15556, approach 3, unrounded values of the TeX source; same notebook, cell 16"},
 };
 
-static double loss(const double *p, double params, double tokens) {
-  return exp(p[P_LOG_E]) + exp(p[P_LOG_A] - p[P_ALPHA] * log(params)) + exp(p[P_LOG_B] - p[P_BETA] * log(tokens));
+static double value(const double *p, const double *x, double *g) {
+  double n = log(x[N]), d = log(x[D]), a = exp(p[P_LOG_A] - p[P_ALPHA] * n), b = exp(p[P_LOG_B] - p[P_BETA] * d), e = exp(p[P_LOG_E]);
+  if (g) {
+    g[P_LOG_A] = a;
+    g[P_LOG_B] = b;
+    g[P_LOG_E] = e;
+    g[P_ALPHA] = -a * n;
+    g[P_BETA] = -b * d;
+  }
+  return e + a + b;
 }
 
-static double grad(const double *p, double params, double tokens, double *g) {
-  double x = log(params), y = log(tokens), a = exp(p[P_LOG_A] - p[P_ALPHA] * x), b = exp(p[P_LOG_B] - p[P_BETA] * y), e = exp(p[P_LOG_E]);
-  g[P_LOG_A] = a;
-  g[P_LOG_B] = b;
-  g[P_LOG_E] = e;
-  g[P_ALPHA] = -a * x;
-  g[P_BETA] = -b * y;
-  return a + b + e;
+static void start(const iso_law_means *m, const double *u, double *p) {
+  for (int k = P_ALPHA; k <= P_BETA; k++) p[k] = PARAM[k].lo + u[k] * (PARAM[k].hi - PARAM[k].lo);
+  p[P_LOG_A] = iso_law_start_term(m, N, p[P_ALPHA], u[P_LOG_A], 0.02, 1);
+  p[P_LOG_B] = iso_law_start_term(m, D, p[P_BETA], u[P_LOG_B], 0.02, 1);
+  p[P_LOG_E] = iso_law_start_term(m, N, 0, u[P_LOG_E], 0.05, 1);
 }
 
 // Hoffmann et al., equation 4: N* = G (C/6)^(beta/(alpha+beta)), D* = (C/6)^(alpha/(alpha+beta)) / G,
@@ -46,28 +65,33 @@ static iso_status optimum(const double *p, double flop, iso_law_point *out, iso_
     iso_fail(err, ISO_EINVAL, "chinchilla optimum: alpha = %g and beta = %g, both must be positive for an optimum to exist", al, be);
     return iso_hint(err, ISO_EINVAL, "the sweep does not show that loss falls with %s: widen its range", al > 0 ? "tokens" : "parameters");
   }
-  double log_g = (log(al) - log(be) + p[P_LOG_A] - p[P_LOG_B]) / (al + be), x = log(flop / ISO_LAW_FLOP_PER_PARAM_TOK);
-  double n = exp(log_g + x * be / (al + be)), d = exp(x * al / (al + be) - log_g);
-  *out = (iso_law_point){.flop = flop, .params = n, .tokens = d, .loss = loss(p, n, d)};
+  double log_g = (log(al) - log(be) + p[P_LOG_A] - p[P_LOG_B]) / (al + be), c = log(flop / ISO_LAW_FLOP_PER_PARAM_TOK);
+  double x[INPUTS] = {exp(log_g + c * be / (al + be)), exp(c * al / (al + be) - log_g)};
+  *out = (iso_law_point){.flop = flop, .params = x[N], .tokens = x[D], .loss = value(p, x, NULL)};
   return ISO_OK;
 }
 
-static iso_status near(double got, double want, double tol, const char *what, iso_err *err) {
-  if (fabs(got - want) <= tol * fabs(want)) return ISO_OK;
-  return iso_fail(err, ISO_EBUG, "law chinchilla: %s is %.9g, expected %.9g", what, got, want);
+// N or D at which the other and the loss are given.
+static double inverse(const double *p, const double *x, int k, double y) {
+  double rest = y - exp(p[P_LOG_E]) - (k == N ? exp(p[P_LOG_B] - p[P_BETA] * log(x[D])) : exp(p[P_LOG_A] - p[P_ALPHA] * log(x[N])));
+  if (!(rest > 0)) return NAN;
+  return k == N ? exp((p[P_LOG_A] - log(rest)) / p[P_ALPHA]) : exp((p[P_LOG_B] - log(rest)) / p[P_BETA]);
 }
 
 // Oracle: losses and optima that follow from the published constants, to the digits given in the replication.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
   (void)c;
+  const iso_law *l = &iso_law_chinchilla;
+  const double *p = CONSTS[0].p, *h = CONSTS[2].p;
   iso_law_point o;
-  const double *p = CONSTS[0].p;
-  ISO_TRY(near(loss(p, 70e9, 1.4e12), 1.97341, 1e-5, "L(70e9, 1.4e12)", err));
-  ISO_TRY(near(loss(p, 280e9, 300e9), 1.99907, 1e-5, "L(280e9, 300e9)", err));
+  ISO_TRY(iso_law_near(l, iso_law_nd(l, p, 70e9, 1.4e12), 1.97341, 1e-5, "L(70e9, 1.4e12)", err));
+  ISO_TRY(iso_law_near(l, iso_law_nd(l, p, 280e9, 300e9), 1.99907, 1e-5, "L(280e9, 300e9)", err));
   ISO_TRY(optimum(p, 1e22, &o, err));
-  ISO_TRY(near(o.params, 9.058e9, 3e-4, "N*(1e22)", err));
-  ISO_TRY(near(o.tokens / o.params, 20.32, 6e-4, "D*/N*(1e22)", err));
-  return near(o.loss, 2.14050, 4e-5, "L*(1e22)", err);
+  ISO_TRY(iso_law_near(l, o.params, 9.058e9, 3e-4, "N*(1e22)", err));
+  ISO_TRY(iso_law_near(l, o.tokens / o.params, 20.32, 6e-4, "D*/N*(1e22)", err));
+  ISO_TRY(iso_law_near(l, o.loss, 2.14050, 4e-5, "L*(1e22)", err));
+  // Approach 3 of the paper: a = 0.46 = beta / (alpha + beta).
+  return iso_law_near(l, h[P_BETA] / (h[P_ALPHA] + h[P_BETA]), 0.46, 0.011, "exponent of N*", err);
 }
 
 const iso_law iso_law_chinchilla = {
@@ -75,11 +99,24 @@ const iso_law iso_law_chinchilla = {
              .summary = "loss = E + A / N^alpha + B / D^beta",
              .paper = "Hoffmann et al. 2022, Training compute-optimal large language models, arXiv:2203.15556",
              .selftest = selftest},
+    .formula = "L = E + A / N^alpha + B / D^beta",
+    .target = "loss",
+    .unit = "nats per token",
+    .target_alias = {"final_loss", "val_loss", "eval_loss", "l"},
+    .counts = "N counts all parameters; every token is seen once; loss of the training distribution",
+    .flops = "C = 6 N D",
+    .n_inputs = INPUTS,
     .n_params = P_COUNT,
-    .param = NAMES,
-    .consts = CONSTS,
     .n_consts = (int)ISO_COUNT(CONSTS),
-    .loss = loss,
-    .grad = grad,
+    .input = INPUT,
+    .param = PARAM,
+    .consts = CONSTS,
+    .at_params = N,
+    .at_tokens = D,
+    .objective = ISO_LAW_HUBER_LOG,
+    .delta = 1e-3,
+    .value = value,
+    .start = start,
     .optimum = optimum,
+    .inverse = inverse,
 };

@@ -196,7 +196,7 @@ static iso_status load_sweep(loader *l) {
   for (int64_t i = 0; i < l->n_points; i++) {
     const iso_store_point *p = &l->points[i];
     if (!has_place(p, l->d->law_metric)) continue;
-    double law = l->law.law ? l->law.law->loss(l->law.p, p->n_params, p->d_tokens) : NAN;
+    double law = l->law.law ? iso_law_nd(l->law.law, l->law.p, p->n_params, p->d_tokens) : NAN;
     w[k++] = (iso_report_sweep){p->run, p->label, p->n_params, p->d_tokens, flop_of(p), p->quality, p->stderr_, law, -1, !node_of(l, p->run)->sweep};
   }
   l->d->sweep = w;
@@ -226,7 +226,7 @@ static iso_status load_fit_curve(loader *l) {
     iso_law_point p;
     iso_err ignored;
     iso_status st = l->law.law->optimum ? l->law.law->optimum(l->law.p, c, &p, &ignored)
-                                        : iso_law_optimum_numeric(l->law.law, l->law.p, c, 1e3, 1e14, NULL, NULL, &p, NULL, &ignored);
+                                        : iso_law_optimum_numeric(l->law.law, l->law.p, NULL, c, 1e3, 1e14, NULL, NULL, &p, NULL, &ignored);
     if (st == ISO_OK && isfinite(p.loss)) at[f->n_curve++] = (iso_report_optimum){c, p.params, p.tokens, {NAN, p.loss, NAN}};
   }
   return ISO_OK;

@@ -132,7 +132,7 @@ static bool param_of(const json_t *params, const json_t *interval, const char *n
 // The law's internal parameters; a logarithm that is missing is taken from its plain value ("log_a" from "A").
 static bool law_params(const iso_law *law, const json_t *params, double *p) {
   for (int i = 0; i < law->n_params; i++) {
-    const char *name = law->param[i];
+    const char *name = law->param[i].name;
     iso_report_param v;
     if (!param_of(params, NULL, name, &v)) {
       char plain[2] = {strncmp(name, "log_", 4) == 0 ? (char)toupper((unsigned char)name[4]) : 0, 0};

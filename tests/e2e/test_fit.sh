@@ -86,6 +86,41 @@ err_has 'count'
 run $E_OK fit flops.csv --method parametric --bootstrap 20
 out_lacks 'parabolas'
 
+# Any law by name: estimate, held-out rows, limits, checklist.
+run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 100 --holdout 'train_flop>5e21' --predict 3e9,6e10 --flop 1e22 --json
+json 'j["fit"]["law"] == "chinchilla" and j["fit"]["points"] == 36 and j["holdout"]["points"] == 9 and j["holdout"]["max_abs_error"] < 1e-3'
+json 'all(abs(j["fit"]["params"][k]["value"] - v) < 1e-3 for k, v in (("alpha", 0.35), ("beta", 0.37))) and abs(j["fit"]["params"]["log_e"]["exp"] - 1.8) < 1e-3'
+json 'all(not r["refused"] and r["reach"] <= 20 for r in j["holdout"]["rows"]) and [c["section"] for c in j["checklist"]][0] == "form"'
+json 'abs(j["prediction"]["loss"]["mid"] - (1.8 + 480 / 3e9**0.35 + 2100 / 6e10**0.37)) < 1e-3 and j["fit"]["objective"]["kind"] == "huber-log"'
+json 'abs(6 * j["optimum"]["params"]["mid"] * j["optimum"]["tokens"]["mid"] / 1e22 - 1) < 1e-9 and j["optimum"]["reach_axis"] is not None'
+json 'any(p["name"] == "besiroglu2024" and p["value"] >= j["fit"]["objective"]["value"] for p in j["fit"]["objective"]["published"])'
+run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 50 --holdout 'params>1e10' --max-reach 1.5
+out_has '^alpha +0\.35'
+out_has 'refused'
+out_has 'to repeat this fit'
+out_has 'arXiv:2502.18969'
+run 7 fit runs.csv --where protocol=good --law chinchilla --bootstrap 0 --predict 1e14,1e13
+err_has 'times outside the runs in train_flop'
+err_has 'extrapolate'
+run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 0 --predict params=1e14,tokens=1e13 --extrapolate
+out_has 'an extrapolation'
+run $E_OK fit flops.csv --law chinchilla --bootstrap 0 --column 'params=`model size`' --rows 'params<1e10' --json
+json 'j["fit"]["points"] < 45 and abs(j["fit"]["params"]["beta"]["value"] - 0.37) < 1e-2'
+run $E_OK fit runs.csv --where protocol=good --law chinchilla,chinchilla --bootstrap 20 --holdout 'train_flop>5e21' --json
+json 'len(j["comparison"]) == 2 and j["comparison"][0]["holdout"]["mean_abs_error"] < 1e-3'
+run $E_OK fit runs.csv --where protocol=good --law chinchilla,chinchilla --bootstrap 20 --holdout 'train_flop>5e21'
+out_has '^chinchilla +5 +36'
+run $E_USAGE fit runs.csv --law chinchilla,chinchilla
+err_has 'holdout'
+run $E_USAGE fit runs.csv --law nobody
+run $E_USAGE fit runs.csv --holdout 'a>1'
+err_has 'needs --law'
+run $E_USAGE fit runs.csv --law chinchilla --method isoflop
+run $E_INPUT fit runs.csv --law chinchilla --rows 'colour>1'
+err_has 'colour'
+run $E_INPUT fit runs.csv --law chinchilla --rows 'params>'
+run $E_USAGE fit runs.csv --law chinchilla --objective cubic
+
 # The same law from the store: points of the newest demo and the runs below it.
 run $E_INPUT fit --store none.db
 err_has 'none.db'
@@ -111,6 +146,8 @@ run $E_OK fit --bootstrap 50 --json
 json 'j["points"] == 45 and j["metric"] == "bits_per_byte" and j["source"].startswith("01AAAA") and abs(j["fit"]["params"]["alpha"]["value"] - 0.35) < 1e-3'
 run $E_OK fit --method isoflop --group-by run,label --bootstrap 50 --json
 json 'len(j["groups"]) == 1 and j["groups"][0]["group"]["label"] == "sweep" and abs(j["groups"][0]["n_exponent"]["value"] - 0.37 / 0.72) < 0.01'
+run $E_OK fit --law chinchilla --bootstrap 0 --json
+json 'j["fit"]["points"] == 45 and j["metric"] == "bits_per_byte" and abs(j["fit"]["params"]["alpha"]["value"] - 0.35) < 1e-3'
 run $E_OK fit --run 01B --bootstrap 0
 out_has '^45 points from 01BBBB'
 run $E_USAGE fit --run 01C

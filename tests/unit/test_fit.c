@@ -56,7 +56,7 @@ static void make_sweep(iso_fit_data *d, int budgets, int sizes, const double *p,
     d->flop[i] = flop;
     d->params[i] = 1e8 * sqrt(flop / 1e18) * pow(2, i % sizes - (sizes - 1) / 2.0);
     d->tokens[i] = flop / 6 / d->params[i];
-    d->loss[i] = iso_law_chinchilla.loss(p, d->params[i], d->tokens[i]) * exp(noise * iso_rng_normal(seed, ISO_RNG_TEST, 0, (uint64_t)i));
+    d->loss[i] = iso_law_nd(&iso_law_chinchilla, p, d->params[i], d->tokens[i]) * exp(noise * iso_rng_normal(seed, ISO_RNG_TEST, 0, (uint64_t)i));
   }
 }
 
@@ -91,7 +91,7 @@ static void test_derivatives(void **state) {
     for (int i = 0; i < d.n; i++) {
       double u[5];
       iso_lse_uncentre(&s, p, u);
-      double r = log(iso_law_chinchilla.loss(u, d.params[i], d.tokens[i])) - log(d.loss[i]), a = fabs(r), dl = s.delta;
+      double r = log(iso_law_nd(&iso_law_chinchilla, u, d.params[i], d.tokens[i])) - log(d.loss[i]), a = fabs(r), dl = s.delta;
       want += (i % 4) * (a <= dl ? r * r / 2 : dl * (a - dl / 2));
       near(w.r[i], r, 1e-14);
     }
@@ -218,7 +218,7 @@ static void test_coverage(void **state) {
   int alpha = 0, beta = 0, loss = 0;
   for (uint64_t seed = 0; seed < SETS; seed++) {
     for (int64_t i = 0; i < d.n; i++)
-      d.loss[i] = iso_law_chinchilla.loss(truth(), d.params[i], d.tokens[i]) * exp(0.01 * iso_rng_normal(seed, ISO_RNG_TEST, 0, (uint64_t)i));
+      d.loss[i] = iso_law_nd(&iso_law_chinchilla, truth(), d.params[i], d.tokens[i]) * exp(0.01 * iso_rng_normal(seed, ISO_RNG_TEST, 0, (uint64_t)i));
     iso_fit f;
     iso_fit_opts o = iso_fit_opts_default();
     o.resamples = 300;
@@ -227,7 +227,7 @@ static void test_coverage(void **state) {
     beta += f.lo[4] <= truth()[4] && truth()[4] <= f.hi[4];
     iso_fit_interval v;
     ok(iso_fit_predict(&f, 70e9, 1.4e12, 0.9, &v, &e), &e);
-    double run = iso_law_chinchilla.loss(truth(), 70e9, 1.4e12) * exp(0.01 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0));
+    double run = iso_law_nd(&iso_law_chinchilla, truth(), 70e9, 1.4e12) * exp(0.01 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0));
     loss += v.lo <= run && run <= v.hi;
     iso_fit_close(&f);
   }
@@ -257,7 +257,7 @@ static void test_small_sweep(void **state) {
     ok(iso_fit_run(ctx, &d, &o, &f, &e), &e);
     assert_int_equal(f.boot, ISO_FIT_BOOT_PARAMETRIC);
     ok(iso_fit_predict(&f, 3 * f.n_max, 3 * f.d_max, 0.9, &v, &e), &e);
-    double run = iso_law_chinchilla.loss(p, 3 * f.n_max, 3 * f.d_max) * exp(0.004 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0));
+    double run = iso_law_nd(&iso_law_chinchilla, p, 3 * f.n_max, 3 * f.d_max) * exp(0.004 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0));
     hit += v.lo <= run && run <= v.hi;
     half += (v.hi - v.lo) / 2 / v.mid / 100;
     iso_fit_close(&f);
@@ -407,7 +407,7 @@ static void test_warnings(void **state) {
   for (int i = 0; i < d.n; i++) {
     d.params[i] = 1e8 * (1 + 0.1 * i);
     d.tokens[i] = 20 * d.params[i];
-    d.loss[i] = iso_law_chinchilla.loss(truth(), d.params[i], d.tokens[i]);
+    d.loss[i] = iso_law_nd(&iso_law_chinchilla, truth(), d.params[i], d.tokens[i]);
   }
   iso_fit_opts o = iso_fit_opts_default();
   o.resamples = 20;

@@ -133,7 +133,7 @@ static void test_against(void **state) {
     ok(iso_law_chinchilla.optimum(p, d.flop[i], &best, &e), &e);
     d.params[i] = best.params * exp(0.3 * (i % 5 - 2));
     d.tokens[i] = d.flop[i] / 6 / d.params[i];
-    d.loss[i] = iso_law_chinchilla.loss(p, d.params[i], d.tokens[i]);
+    d.loss[i] = iso_law_nd(&iso_law_chinchilla, p, d.params[i], d.tokens[i]);
   }
   iso_fit_opts fo = iso_fit_opts_default();
   fo.resamples = 200;

@@ -45,9 +45,9 @@ static void test_published(void **state) {
     near(o.loss, row[i].loss, 4e-5);
     near(6 * o.params * o.tokens, row[i].flop, 1e-12);
   }
-  near(l->loss(p, 70e9, 1.4e12), 1.97341, 2e-5);
-  near(l->loss(p, 280e9, 300e9), 1.99907, 2e-5);
-  near(l->loss(p, 175e9, 300e9), 2.00800, 2e-5);
+  near(iso_law_nd(l, p, 70e9, 1.4e12), 1.97341, 2e-5);
+  near(iso_law_nd(l, p, 280e9, 300e9), 1.99907, 2e-5);
+  near(iso_law_nd(l, p, 175e9, 300e9), 2.00800, 2e-5);
   // Unrounded Hoffmann constants: A = 406.40, B = 410.72, E = 1.6934.
   const double *h = constants("hoffmann2022");
   near(exp(h[0]), 406.40, 2e-5);
@@ -55,40 +55,73 @@ static void test_published(void **state) {
   near(exp(h[2]), 1.6934, 3e-5);
 }
 
+// Inputs at which every law is defined, by their names.
+static double sample_input(const char *name) {
+  static const struct {
+    const char *name;
+    double value;
+  } AT[] = {{"params", 3e8}, {"tokens", 7e9},      {"unique_tokens", 1e9}, {"vocab", 32000}, {"width", 1024},    {"weight_bits", 5},
+            {"act_bits", 6}, {"kv_bits", 5},       {"post_bits", 4},       {"experts", 8},   {"granularity", 8}, {"active_params", 3e8},
+            {"loss", 2.7},   {"train_flop", 3e19}, {"batch_tokens", 5e5},  {"lr", 2e-3}};
+  for (size_t i = 0; i < ISO_COUNT(AT); i++)
+    if (!strcmp(AT[i].name, name)) return AT[i].value;
+  fail_msg("no sample for an input called %s", name);
+  return 0;
+}
+
+// Every law at every published set: derivatives by the parameters against central differences, also with optional inputs left out.
 static void test_gradient(void **state) {
   (void)state;
   for (int64_t k = 0; k < iso_law_count(); k++) {
     const iso_law *l = iso_law_at(k);
-    for (int c = 0; c < l->n_consts; c++) {
-      double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX], n = 3e8, d = 7e9;
-      memcpy(p, l->consts[c].p, sizeof p);
-      near(l->grad(p, n, d, g), l->loss(p, n, d), 1e-15);
-      for (int i = 0; i < l->n_params; i++) {
-        double h = 1e-5, at = p[i];
-        p[i] = at + h;
-        double up = l->loss(p, n, d);
-        p[i] = at - h;
-        double down = l->loss(p, n, d);
-        p[i] = at;
-        near(g[i], (up - down) / (2 * h), 1e-7);
+    assert_true(l->n_params <= ISO_LAW_PARAM_MAX && l->n_inputs <= ISO_LAW_INPUT_MAX);
+    for (int c = 0; c < l->n_consts; c++)
+      for (int left_out = 0; left_out < 2; left_out++) {
+        double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
+        memcpy(p, l->consts[c].p, sizeof p);
+        iso_law_absent(l, x);
+        for (int i = 0; i < l->n_inputs; i++)
+          if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
+        double v = l->value(p, x, g);
+        assert_true(isfinite(v) && v == l->value(p, x, NULL));
+        for (int i = 0; i < l->n_params; i++) {
+          double h = 1e-5 * fmax(1, fabs(p[i])), at = p[i];
+          p[i] = at + h;
+          double up = l->value(p, x, NULL);
+          p[i] = at - h;
+          double down = l->value(p, x, NULL);
+          p[i] = at;
+          double want = (up - down) / (2 * h);
+          if (fabs(g[i] - want) > 1e-6 * fabs(want) + 1e-9 * fabs(v) / h * 1e-3)
+            fail_msg("%s, set %s: derivative by %s is %.9g, expected %.9g", l->base.name, l->consts[c].name, l->param[i].name, g[i], want);
+        }
+        // The inverse, in closed form or searched for.
+        for (int i = 0; i < l->n_inputs; i++) {
+          if (!l->inverse || !isfinite(x[i])) continue;
+          double back = l->inverse(p, x, i, v);
+          if (isnan(back)) continue;
+          near(back, x[i], 1e-9);
+        }
       }
-    }
   }
 }
 
+// Closed-form optima against the search, for every law that has one.
 static void test_numeric_optimum(void **state) {
   (void)state;
-  const iso_law *l = chinchilla();
-  for (int c = 0; c < l->n_consts; c++)
-    for (double flop = 1e13; flop < 1e27; flop *= 100) {
-      iso_law_point a, b;
-      bool edge = true;
-      assert_int_equal(l->optimum(l->consts[c].p, flop, &a, NULL), ISO_OK);
-      assert_int_equal(iso_law_optimum_numeric(l, l->consts[c].p, flop, 1e2, 1e15, NULL, NULL, &b, &edge, NULL), ISO_OK);
-      assert_false(edge);
-      near(b.loss, a.loss, 1e-13);
-      near(b.params, a.params, 1e-6);
-    }
+  for (int64_t k = 0; k < iso_law_count(); k++) {
+    const iso_law *l = iso_law_at(k);
+    for (int c = 0; l->optimum && c < l->n_consts; c++)
+      for (double flop = 1e13; flop < 1e27; flop *= 100) {
+        iso_law_point a, b;
+        bool edge = true;
+        assert_int_equal(l->optimum(l->consts[c].p, flop, &a, NULL), ISO_OK);
+        assert_int_equal(iso_law_optimum_numeric(l, l->consts[c].p, NULL, flop, 1e2, 1e15, NULL, NULL, &b, &edge, NULL), ISO_OK);
+        assert_false(edge);
+        near(b.loss, a.loss, 1e-13);
+        near(b.params, a.params, 1e-6);
+      }
+  }
 }
 
 static double half_tokens(void *self, double params, double flop) {
@@ -104,15 +137,15 @@ static void test_numeric_price_and_edge(void **state) {
   iso_law_point a, b;
   bool edge = false;
   assert_int_equal(l->optimum(p, 5e19, &a, NULL), ISO_OK);
-  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e5, 1e13, half_tokens, NULL, &b, &edge, NULL), ISO_OK);
+  assert_int_equal(iso_law_optimum_numeric(l, p, NULL, 1e20, 1e5, 1e13, half_tokens, NULL, &b, &edge, NULL), ISO_OK);
   near(b.params, a.params, 1e-6);
   near(b.tokens, a.tokens, 1e-6);
-  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e5, 1e8, NULL, NULL, &b, &edge, NULL), ISO_OK);
+  assert_int_equal(iso_law_optimum_numeric(l, p, NULL, 1e20, 1e5, 1e8, NULL, NULL, &b, &edge, NULL), ISO_OK);
   assert_true(edge);
   near(b.params, 1e8, 1e-12);
   iso_err e;
-  assert_int_equal(iso_law_optimum_numeric(l, p, 1e20, 1e8, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
-  assert_int_equal(iso_law_optimum_numeric(l, p, NAN, 1e7, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
+  assert_int_equal(iso_law_optimum_numeric(l, p, NULL, 1e20, 1e8, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
+  assert_int_equal(iso_law_optimum_numeric(l, p, NULL, NAN, 1e7, 1e8, NULL, NULL, &b, &edge, &e), ISO_EINVAL);
 }
 
 static void test_tokens_for_loss(void **state) {
@@ -120,7 +153,7 @@ static void test_tokens_for_loss(void **state) {
   const iso_law *l = chinchilla();
   const double *p = constants("besiroglu2024");
   double d = iso_law_tokens_for_loss(l, p, 1e9, 2.5);
-  near(l->loss(p, 1e9, d), 2.5, 1e-10);
+  near(iso_law_nd(l, p, 1e9, d), 2.5, 1e-10);
   assert_true(isinf(iso_law_tokens_for_loss(l, p, 1e9, 2.0)));  // E + A / N^alpha alone is 2.17
 }
 
@@ -136,6 +169,68 @@ static void test_errors(void **state) {
   assert_int_equal(iso_law_find_const(l, "nobody1999", &c, &e), ISO_EINVAL);
   assert_non_null(strstr(e.hint, "besiroglu2024"));
   assert_int_equal(iso_law_find("chincilla", &l, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.hint, "chinchilla"));
+  assert_int_equal(iso_law_find("chinchilla", &l, &e), ISO_OK);
+  assert_int_equal(iso_law_input_find(l, "train_tokens"), 1);
+  assert_int_equal(iso_law_input_find(l, "vocab"), -1);
+  assert_int_equal(iso_law_param_find(l, "beta"), 4);
+  double x[ISO_LAW_INPUT_MAX];
+  iso_law_absent(l, x);
+  x[0] = 1e9;
+  assert_int_equal(iso_law_check_inputs(l, x, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "needs tokens"));
+  x[1] = -3;
+  assert_int_equal(iso_law_check_inputs(l, x, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "tokens = -3"));
+}
+
+// Sets that no primary source confirms predict nothing; confirmed ones predict what the law says.
+static void test_confirmed(void **state) {
+  (void)state;
+  int unconfirmed = 0;
+  for (int64_t k = 0; k < iso_law_count(); k++) {
+    const iso_law *l = iso_law_at(k);
+    double x[ISO_LAW_INPUT_MAX], y;
+    iso_err e = {0};
+    for (int i = 0; i < l->n_inputs; i++) x[i] = sample_input(l->input[i].name);
+    for (int c = 0; c < l->n_consts; c++) {
+      iso_status st = iso_law_predict_const(l, &l->consts[c], x, &y, &e);
+      assert_int_equal(st, l->consts[c].confirmed ? ISO_OK : ISO_EUNSUP);
+      if (st == ISO_OK) {
+        assert_true(y == l->value(l->consts[c].p, x, NULL));
+      } else {
+        assert_non_null(strstr(e.msg, "not confirmed"));
+        assert_non_null(strstr(e.hint, "--law"));
+        unconfirmed++;
+      }
+    }
+  }
+  print_message("%d sets are not confirmed\n", unconfirmed);
+}
+
+// How far a question lies outside the range of a set.
+static void test_reach(void **state) {
+  (void)state;
+  const iso_law *l = chinchilla();
+  const iso_law_const *c = &l->consts[0];
+  int worst;
+  double in[2] = {1e9, 1e10}, out[2] = {2 * c->hi[0], c->lo[1] / 5};
+  near(iso_law_reach(l, c->lo, c->hi, in, &worst), 1, 0);
+  assert_int_equal(worst, -1);
+  near(iso_law_reach(l, c->lo, c->hi, out, &worst), 5, 1e-12);
+  assert_int_equal(worst, 1);
+}
+
+// An input searched for at a given loss agrees with the closed form.
+static void test_solve(void **state) {
+  (void)state;
+  iso_law l = *chinchilla();
+  const double *p = constants("besiroglu2024");
+  double x[2] = {1e9, NAN}, d = iso_law_solve(&l, p, x, 1, 2.5, 1, 1e20);
+  l.inverse = NULL;
+  near(iso_law_solve(&l, p, x, 1, 2.5, 1, 1e20), d, 1e-9);
+  near(iso_law_tokens_for_loss(&l, p, 1e9, 2.5), d, 1e-9);
+  assert_true(isnan(iso_law_solve(&l, p, x, 1, 2.0, 1, 1e20)));
 }
 
 static void test_selftests(void **state) {
@@ -151,7 +246,8 @@ int main(void) {
       cmocka_unit_test(test_published),       cmocka_unit_test(test_gradient),
       cmocka_unit_test(test_numeric_optimum), cmocka_unit_test(test_numeric_price_and_edge),
       cmocka_unit_test(test_tokens_for_loss), cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_selftests),
+      cmocka_unit_test(test_confirmed),       cmocka_unit_test(test_reach),
+      cmocka_unit_test(test_solve),           cmocka_unit_test(test_selftests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

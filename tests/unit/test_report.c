@@ -145,7 +145,7 @@ static void sweep_of(world *w, const char *root, const char *label, iso_fit_data
     iso_law_point o;
     OK(iso_law_chinchilla.optimum(LAW, c, &o, &w->e));
     double n = floor(o.params * pow(2, (i % SIZES - 2.4) * 0.75)), d = c / (6 * n);
-    double loss = iso_law_chinchilla.loss(LAW, n, d) * (1 + 0.004 * iso_rng_normal(2, ISO_RNG_TEST, 0, (uint64_t)i));
+    double loss = iso_law_nd(&iso_law_chinchilla, LAW, n, d) * (1 + 0.004 * iso_rng_normal(2, ISO_RNG_TEST, 0, (uint64_t)i));
     r = iso_store_run_blank();
     r.kind = "train";
     r.parent = sweep;
@@ -224,7 +224,7 @@ static void demo(world *w, const texts *t, char id[ISO_RUN_ID]) {
   OK(iso_parabolas_fit(&fit, &po, &par, &w->e));
   iso_fit_data_close(&fit);
   const double n = 2.21e6, d = 1.048e7;
-  double loss = iso_law_chinchilla.loss(LAW, n, d), got = loss * 0.9925;
+  double loss = iso_law_nd(&iso_law_chinchilla, LAW, n, d), got = loss * 0.9925;
   add_curve(w, id, n, d, got, 2200);
   iso_store_point p[4] = {iso_store_point_blank(), iso_store_point_blank(), iso_store_point_blank(), iso_store_point_blank()};
   for (int i = 0; i < 4; i++) {
@@ -321,7 +321,7 @@ static void test_load(void **state) {
   for (int64_t i = 0; i < d.n_sweep; i++) {
     finals += d.sweep[i].final;
     if (!d.sweep[i].final) in_level[d.sweep[i].level]++;
-    assert_true(fabs(d.sweep[i].law_loss - iso_law_chinchilla.loss(LAW, d.sweep[i].params, d.sweep[i].tokens)) < 1e-12);
+    assert_true(fabs(d.sweep[i].law_loss - iso_law_nd(&iso_law_chinchilla, LAW, d.sweep[i].params, d.sweep[i].tokens)) < 1e-12);
   }
   assert_int_equal(finals, 1);
   for (int k = 0; k < 4; k++) assert_int_equal(in_level[k], SIZES);

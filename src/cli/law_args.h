@@ -1,0 +1,12 @@
+// Inputs of a law on the command line, and how a law is shown.
+#ifndef ISO_CLI_LAW_ARGS_H
+#define ISO_CLI_LAW_ARGS_H
+#include "cli/cli.h"
+#include "plan/lawfit.h"
+
+// Reads "params=70B,tokens=1.4T" (or, for laws that split a budget, "70B,1.4T") over the law's absent values in x; `what` names the
+// option in messages. ISO_EINVAL.
+iso_status cli_law_inputs(const iso_law *law, const char *text, const char *what, double *x, iso_err *err);
+// "params = 7e+10, tokens = 1.4e+12", without inputs that are infinite.
+void cli_law_inputs_text(const iso_law *law, const double *x, char *buf, size_t n);
+#endif
