@@ -1,0 +1,335 @@
+// Seconds of a training step in closed form: blocks, collectives, pipeline, data-parallel traffic, optimizer.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "plan/layout/layout_impl.h"
+
+#define CAL(x, name) ((x)->cal[ISO_LAYOUT_CAL_##name])
+
+// Elementwise traffic of a block's forward pass in bytes per token, two-byte activations: two norms (read, write), two residual sums with
+// dropout, around 22 h outside the tensor group; QKV and the MLP's activation inside; scores are written, scaled and masked, normalised,
+// dropped and read again, 13 bytes each. The loss reads and writes fp32 logits some ten times.
+enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPERT_B = 8, LOGIT_B = 40, OPTIM_B = 30 };
+// FLOPs of attention's backward pass over its forward pass; flash attention computes the scores again.
+#define ATTN_BWD 2.0
+#define FLASH_BWD 2.5
+// Flash attention's rate over that of large matrix products: 0.6 to 0.73 of an A100's peak against some 0.85 (Dao 2023, arXiv:2307.08691).
+#define FLASH_RATE 0.75
+
+void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out) {
+  *out = (iso_lay_ctx){.job = j, .mach = m, .cal = c->v};
+  iso_layout_count(&j->shape, &out->n);
+}
+
+// A ring over `n` devices that are `stride` ranks apart moves (n-1)/n of `bytes` per sweep (one: gather or scatter; two: all-reduce), in
+// n - 1 steps; an all-reduce between nodes goes by a tree of nodes. Rings that cross nodes share the node's adapters: one per rank that
+// lies between two members. `calls` splits the bytes.
+static double ring(const iso_lay_ctx *x, double n, double stride, double bytes, double sweeps, double calls, iso_lay_raw *raw) {
+  const iso_layout_machine *m = x->mach;
+  if (n <= 1) return 0;
+  double node = (double)m->per_node, moved = sweeps * bytes * (n - 1) / n, near = fmax(1, fmin(n, floor(node / stride)));
+  double lat = (near - 1) * m->intra_lat_s, rate = m->intra_b_s * CAL(x, intra_eff);
+  if (n * stride <= node) {
+    raw->intra += moved / m->intra_b_s;
+  } else {
+    double full = m->inter_b_s * node / fmin(stride, node);
+    double nodes = n / near;
+    lat = sweeps > 1 ? lat + log2(fmax(2, nodes)) * m->inter_lat_s : (n - nodes) * m->intra_lat_s + nodes * m->inter_lat_s;
+    rate = near > 1 ? fmin(rate, full * CAL(x, inter_eff)) : full * CAL(x, inter_eff);
+    raw->inter += moved / full;
+  }
+  return moved / rate + calls * sweeps * CAL(x, lat_mult) * lat;
+}
+
+// All-to-all over `n` devices `stride` apart: every device sends (n-1)/n of `bytes`, those outside the node over its own adapter.
+static double all_to_all(const iso_lay_ctx *x, double n, double stride, double bytes, iso_lay_raw *raw) {
+  const iso_layout_machine *m = x->mach;
+  if (n <= 1) return 0;
+  double near = fmax(1, fmin(n, floor((double)m->per_node / stride))), in = bytes * (near - 1) / n, out = bytes * (n - near) / n;
+  raw->intra += in / m->intra_b_s;
+  raw->inter += out / m->inter_b_s;
+  return fmax(in / (m->intra_b_s * CAL(x, intra_eff)), out / (m->inter_b_s * CAL(x, inter_eff))) +
+         CAL(x, lat_mult) * (near < n ? m->inter_lat_s : m->intra_lat_s);
+}
+
+// The slower of two, softly: the p-norm is never below either.
+static double slower(double a, double b, double sharp) {
+  double hi = fmax(a, b), lo = fmin(a, b);
+  return lo > 0 ? hi * pow(1 + pow(lo / hi, sharp), 1 / sharp) : hi;
+}
+
+static void head_cost(const iso_lay_ctx *x, double tok, double t, iso_lay_block *k) {
+  const iso_layout_machine *m = x->mach;
+  k->head_flop = 3 * (double)x->n.head_flop_tok * tok / t;
+  k->head_mem_b = LOGIT_B * tok * (double)x->job->shape.vocab / t;
+  k->head = (1 + CAL(x, head_extra)) * (k->head_flop / (m->peak_flop_s * CAL(x, gemm_eff)) + k->head_mem_b / (m->mem_b_s * CAL(x, mem_eff)));
+}
+
+// Collectives inside a block: seconds of one forward sweep each.
+typedef struct sweeps {
+  double tensor, context, expert;
+  iso_lay_raw tensor_raw, context_raw, expert_raw;
+} sweeps;
+
+static void block_links(const iso_lay_ctx *x, const iso_layout *l, double tok, sweeps *o) {
+  const iso_layout_shape *s = &x->job->shape;
+  double t = (double)l->tensor, c = (double)l->context, w = (double)s->width;
+  memset(o, 0, sizeof *o);
+  // Two all-reduces, or a scatter and a gather each with sequence parallelism: the same bytes.
+  o->tensor = 2 * ring(x, t, 1, 2 * tok * w, 2, 1, &o->tensor_raw);
+  o->tensor_raw.intra *= 2;
+  o->tensor_raw.inter *= 2;
+  // Keys and values of the whole sequence.
+  double kv = fmax(1, (double)s->kv_heads / t) * (double)s->head_dim;
+  o->context = ring(x, c, t, 4 * tok * c * kv, 1, 1, &o->context_raw);
+  if (l->expert > 1) {
+    double sent = 2 * tok * (double)s->experts_used * w / (l->seq_parallel ? t : 1);
+    o->expert = 2 * all_to_all(x, (double)l->expert, t, sent, &o->expert_raw);
+    o->expert_raw.intra *= 2;
+    o->expert_raw.inter *= 2;
+  }
+}
+
+static void add_raw(iso_lay_raw *to, iso_lay_raw r, double times) {
+  to->intra += times * r.intra;
+  to->inter += times * r.inter;
+}
+
+void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *k) {
+  const iso_layout_job *j = x->job;
+  const iso_layout_shape *s = &j->shape;
+  const iso_layout_machine *m = x->mach;
+  double t = (double)l->tensor, tok = (double)l->micro_batch * (double)s->seq / (double)l->context, w = (double)s->width;
+  double q = (double)(s->heads * s->head_dim), kv = (double)(s->kv_heads * s->head_dim), used = s->experts ? (double)s->experts_used : 1;
+  bool full = l->recompute == ISO_LAYOUT_FULL, scores_again = l->recompute != ISO_LAYOUT_KEEP;
+  *k = (iso_lay_block){0};
+  // FLOPs and bytes of a forward pass on this device.
+  double mat = (double)x->n.layer_flop_tok * tok / t;
+  double att = j->flash ? x->n.layer_attn_flop_seq * (double)l->micro_batch / ((double)l->context * t) : 4 * q * (double)s->seq * tok / t;
+  double read_b = j->weight_b * ((double)x->n.layer_dense + (double)x->n.layer_expert / (double)l->expert) / t;
+  double base_b =
+      tok * (OUTSIDE_B * w / (l->seq_parallel ? t : 1) + (QKV_B * (q + 2 * kv) + (s->gated ? GATED_ACT_B : ACT_B) * (double)s->mlp * used) / t +
+             (s->experts ? EXPERT_B * w * used : 0));
+  double score_b = j->flash ? 0 : SCORE_B * (double)(s->heads * s->seq) * tok / t, bwd = j->flash ? FLASH_BWD : ATTN_BWD;
+  // Device seconds: matrices at their rate or at that of reading the weights, then attention and elementwise work.
+  double rate = m->peak_flop_s * CAL(x, gemm_eff), mem = m->mem_b_s * CAL(x, mem_eff), fix = CAL(x, kernel_s);
+  double mat_s = fmax(mat / rate, read_b / mem), att_s = att / (j->flash ? FLASH_RATE * rate : rate);
+  double fwd_s = mat_s + att_s + (base_b + score_b) / mem + fix;
+  double again_s = full ? fwd_s : scores_again ? att_s + score_b / mem : 0;
+  double bwd_s = mat_s + bwd * att_s + 2 * (base_b + score_b) / mem + fix + again_s, wgt_s = mat_s + fix;
+  double passes = full ? 4 : 3;
+  sweeps o;
+  block_links(x, l, tok, &o);
+  double hidden = fmin(o.context, att_s), ctx_f = o.context - hidden, ctx_n = passes, sw = full ? 3 : 2;  // backward: fetched, returned
+  k->tensor = sw * o.tensor;
+  k->context = ctx_n * ctx_f;
+  k->expert = sw * o.expert;
+  add_raw(&k->raw, o.tensor_raw, sw);
+  add_raw(&k->raw, o.context_raw, ctx_n);
+  add_raw(&k->raw, o.expert_raw, sw);
+  k->gpu = fwd_s + bwd_s + wgt_s;
+  k->flop = (full ? 4 : 3) * mat + (1 + bwd + (scores_again ? 1 : 0)) * att;
+  k->mem_b = passes * read_b + (full ? 4 : 3) * base_b + (scores_again ? 4 : 3) * score_b;
+  // Host: the device runs ahead of it or waits for it.
+  double host = CAL(x, launch_s) + (l->tensor > 1 ? CAL(x, launch_tp_s) : 0);
+  if (!j->flash && (l->micro_batch * s->heads / l->tensor) % 4) host += CAL(x, unfused_s);
+  double dev = k->gpu + k->tensor + k->context + k->expert, all = slower(dev, passes * host, CAL(x, sharp)), grow = all / dev;
+  k->launch = all - dev;
+  k->free_bwd = (k->gpu + k->launch) * (bwd_s + wgt_s) / k->gpu;
+  k->f = grow * (fwd_s + o.tensor + ctx_f + o.expert);
+  k->w = grow * wgt_s;
+  k->b = all - k->f - k->w;
+  head_cost(x, tok, t, k);
+  k->hop_b = 2 * tok * w / t;  // the tensor group sends a t-th each and gathers on the other side
+}
+
+// A stage's neighbour is in the same node when a whole stage fits beside another.
+static void hop_link(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *d) {
+  const iso_layout_machine *m = x->mach;
+  d->hop_inter = l->tensor * l->context * l->data >= m->per_node;
+  d->hop_raw_b_s = d->hop_inter ? m->inter_b_s : m->intra_b_s;
+  d->hop_b_s = d->hop_raw_b_s * (d->hop_inter ? CAL(x, inter_eff) : CAL(x, intra_eff));
+  d->hop_lat_s = CAL(x, lat_mult) * (d->hop_inter ? m->inter_lat_s : m->intra_lat_s);
+}
+
+void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *d) {
+  const iso_layout_job *j = x->job;
+  const iso_layout_machine *m = x->mach;
+  memset(d, 0, sizeof *d);
+  iso_lay_static(j, &x->n, l, d);
+  double t = (double)l->tensor, e = (double)l->expert, group = (double)(l->data * l->context);
+  double part[2], n[2] = {group, group / e}, stride[2] = {t, t * e}, blocks = (double)iso_layout_stage_layers(&j->shape, l, NULL);
+  iso_lay_raw again = {0, 0};
+  iso_lay_stage_params(j, &x->n, l, &part[0], &part[1]);
+  for (int i = 0; i < 2; i++) {
+    double g = part[i] * j->grad_comm_b, w = part[i] * j->weight_b;
+    if (!(part[i] > 0)) continue;
+    if (l->zero == 0) d->once_s += ring(x, n[i], stride[i], g, 2, 1, &d->once);
+    if (l->zero == 1) d->once_s += ring(x, n[i], stride[i], g, 1, 1, &d->once);
+    if (l->zero == 1 || l->zero == 2) d->once_s += ring(x, n[i], stride[i], w, 1, 1, &d->once);
+    if (l->zero >= 2) d->micro_s += ring(x, n[i], stride[i], g, 1, l->zero == 3 ? blocks : 1, &d->micro);
+    if (l->zero == 3) d->micro_s += 2 * ring(x, n[i], stride[i], w, 1, blocks, &again);  // for forward and backward
+  }
+  d->micro.intra += 2 * again.intra;
+  d->micro.inter += 2 * again.inter;
+  // First and last stage hold a copy of a tied embedding each and add their gradients.
+  if (j->shape.tied && l->pipeline > 1)
+    d->once_s += ring(x, 2, t * (double)(l->context * l->data), (double)(j->shape.vocab * j->shape.width) / t * j->grad_comm_b, 2, 1, &d->once);
+  double own = l->zero >= 1 ? part[0] / n[0] + part[1] / n[1] : part[0] + part[1];
+  if (l->offload) {
+    d->offload_s = own * ((j->grad_comm_b + j->weight_b) / m->host_b_s + OPTIM_B / m->host_mem_b_s);
+  } else {
+    d->optim_mem_b = OPTIM_B * own;
+    d->optim_s = d->optim_mem_b / (m->mem_b_s * CAL(x, optim_eff));
+  }
+  hop_link(x, l, d);
+  d->straggle = CAL(x, jitter) * sqrt(2 * log((double)iso_layout_devices(l)));
+}
+
+double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w) {
+  (void)m;
+  double n = (double)(p - 1);
+  // Zero bubble: the paper states (p - 1)(f + b - w) and (p - 1)(f + b - 2 w), which these are for w <= f.
+  switch (s) {
+    case ISO_LAYOUT_INTERLEAVED: return n * (f + b + w) / (double)v;
+    case ISO_LAYOUT_ZB_H1: return n * (b + fmax(0, f - w));
+    case ISO_LAYOUT_ZB_H2: return n * fmax(0, b - f + 2 * fmax(0, f - w));
+    default: return n * (f + b + w);
+  }
+}
+
+double iso_layout_hops(iso_layout_sched s, int64_t p, int64_t m, int64_t v) {
+  if (p == 1) return 0;
+  int64_t q = (m - 1) / p, r = (m - 1) % p;
+  switch (s) {
+    // Every turn of p micro-batches waits for a round trip: 2 (p - 1) hops, and 2 (r - 1) for a turn of r.
+    case ISO_LAYOUT_1F1B: return (double)(2 * (p - 1) * (1 + q) + (r > 1 ? 2 * (r - 1) : 0));
+    case ISO_LAYOUT_INTERLEAVED: return (double)(2 * (p * v - 1));
+    case ISO_LAYOUT_ZB_H1: return (double)(4 * (p - 1));
+    default: return (double)(2 * (p - 1));
+  }
+}
+
+void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
+  const iso_layout_machine *mc = x->mach;
+  int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
+  int spare;
+  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)mi, work = m * per;
+  double less = spare ? 1 : 0;  // the head takes the place of a block
+  o->compute = work * k->gpu;
+  o->launch = work * k->launch;
+  o->head = m * fmax(0, k->head - less * (k->f + k->b + k->w));
+  o->tensor = work * k->tensor;
+  o->context = work * k->context;
+  o->expert = work * k->expert;
+  o->bubble = p > 1 ? iso_layout_bubble(l->schedule, p, mi, l->chunks, per * k->f, per * k->b, per * k->w) : 0;
+  o->p2p = p > 1 ? iso_layout_hops(l->schedule, p, mi, l->chunks) * (d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
+  double hide = CAL(x, overlap);
+  o->data = fmax(0, d->once_s - hide * per * k->free_bwd) + m * fmax(0, d->micro_s - hide * per * (k->gpu + k->launch));
+  o->optim = d->optim_s;
+  o->offload = d->offload_s;
+  o->fixed = CAL(x, fixed_s);
+  double sum =
+      o->compute + o->launch + o->head + o->tensor + o->context + o->expert + o->bubble + o->p2p + o->data + o->optim + o->offload + o->fixed;
+  o->straggler = d->straggle * sum;
+  sum += o->straggler;
+  // Rooflines. A device in the middle sends 2 m messages per chunk, half of them each way.
+  double hops = p > 1 ? (double)l->chunks * m * k->hop_b / d->hop_raw_b_s * (p > 2 ? 2 : 1) : 0;
+  o->flop_roof = (work * k->flop + m * fmax(0, k->head_flop - less * k->flop)) / mc->peak_flop_s;
+  o->mem_roof = (work * k->mem_b + m * fmax(0, k->head_mem_b - less * k->mem_b) + d->optim_mem_b) / mc->mem_b_s;
+  o->intra_roof = work * k->raw.intra + d->once.intra + m * d->micro.intra + (d->hop_inter ? 0 : hops);
+  o->inter_roof = work * k->raw.inter + d->once.inter + m * d->micro.inter + (d->hop_inter ? hops : 0);
+  o->roof = fmax(fmax(o->flop_roof, o->mem_roof), fmax(o->intra_roof, o->inter_roof));
+  // Traffic that hides behind the same work, or fills a link between stages, still has to pass.
+  o->contention = fmax(0, o->roof - sum);
+  o->total = sum + o->contention;
+}
+
+// Idle power all the time, the rest while the device computes.
+double iso_lay_joule(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p) {
+  const iso_layout_machine *m = x->mach;
+  double busy = fmin(p->total, p->compute + p->head + p->optim);
+  return (double)devices * m->pue * (m->idle_w * p->total + (m->max_w - m->idle_w) * busy);
+}
+
+double iso_lay_usd(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p) { return (double)devices * p->total * x->mach->usd_h / 3600; }
+
+static void name_bound(const iso_lay_parts *p, iso_layout_step *o) {
+  const struct {
+    const char *name;
+    double s;
+  } part[] = {{"device arithmetic and memory", p->compute + p->head + p->optim},
+              {"host launches", p->launch},
+              {"tensor-parallel links", p->tensor},
+              {"context-parallel links", p->context},
+              {"expert-parallel links", p->expert},
+              {"pipeline bubble", p->bubble},
+              {"stage-to-stage links", p->p2p},
+              {"data-parallel links", p->data},
+              {"links at their limit", p->contention},
+              {"host memory and link", p->offload}};
+  o->bound = part[0].name;
+  double most = part[0].s;
+  for (size_t i = 1; i < ISO_COUNT(part); i++) {
+    if (part[i].s > most) {
+      most = part[i].s;
+      o->bound = part[i].name;
+    }
+  }
+}
+
+iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
+                                iso_layout_step *out, iso_err *err) {
+  iso_lay_ctx x;
+  iso_lay_block k;
+  iso_lay_data d;
+  iso_lay_parts p;
+  ISO_TRY(iso_layout_shape_check(&j->shape, err));
+  ISO_TRY(iso_layout_machine_check(m, err));
+  ISO_TRY(iso_layout_cal_check(c, err));
+  ISO_TRY(iso_layout_check(j, l, err));
+  iso_lay_open(j, m, c, &x);
+  iso_lay_block_cost(&x, l, &k);
+  iso_lay_data_cost(&x, l, &d);
+  iso_lay_combine(&x, l, &k, &d, &p);
+  iso_layout_step o = {.devices = iso_layout_devices(l), .micro_batches = iso_layout_micro_batches(j, l)};
+  o.compute_s = p.compute;
+  o.launch_s = p.launch;
+  o.head_s = p.head;
+  o.tensor_s = p.tensor;
+  o.context_s = p.context;
+  o.expert_s = p.expert;
+  o.bubble_s = p.bubble;
+  o.p2p_s = p.p2p;
+  o.data_s = p.data;
+  o.optim_s = p.optim;
+  o.offload_s = p.offload;
+  o.straggler_s = p.straggler;
+  o.contention_s = p.contention;
+  o.fixed_s = p.fixed;
+  o.step_s = p.total;
+  double n = (double)o.devices, peak = n * m->peak_flop_s, batch = (double)j->batch, spread = exp(1.6448536269514722 * c->resid_sd);
+  o.lo_s = spread == spread ? fmax(p.roof, p.total / spread) : NAN;
+  o.hi_s = p.total * spread;
+  o.tok_s = batch * (double)j->shape.seq / p.total;
+  o.model_flop = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_CAUSAL);
+  o.model_flop_full = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_FULL);
+  double copies = (double)(l->data * o.micro_batches * l->tensor * l->context);
+  o.exec_flop = copies * ((double)j->shape.layers * k.flop + k.head_flop);
+  o.mfu = o.model_flop / (peak * p.total);
+  o.mfu_full = o.model_flop_full / (peak * p.total);
+  o.hfu = o.exec_flop / (peak * p.total);
+  o.flop_roof_s = p.flop_roof;
+  o.mem_roof_s = p.mem_roof;
+  o.intra_roof_s = p.intra_roof;
+  o.inter_roof_s = p.inter_roof;
+  o.roofline_s = p.roof;
+  o.usd = iso_lay_usd(&x, o.devices, &p);
+  o.joule = iso_lay_joule(&x, o.devices, &p);
+  name_bound(&p, &o);
+  if (!(o.step_s > 0 && o.step_s < INFINITY))
+    return iso_fail(err, ISO_ENUM, "layout: a step of %g seconds; the machine's numbers make no sense", o.step_s);
+  *out = o;
+  return ISO_OK;
+}

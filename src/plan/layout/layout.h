@@ -1,0 +1,180 @@
+// The cost of a training step under a parallel layout: parameters, FLOPs, memory per device and seconds, all in closed form.
+#ifndef ISO_PLAN_LAYOUT_H
+#define ISO_PLAN_LAYOUT_H
+#include "base/json.h"
+
+// ---- The model: one token stream of `seq` tokens through `layers` equal blocks.
+typedef struct iso_layout_shape {
+  char name[40];
+  int64_t layers, width, heads, kv_heads, head_dim, mlp, vocab, seq;
+  int64_t experts, experts_used;  // 0, 0: dense; else experts per layer, each of hidden width `mlp`, and how many a token uses
+  bool gated;                     // three MLP matrices instead of two
+  bool tied;                      // the head is the embedding
+  bool bias;                      // linear layers have biases and norms are LayerNorms (two vectors), as in GPT-2; else one vector per norm
+  bool learned_pos;               // seq x width position embeddings
+} iso_layout_shape;
+
+// GPT-3's form: kv_heads = heads, head_dim = width / heads, mlp = 4 width, tied, biases, learned positions.
+iso_layout_shape iso_layout_shape_gpt(const char *name, int64_t layers, int64_t width, int64_t heads, int64_t vocab, int64_t seq);
+// A published model's shape (layout_models.def) for sequences of `seq`; ISO_EINVAL when the name is unknown.
+iso_status iso_layout_shape_named(const char *name, int64_t seq, iso_layout_shape *out, iso_err *err);
+// The i-th name and, if asked for, its source; NULL past the last.
+const char *iso_layout_model_name(int i, const char **source);
+// ISO_EINVAL names the field that is not positive, does not divide, or is too large for exact counts.
+iso_status iso_layout_shape_check(const iso_layout_shape *s, iso_err *err);
+
+typedef struct iso_layout_counts {
+  int64_t params;                     // all; the head once when it is tied
+  int64_t active_params;              // those that one token uses
+  int64_t layer_dense, layer_expert;  // parameters of a block outside and inside its experts (a dense MLP is outside)
+  int64_t layer_matmul;               // matrix parameters of a block that one token uses: 2 FLOPs each
+  int64_t embed, head;                // token and position embeddings; an untied head's own matrix
+  int64_t layer_flop_tok;             // forward FLOPs of a block's matrices per token
+  int64_t head_flop_tok;              // forward FLOPs of the head per token, 2 width vocab
+  double layer_attn_flop_seq;         // forward FLOPs of a block's scores and mixing per sequence, causal pairs seq (seq + 1) / 2
+} iso_layout_counts;
+void iso_layout_count(const iso_layout_shape *s, iso_layout_counts *out);
+
+// How attention counts: causal pairs (docs/notation.md), every pair (Megatron-LM, PaLM), or not at all and embeddings do (6 N per token).
+typedef enum iso_layout_attn { ISO_LAYOUT_ATTN_CAUSAL, ISO_LAYOUT_ATTN_FULL, ISO_LAYOUT_ATTN_6N } iso_layout_attn;
+typedef enum iso_layout_recompute { ISO_LAYOUT_KEEP, ISO_LAYOUT_SELECTIVE, ISO_LAYOUT_FULL } iso_layout_recompute;
+
+// FLOPs of a training step of `sequences`: forward and backward, no recomputation. 72 B s l h^2 (1 + s/6h + V/12lh) for GPT shapes with
+// every pair (Narayanan et al. 2021, arXiv:2104.04473, without their recomputation).
+double iso_layout_model_flop(const iso_layout_shape *s, double sequences, iso_layout_attn attn);
+// The same and what is computed again: attention scores (selective) or the blocks' forward pass (full: 96 B s l h^2 (1 + s/6h + V/16lh)).
+double iso_layout_hardware_flop(const iso_layout_shape *s, double sequences, iso_layout_recompute r, iso_layout_attn attn);
+
+// ---- The job: shape, batch, numbers and kernels of the software stack.
+typedef struct iso_layout_job {
+  iso_layout_shape shape;
+  int64_t batch;                                  // sequences per optimizer step
+  double weight_b, grad_b, grad_comm_b, optim_b;  // bytes per parameter: weight, gradient in memory, gradient on the wire, optimizer state
+  bool flash;                                     // attention keeps no seq x seq scores and skips the masked half
+  bool dropout;                                   // masks are kept for the backward pass
+} iso_layout_job;
+// 2, 4, 2 and 12 bytes (mixed-precision Adam: fp32 master, two moments); no flash attention, dropout.
+iso_layout_job iso_layout_job_default(void);
+
+// ---- The machine: per device, SI units; links in one direction. Unknown prices and powers are NaN and so are the costs from them.
+typedef struct iso_layout_machine {
+  char name[40];
+  double peak_flop_s, mem_b, mem_b_s;
+  double intra_b_s, intra_lat_s;              // between devices of a node
+  double inter_b_s, inter_lat_s;              // a device's share of its node's network
+  double host_b_s, host_mem_b, host_mem_b_s;  // link to the host; a device's share of host memory and of its bandwidth (offload)
+  int64_t per_node;
+  double idle_w, max_w, pue;  // power of a device with its share of the node
+  double usd_h;               // price of a device-hour
+} iso_layout_machine;
+// Datasheet A100-80 SXM, eight a node on NVLink 3 (300 GB/s a direction) and one 200 Gb/s adapter a device.
+iso_layout_machine iso_layout_machine_a100(void);
+iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err);
+
+// ---- The layout. Ranks are numbered tensor first, then context, data, pipeline, so tensor groups are neighbours.
+typedef enum iso_layout_sched {
+  ISO_LAYOUT_GPIPE,        // all forward, then all backward (Huang et al. 2019)
+  ISO_LAYOUT_1F1B,         // one forward, one backward (PipeDream-flush, Megatron-LM)
+  ISO_LAYOUT_INTERLEAVED,  // 1F1B over `chunks` model chunks a device (arXiv:2104.04473)
+  ISO_LAYOUT_ZB_H1,        // zero bubble with 1F1B's memory (arXiv:2401.10241)
+  ISO_LAYOUT_ZB_H2         // zero bubble with (2p - 1) / p of it
+} iso_layout_sched;
+
+typedef struct iso_layout {
+  int64_t tensor, pipeline, data, context, expert;  // devices = tensor x pipeline x data x context; expert groups are cut from data x context
+  int64_t micro_batch, chunks;                      // sequences; model chunks a device (1 but for INTERLEAVED)
+  iso_layout_sched schedule;
+  iso_layout_recompute recompute;
+  int zero;           // 0: copies; 1: optimizer state, 2: and gradients, 3: and weights are split over data x context (ZeRO, arXiv:1910.02054)
+  bool seq_parallel;  // norms and dropout split over the tensor group (arXiv:2205.05198)
+  bool offload;       // optimizer state and update on the host
+} iso_layout;
+// One device, micro-batch 1, 1F1B, everything else off.
+iso_layout iso_layout_default(void);
+int64_t iso_layout_devices(const iso_layout *l);
+int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l);
+const char *iso_layout_sched_name(iso_layout_sched s);
+const char *iso_layout_recompute_name(iso_layout_recompute r);
+// Blocks of the fullest stage. layers, or layers + 1 or + 2, divide by pipeline x chunks: then the last stage (and with + 2 the first) has
+// one block less, and the head (and the embedding) in its place, as in Llama 3. *spare (may be NULL) gets 0, 1 or 2; 0 when none divides.
+int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare);
+// ISO_EINVAL names the first rule that is broken.
+iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_err *err);
+
+// ---- Memory per device, of the stage that needs most (Korthikanti et al. 2022, arXiv:2205.05198).
+typedef struct iso_layout_mem {
+  double weights_b, grads_b, optim_b;
+  double act_b;    // of all micro-batches in flight: per block s b h (34 + 5 a s / h) bytes and its parallel forms
+  double work_b;   // one block while it is recomputed, and the logits with their gradient on a last stage
+  double total_b;  // the sum of the above
+  double host_b;   // optimizer state kept by the host
+} iso_layout_mem;
+// Bytes that one block keeps for one micro-batch.
+double iso_layout_act_layer_b(const iso_layout_job *j, const iso_layout *l);
+// Micro-batches' worth of a device's blocks that are in flight at most, e.g. p for 1F1B, p (1 + (p - 1) / (p v)) for interleaved.
+double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches);
+void iso_layout_memory(const iso_layout_job *j, const iso_layout *l, iso_layout_mem *out);
+// ISO_ENOMEM with the bytes that are needed, those that there are, and the part that needs most.
+iso_status iso_layout_fits(const iso_layout_machine *m, const iso_layout_mem *mem, iso_err *err);
+
+// ---- Calibration: layout_cal.def.
+typedef enum iso_layout_cal_id {
+#define X(name, kind, start, spread, unit, help) ISO_LAYOUT_CAL_##name,
+#include "plan/layout/layout_cal.def"
+#undef X
+  ISO_LAYOUT_CALS
+} iso_layout_cal_id;
+typedef struct iso_layout_cal {
+  double v[ISO_LAYOUT_CALS];
+  double resid_sd;  // of log seconds, on layouts of model sizes that the fit had not seen; NaN when unknown
+  char source[96];
+} iso_layout_cal;
+// Fitted to measured multi-node A100 steps (docs/decisions.md).
+iso_layout_cal iso_layout_cal_default(void);
+// Where fits start and what they are held to: round values between datasheet and common practice.
+iso_layout_cal iso_layout_cal_start(void);
+// Moves all that software is good or bad at by one number: the logits of the shares of products, memory, links and optimizer by z, the
+// seconds per kernel, launch and latency by exp(-z). What one calibration per stack means here (iso_layout_fit_shift).
+iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z);
+// Shares in (0,1), the rest non-negative and finite.
+iso_status iso_layout_cal_check(const iso_layout_cal *c, iso_err *err);
+const char *iso_layout_cal_name(int id);
+json_t *iso_layout_cal_json(const iso_layout_cal *c);
+
+// ---- A step.
+typedef struct iso_layout_step {
+  int64_t devices, micro_batches;
+  // Seconds; these parts add up to step_s. Those of blocks are of the slowest stage.
+  double compute_s;                      // device work of the blocks
+  double launch_s;                       // waiting for the host to launch it
+  double head_s;                         // output layer and loss on the last stage
+  double tensor_s, context_s, expert_s;  // collectives inside blocks, not hidden
+  double bubble_s, p2p_s;
+  double data_s;  // data-parallel collectives, not hidden
+  double optim_s, offload_s, straggler_s, fixed_s;
+  double contention_s;        // what is missing to the rooflines: hidden traffic that shares a link
+  double step_s, lo_s, hi_s;  // 90% interval by the calibration's spread
+  double tok_s;
+  double model_flop, model_flop_full, exec_flop;  // of the step: causal pairs, every pair, and what the devices execute
+  double mfu, mfu_full, hfu;                      // over devices x peak x step_s
+  // No layout is faster than these (seconds of a device at its full rates); roofline_s is the largest.
+  double flop_roof_s, mem_roof_s, intra_roof_s, inter_roof_s, roofline_s;
+  double usd, joule;  // of the step, with pue
+  const char *bound;  // name of the largest part
+} iso_layout_step;
+// Checks the layout, not the memory. Everything is a closed form; layout_sim.h replays the schedule.
+iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
+                                iso_layout_step *out, iso_err *err);
+
+// Closed forms of the schedules for equal stages: seconds of forward f, backward b (to the inputs) and w (to the weights) of one
+// micro-batch on one device, p stages, m micro-batches, v chunks, hop seconds c between stages.
+// Span of the busiest device from its first task to its last, minus m (f + b + w).
+double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w);
+// Hops on the critical path: exact while a hop is short beside a chunk's forward pass.
+double iso_layout_hops(iso_layout_sched s, int64_t p, int64_t m, int64_t v);
+
+json_t *iso_layout_json(const iso_layout *l);
+json_t *iso_layout_mem_json(const iso_layout_mem *m);
+json_t *iso_layout_step_json(const iso_layout_step *s);
+json_t *iso_layout_shape_json(const iso_layout_shape *s);
+#endif

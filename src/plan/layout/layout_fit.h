@@ -1,0 +1,88 @@
+// Calibrating the layout model on measured steps, and checking what the calibration is worth on steps that it has not seen.
+#ifndef ISO_PLAN_LAYOUT_FIT_H
+#define ISO_PLAN_LAYOUT_FIT_H
+#include "plan/layout/layout.h"
+
+typedef struct iso_layout_row {
+  iso_layout_job job;
+  iso_layout layout;
+  double step_s;  // measured
+} iso_layout_row;
+
+typedef struct iso_layout_rows {
+  int64_t n;
+  iso_layout_row *row;  // owned
+  bool recompute_inferred;
+  iso_layout_recompute recompute;  // where the file does not say: none when every row fits the machine's memory without, else full
+} iso_layout_rows;
+
+// A CSV of measured steps: header row, commas, '.' as decimal point, blank lines and lines that start with # are skipped. Columns:
+//   gpus (checked against the product of the degrees), global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline,
+//   iteration_ms or iteration_s; optional vocab (51,200), kv_heads, mlp, context, expert, chunks, zero, recompute (none, selective, full),
+//   schedule (1f1b), seq_parallel, params_b (not used). Shapes are GPT's unless kv_heads or mlp say otherwise.
+// ISO_EFORMAT names line and column; ISO_EINVAL a layout that breaks a rule. Close with iso_layout_rows_close.
+iso_status iso_layout_rows_parse(const char *text, size_t n, const char *what, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);
+iso_status iso_layout_rows_load(const char *path, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);
+void iso_layout_rows_close(iso_layout_rows *r);
+
+enum { ISO_LAYOUT_FREE_MAX = 12 };
+
+typedef struct iso_layout_fit_opts {
+  int n_free;
+  iso_layout_cal_id free[ISO_LAYOUT_FREE_MAX];  // the rest stays as in `base`
+  iso_layout_cal base;
+  double prior;   // weight of the start values: one spread (layout_cal.def) off costs as much as a log-residual of `prior`
+  double robust;  // log-residuals beyond this count linearly (pseudo-Huber); +INFINITY: least squares
+  int max_iter;
+} iso_layout_fit_opts;
+// Twelve numbers, nine of them common: on one node also what tensor parallelism and unfused kernels add to launches and the head's extra;
+// over several nodes also the links between them, the overlap and the stragglers. What is not fitted stands at nought or its start value.
+iso_layout_fit_opts iso_layout_fit_opts_default(bool nodes);
+// The same by whether a row has more devices than a node.
+iso_layout_fit_opts iso_layout_fit_opts_for(const iso_layout_rows *r, const iso_layout_machine *m);
+
+typedef struct iso_layout_fit {
+  iso_layout_cal cal;
+  int64_t n;
+  int iters;
+  double objective;
+  double mape, resid_sd;  // on the rows of the fit: mean |predicted / measured - 1|, and of log seconds
+} iso_layout_fit;
+
+// Levenberg-Marquardt on log-residuals in logits and logs of the free numbers. `pick` (n_pick indices) chooses rows; NULL: all.
+// ISO_EINVAL when there are fewer rows than free numbers, none or too many free numbers, or one named twice; ISO_ENUM when no step is finite.
+iso_status iso_layout_fit_run(const iso_layout_rows *r, const int64_t *pick, int64_t n_pick, const iso_layout_machine *m,
+                              const iso_layout_fit_opts *o, iso_layout_fit *out, iso_err *err);
+
+// One number for a whole stack (iso_layout_cal_shift): least squares of log seconds over the rows but `skip` (-1: none).
+iso_status iso_layout_fit_shift(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base, double *z,
+                                iso_err *err);
+
+enum { ISO_LAYOUT_SIZES_MAX = 64, ISO_LAYOUT_DEGREES_MAX = 16 };
+typedef struct iso_layout_bias {
+  int64_t degree, n;
+  double mean, mape;  // of predicted / measured - 1 and of its size
+} iso_layout_bias;
+
+typedef struct iso_layout_size_check {
+  int64_t layers, width, n, cells;  // cells: (GPUs, global batch) with two or more layouts
+  double mape;                      // predicted by a fit without this size
+  double regret;                    // mean over cells: measured seconds of the layout predicted fastest over the best measured, minus 1
+} iso_layout_size_check;
+
+typedef struct iso_layout_check_result {
+  iso_layout_fit all;  // fitted to every row
+  int splits;
+  double split_mape, split_sd;  // fitted to two thirds, on the rest: mean over random splits and its standard deviation
+  double out_mape, out_sd;      // every size left out in turn; standard deviation of log residuals
+  double regret, regret_worst;  // over all cells, and the worst size's
+  int64_t cells;
+  int n_sizes, n_tensor, n_data, n_pipeline;
+  iso_layout_size_check size[ISO_LAYOUT_SIZES_MAX];
+  iso_layout_bias tensor[ISO_LAYOUT_DEGREES_MAX], data[ISO_LAYOUT_DEGREES_MAX], pipeline[ISO_LAYOUT_DEGREES_MAX];  // of sizes left out
+} iso_layout_check_result;
+// `seed` numbers the splits. A model size is (layers, width). all.cal.resid_sd becomes out_sd. Nothing to close.
+iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,
+                                iso_layout_check_result *out, iso_err *err);
+json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_fit_opts *o);
+#endif

@@ -1,0 +1,60 @@
+// Private to layout*.c: the cost of a step in the pieces that a search computes once and combines often.
+#ifndef ISO_PLAN_LAYOUT_IMPL_H
+#define ISO_PLAN_LAYOUT_IMPL_H
+#include "plan/layout/layout.h"
+
+typedef struct iso_lay_ctx {
+  const iso_layout_job *job;
+  const iso_layout_machine *mach;
+  const double *cal;
+  iso_layout_counts n;
+} iso_lay_ctx;
+
+// Seconds at full link rates, for the rooflines.
+typedef struct iso_lay_raw {
+  double intra, inter;
+} iso_lay_raw;
+
+// One block on one device for one micro-batch; depends on tensor, context, expert, micro_batch, seq_parallel and recompute.
+typedef struct iso_lay_block {
+  double f, b, w;                               // seconds, all included: forward, backward to inputs (and recomputation), to weights
+  double gpu, launch, tensor, context, expert;  // parts of f + b + w
+  double free_bwd;                              // of gpu + launch, after the forward pass: links are idle
+  double head;                                  // output layer and loss, once per micro-batch on the last stage
+  double flop, head_flop;                       // executed, by this device
+  double mem_b, head_mem_b;                     // moved
+  iso_lay_raw raw;
+  double hop_b;  // bytes a device sends to the next stage
+} iso_lay_block;
+
+// What does not depend on the micro-batch: tensor, pipeline, data, context, expert, zero, offload.
+typedef struct iso_lay_data {
+  double once_s, micro_s;  // data-parallel collectives per step and per micro-batch, not yet hidden
+  double optim_s, offload_s, optim_mem_b;
+  iso_lay_raw once, micro;
+  double hop_lat_s, hop_b_s;  // to the next stage
+  double hop_raw_b_s;
+  bool hop_inter;
+  double straggle;                                       // factor of the whole step
+  double weights_b, grads_b, optim_b, host_b, gather_b;  // memory
+} iso_lay_data;
+
+// The parts of a step that add up to it.
+typedef struct iso_lay_parts {
+  double compute, launch, head, tensor, context, expert, bubble, p2p, data, optim, offload, fixed, straggler, contention;
+  double total, flop_roof, mem_roof, intra_roof, inter_roof, roof;
+} iso_lay_parts;
+
+void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out);
+void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *out);
+void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *out);
+void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *out);
+double iso_lay_joule(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p);
+double iso_lay_usd(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p);
+// Activations of the stage that needs most; static bytes come from iso_lay_data.
+void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, double *work_b);
+// Parameters of the fullest stage on one device of its tensor group, outside and inside experts.
+void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert);
+// Memory that the weights of a device take, and the rest of iso_lay_data's bytes; no calibration needed.
+void iso_lay_static(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, iso_lay_data *out);
+#endif

@@ -1,0 +1,60 @@
+// Layouts and steps as JSON.
+#include "plan/layout/layout.h"
+
+json_t *iso_layout_json(const iso_layout *l) {
+  json_t *o = json_object();
+  const struct {
+    const char *key;
+    int64_t v;
+  } num[] = {{"devices", iso_layout_devices(l)},
+             {"tensor", l->tensor},
+             {"pipeline", l->pipeline},
+             {"data", l->data},
+             {"context", l->context},
+             {"expert", l->expert},
+             {"micro_batch", l->micro_batch},
+             {"chunks", l->chunks},
+             {"zero", l->zero}};
+  for (size_t i = 0; i < ISO_COUNT(num); i++) json_object_set_new(o, num[i].key, json_integer((json_int_t)num[i].v));
+  json_object_set_new(o, "schedule", json_string(iso_layout_sched_name(l->schedule)));
+  json_object_set_new(o, "recompute", json_string(iso_layout_recompute_name(l->recompute)));
+  json_object_set_new(o, "seq_parallel", json_boolean(l->seq_parallel));
+  json_object_set_new(o, "offload", json_boolean(l->offload));
+  return o;
+}
+
+json_t *iso_layout_step_json(const iso_layout_step *s) {
+  json_t *o = json_object(), *part = json_object(), *roof = json_object();
+  const struct {
+    const char *key;
+    double v;
+  } parts[] = {{"compute_s", s->compute_s}, {"launch_s", s->launch_s},        {"head_s", s->head_s},       {"tensor_s", s->tensor_s},
+               {"context_s", s->context_s}, {"expert_s", s->expert_s},        {"bubble_s", s->bubble_s},   {"p2p_s", s->p2p_s},
+               {"data_s", s->data_s},       {"optimizer_s", s->optim_s},      {"offload_s", s->offload_s}, {"straggler_s", s->straggler_s},
+               {"fixed_s", s->fixed_s},     {"contention_s", s->contention_s}},
+    all[] = {{"step_s", s->step_s},
+             {"step_s_lo", s->lo_s},
+             {"step_s_hi", s->hi_s},
+             {"tok_per_s", s->tok_s},
+             {"model_flop", s->model_flop},
+             {"model_flop_full_attention", s->model_flop_full},
+             {"executed_flop", s->exec_flop},
+             {"mfu", s->mfu},
+             {"mfu_full_attention", s->mfu_full},
+             {"hfu", s->hfu},
+             {"usd", s->usd},
+             {"energy_j", s->joule}},
+    roofs[] = {{"flop_s", s->flop_roof_s},
+               {"memory_s", s->mem_roof_s},
+               {"intra_link_s", s->intra_roof_s},
+               {"inter_link_s", s->inter_roof_s},
+               {"roofline_s", s->roofline_s}};
+  json_object_set_new(o, "micro_batches", json_integer((json_int_t)s->micro_batches));
+  for (size_t i = 0; i < ISO_COUNT(all); i++) json_object_set_new(o, all[i].key, iso_json_num(all[i].v));
+  for (size_t i = 0; i < ISO_COUNT(parts); i++) json_object_set_new(part, parts[i].key, iso_json_num(parts[i].v));
+  for (size_t i = 0; i < ISO_COUNT(roofs); i++) json_object_set_new(roof, roofs[i].key, iso_json_num(roofs[i].v));
+  json_object_set_new(o, "parts", part);
+  json_object_set_new(o, "rooflines", roof);
+  json_object_set_new(o, "bound", json_string(s->bound ? s->bound : ""));
+  return o;
+}

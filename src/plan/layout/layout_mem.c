@@ -1,0 +1,128 @@
+// Memory per device: weights, gradients, optimizer state, and activations after Korthikanti et al. 2022 (arXiv:2205.05198).
+#include <math.h>
+
+#include "plan/layout/layout_impl.h"
+
+// Kept per block and micro-batch, split as in the paper's table 2: s b h (10 + 24/t) + 5 a s^2 b / t for a GPT block with dropout.
+// Two-byte activations, one-byte masks: norms' inputs 4h, inputs of QKV and MLP 4h, masks 2h; inside the tensor group QKV and the
+// attention's output 2(q + 2kv) + 2q, the MLP's hidden activations 4F (gated: 6F); scores 2, their mask 1 and the product 2 bytes.
+static void block_bytes(const iso_layout_job *j, const iso_layout *l, double *base, double *scores) {
+  const iso_layout_shape *s = &j->shape;
+  double t = (double)l->tensor, tok = (double)l->micro_batch * (double)s->seq / (double)l->context, w = (double)s->width;
+  double q = (double)(s->heads * s->head_dim), kv = (double)(s->kv_heads * s->head_dim), used = s->experts ? (double)s->experts_used : 1;
+  double outside = 8 * w + (j->dropout ? 2 * w : 0) + (s->experts ? 4 * w * used : 0);  // experts: tokens sorted there and back
+  double inside = 4 * q + 4 * kv + (s->gated ? 6 : 4) * (double)s->mlp * used;
+  *base = tok * (outside / (l->seq_parallel ? t : 1) + inside / t);
+  *scores = tok * (double)s->heads / t * (j->flash ? 4 : (j->dropout ? 5 : 2) * (double)s->seq);  // flash: one fp32 log-sum per row
+}
+
+double iso_layout_act_layer_b(const iso_layout_job *j, const iso_layout *l) {
+  double base, scores;
+  if (l->recompute == ISO_LAYOUT_FULL)  // the block's input alone
+    return 2 * (double)j->shape.width * (double)l->micro_batch * (double)j->shape.seq / (double)l->context /
+           (l->seq_parallel ? (double)l->tensor : 1);
+  block_bytes(j, l, &base, &scores);
+  return base + (l->recompute == ISO_LAYOUT_SELECTIVE && !j->flash ? 0 : scores);  // flash attention's sums stay in any case
+}
+
+double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches) {
+  double p = (double)l->pipeline, m = (double)micro_batches, v = (double)l->chunks;
+  switch (l->schedule) {
+    case ISO_LAYOUT_GPIPE: return m;
+    case ISO_LAYOUT_INTERLEAVED: return fmin(m, p + (p - 1) / v);
+    case ISO_LAYOUT_ZB_H2: return fmin(m, 2 * p - 1);
+    default: return fmin(m, p);
+  }
+}
+
+// The same for the last stage.
+static double in_flight_last(const iso_layout *l, int64_t micro_batches) {
+  double p = (double)l->pipeline, m = (double)micro_batches, v = (double)l->chunks;
+  switch (l->schedule) {
+    case ISO_LAYOUT_GPIPE: return m;
+    case ISO_LAYOUT_INTERLEAVED: return fmin(m, ((v - 1) * p + 1) / v);
+    case ISO_LAYOUT_1F1B: return 1;
+    default: return iso_layout_in_flight(l, micro_batches);
+  }
+}
+
+void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, double *work_b) {
+  double base, scores, one = iso_layout_act_layer_b(j, l);
+  int spare;
+  double blocks = (double)iso_layout_stage_layers(&j->shape, l, &spare);
+  int64_t m = iso_layout_micro_batches(j, l);
+  block_bytes(j, l, &base, &scores);
+  double again = l->recompute == ISO_LAYOUT_FULL ? base + scores : l->recompute == ISO_LAYOUT_SELECTIVE ? scores : 0;
+  // fp32 logits and their two-byte gradient
+  double logits = 6 * (double)l->micro_batch * (double)j->shape.seq / (double)l->context * (double)j->shape.vocab / (double)l->tensor;
+  double first = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2)), last = in_flight_last(l, m) * one * (blocks - (spare > 0));
+  if (l->pipeline == 1 || last + logits >= first) {
+    *act_b = last;
+    *work_b = again + logits;
+  } else {
+    *act_b = first;
+    *work_b = again;
+  }
+}
+
+void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert) {
+  int spare;
+  double per = (double)iso_layout_stage_layers(&j->shape, l, &spare), block = (double)n->layer_dense, t = (double)l->tensor;
+  double norm = (double)(n->params - j->shape.layers * (n->layer_dense + n->layer_expert) - n->embed - n->head);
+  double head = (double)(j->shape.vocab * j->shape.width) + norm, most = per * block + (double)(n->embed + n->head) + norm;
+  if (l->pipeline > 1) most = fmax((per - (spare == 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
+  if (l->pipeline > 2) most = fmax(most, per * block);
+  *dense = most / t;
+  *expert = (double)n->layer_expert * per / (t * (double)l->expert);
+}
+
+void iso_lay_static(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, iso_lay_data *out) {
+  double t = (double)l->tensor, group = (double)(l->data * l->context), dense, expert;
+  iso_lay_stage_params(j, n, l, &dense, &expert);
+  // A parameter that `group` devices hold, or `group / expert` for experts, and its share of each.
+  double full = dense + expert, split = dense / group + expert / (group / (double)l->expert);
+  out->weights_b = j->weight_b * (l->zero >= 3 ? split : full);
+  out->grads_b = j->grad_b * (l->zero >= 2 ? split : full);
+  double state = j->optim_b * (l->zero >= 1 ? split : full);
+  out->optim_b = l->offload ? 0 : state;
+  out->host_b = l->offload ? state : 0;
+  // The block that works and the one that is fetched.
+  out->gather_b = l->zero >= 3 ? 2 * j->weight_b * ((double)n->layer_dense + (double)n->layer_expert / (double)l->expert) / t : 0;
+}
+
+void iso_layout_memory(const iso_layout_job *j, const iso_layout *l, iso_layout_mem *out) {
+  iso_layout_counts n;
+  iso_lay_data d;
+  iso_layout_count(&j->shape, &n);
+  iso_lay_static(j, &n, l, &d);
+  *out = (iso_layout_mem){.weights_b = d.weights_b, .grads_b = d.grads_b, .optim_b = d.optim_b, .host_b = d.host_b};
+  iso_lay_act(j, l, &out->act_b, &out->work_b);
+  out->work_b += d.gather_b;
+  out->total_b = out->weights_b + out->grads_b + out->optim_b + out->act_b + out->work_b;
+}
+
+iso_status iso_layout_fits(const iso_layout_machine *m, const iso_layout_mem *k, iso_err *err) {
+  const char *name[] = {"weights", "gradients", "optimizer state", "activations", "working space"};
+  double part[] = {k->weights_b, k->grads_b, k->optim_b, k->act_b, k->work_b};
+  int most = 0;
+  for (int i = 1; i < (int)ISO_COUNT(part); i++)
+    if (part[i] > part[most]) most = i;
+  if (!(k->total_b <= m->mem_b)) {
+    iso_fail(err, ISO_ENOMEM, "layout: a device needs %.0f bytes (%.2f GiB) and has %.0f (%.2f GiB); %s take %.0f", k->total_b, k->total_b / 0x1p30,
+             m->mem_b, m->mem_b / 0x1p30, name[most], part[most]);
+    return iso_hint(err, ISO_ENOMEM, "%s",
+                    most == 3   ? "recompute activations, take smaller micro-batches or more tensor and context parallelism"
+                    : most == 4 ? "take smaller micro-batches or more tensor parallelism"
+                                : "split more: tensor, pipeline, or ZeRO over the data-parallel group");
+  }
+  if (!(k->host_b <= m->host_mem_b) && k->host_b > 0)
+    return iso_fail(err, ISO_ENOMEM, "layout: a device's share of the host needs %.0f bytes for optimizer state and has %.0f", k->host_b,
+                    m->host_mem_b);
+  return ISO_OK;
+}
+
+json_t *iso_layout_mem_json(const iso_layout_mem *m) {
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "weights_bytes", iso_json_num(m->weights_b), "gradients_bytes", iso_json_num(m->grads_b),
+                   "optimizer_bytes", iso_json_num(m->optim_b), "activations_bytes", iso_json_num(m->act_b), "working_bytes", iso_json_num(m->work_b),
+                   "total_bytes", iso_json_num(m->total_b), "host_bytes", iso_json_num(m->host_b));
+}

@@ -1,0 +1,212 @@
+// Which layouts are possible, machines and calibrations that make sense, and their names.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "plan/layout/layout.h"
+
+iso_layout_job iso_layout_job_default(void) {
+  return (iso_layout_job){.batch = 1, .weight_b = 2, .grad_b = 4, .grad_comm_b = 2, .optim_b = 12, .dropout = true};
+}
+
+iso_layout iso_layout_default(void) {
+  return (iso_layout){.tensor = 1, .pipeline = 1, .data = 1, .context = 1, .expert = 1, .micro_batch = 1, .chunks = 1, .schedule = ISO_LAYOUT_1F1B};
+}
+
+iso_layout_machine iso_layout_machine_a100(void) {
+  return (iso_layout_machine){.name = "a100-80",
+                              .peak_flop_s = 312e12,
+                              .mem_b = 80 * 0x1p30,  // 81,920 MiB
+                              .mem_b_s = 2.039e12,
+                              .intra_b_s = 300e9,
+                              .intra_lat_s = 10e-6,
+                              .inter_b_s = 25e9,
+                              .inter_lat_s = 20e-6,
+                              .host_b_s = 25e9,
+                              .host_mem_b = 200e9,
+                              .host_mem_b_s = 40e9,
+                              .per_node = 8,
+                              .idle_w = 100,
+                              .max_w = 812,  // 6,500 W of a DGX over eight
+                              .pue = 1.1,
+                              .usd_h = 2.21};
+}
+
+int64_t iso_layout_devices(const iso_layout *l) { return l->tensor * l->pipeline * l->data * l->context; }
+int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l) { return j->batch / (l->data * l->micro_batch); }
+
+const char *iso_layout_sched_name(iso_layout_sched s) {
+  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2"};
+  return (unsigned)s < ISO_COUNT(NAME) ? NAME[s] : "?";
+}
+
+const char *iso_layout_recompute_name(iso_layout_recompute r) {
+  static const char *const NAME[] = {"none", "selective", "full"};
+  return (unsigned)r < ISO_COUNT(NAME) ? NAME[r] : "?";
+}
+
+int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare) {
+  int64_t cut = l->pipeline * l->chunks;
+  int k = 0;
+  while (k < 3 && (s->layers + k) % cut) k++;
+  if (cut == 1 || k == 3 || (s->layers + k) / cut * l->chunks < 2) k = s->layers % cut ? 3 : 0;
+  if (spare) *spare = k % 3;
+  return k == 3 ? 0 : (s->layers + k) / l->pipeline;
+}
+
+static iso_status split(const char *what, int64_t n, const char *by, int64_t k, iso_err *err) {
+  return n % k ? iso_fail(err, ISO_EINVAL, "layout: %lld %s do not divide by %s = %lld", (long long)n, what, by, (long long)k) : ISO_OK;
+}
+
+static iso_status check_pipeline(const iso_layout *l, int64_t m, iso_err *err) {
+  int64_t p = l->pipeline, need = l->schedule == ISO_LAYOUT_ZB_H1 ? p : l->schedule == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : 1;
+  if ((unsigned)l->schedule > ISO_LAYOUT_ZB_H2) return iso_fail(err, ISO_EINVAL, "layout: no schedule of number %d", (int)l->schedule);
+  if (l->schedule == ISO_LAYOUT_INTERLEAVED) {
+    if (p < 2 || l->chunks < 2)
+      return iso_fail(err, ISO_EINVAL, "layout: interleaving needs two stages and two chunks, got %lld and %lld", (long long)p, (long long)l->chunks);
+    return split("micro-batches", m, "interleaved pipeline", p, err);
+  }
+  if (l->chunks != 1)
+    return iso_fail(err, ISO_EINVAL, "layout: %lld chunks with schedule %s, expected 1", (long long)l->chunks, iso_layout_sched_name(l->schedule));
+  if (m < need)
+    return iso_fail(err, ISO_EINVAL, "layout: schedule %s on %lld stages needs %lld micro-batches, got %lld", iso_layout_sched_name(l->schedule),
+                    (long long)p, (long long)need, (long long)m);
+  return ISO_OK;
+}
+
+iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_err *err) {
+  const iso_layout_shape *s = &j->shape;
+  const struct {
+    const char *name;
+    int64_t v;
+  } deg[] = {{"tensor", l->tensor}, {"pipeline", l->pipeline},       {"data", l->data},     {"context", l->context},
+             {"expert", l->expert}, {"micro_batch", l->micro_batch}, {"chunks", l->chunks}, {"batch", j->batch}};
+  for (size_t i = 0; i < ISO_COUNT(deg); i++)
+    if (deg[i].v < 1 || deg[i].v > (1 << 24))
+      return iso_fail(err, ISO_EINVAL, "layout: %s is %lld, expected 1 to %d", deg[i].name, (long long)deg[i].v, 1 << 24);
+  if ((double)l->tensor * (double)l->pipeline * (double)l->data * (double)l->context > 1 << 24)
+    return iso_fail(err, ISO_EINVAL, "layout: more than %d devices", 1 << 24);
+  const double bytes[] = {j->weight_b, j->grad_b, j->grad_comm_b, j->optim_b};
+  for (size_t i = 0; i < ISO_COUNT(bytes); i++)
+    if (!(bytes[i] >= 0 && bytes[i] <= 64)) return iso_fail(err, ISO_EINVAL, "job: %g bytes per parameter, expected 0 to 64", bytes[i]);
+  ISO_TRY(split("heads", s->heads, "tensor", l->tensor, err));
+  if (s->kv_heads % l->tensor && l->tensor % s->kv_heads)
+    return iso_fail(err, ISO_EINVAL, "layout: %lld kv_heads neither divide by tensor = %lld nor divide it", (long long)s->kv_heads,
+                    (long long)l->tensor);
+  ISO_TRY(split("MLP channels", s->mlp, "tensor", l->tensor, err));
+  if (!iso_layout_stage_layers(s, l, NULL))
+    return iso_fail(err, ISO_EINVAL, "layout: %lld layers, nor one or two more, do not divide by pipeline x chunks = %lld", (long long)s->layers,
+                    (long long)(l->pipeline * l->chunks));
+  ISO_TRY(split("sequences of a batch", j->batch, "data x micro_batch", l->data * l->micro_batch, err));
+  // Causal attention is even only when every rank holds an early and a late piece.
+  if (l->context > 1) ISO_TRY(split("positions", s->seq, "2 x context", 2 * l->context, err));
+  if (l->seq_parallel) {
+    if (l->tensor < 2) return iso_fail(err, ISO_EINVAL, "layout: sequence parallelism splits over the tensor group, and tensor is 1");
+    ISO_TRY(split("positions", s->seq, "context x tensor", l->context * l->tensor, err));
+  }
+  if (l->expert > 1) {
+    if (!s->experts) return iso_fail(err, ISO_EINVAL, "layout: expert = %lld for a dense model", (long long)l->expert);
+    ISO_TRY(split("experts", s->experts, "expert", l->expert, err));
+    ISO_TRY(split("data x context devices", l->data * l->context, "expert", l->expert, err));
+  }
+  if (l->zero < 0 || l->zero > 3) return iso_fail(err, ISO_EINVAL, "layout: zero is %d, expected 0 to 3", l->zero);
+  if (l->zero && l->data * l->context < 2)
+    return iso_fail(err, ISO_EINVAL, "layout: zero = %d with nothing to split over (data x context is 1)", l->zero);
+  if ((unsigned)l->recompute > ISO_LAYOUT_FULL) return iso_fail(err, ISO_EINVAL, "layout: no recomputation of number %d", (int)l->recompute);
+  return check_pipeline(l, iso_layout_micro_batches(j, l), err);
+}
+
+iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err) {
+  const struct {
+    const char *name;
+    double v;
+  } pos[] = {{"peak_flop_s", m->peak_flop_s}, {"mem_b", m->mem_b},       {"mem_b_s", m->mem_b_s},          {"intra_b_s", m->intra_b_s},
+             {"inter_b_s", m->inter_b_s},     {"host_b_s", m->host_b_s}, {"host_mem_b_s", m->host_mem_b_s}};
+  for (size_t i = 0; i < ISO_COUNT(pos); i++)
+    if (!(pos[i].v > 0 && pos[i].v < INFINITY))
+      return iso_fail(err, ISO_EINVAL, "machine %s: %s is %g, expected a positive number", m->name, pos[i].name, pos[i].v);
+  if (!(m->intra_lat_s >= 0 && m->intra_lat_s < 1 && m->inter_lat_s >= 0 && m->inter_lat_s < 1))
+    return iso_fail(err, ISO_EINVAL, "machine %s: link latencies of %g and %g s, expected 0 to 1", m->name, m->intra_lat_s, m->inter_lat_s);
+  if (m->per_node < 1 || m->per_node > 1 << 20)
+    return iso_fail(err, ISO_EINVAL, "machine %s: %lld devices a node, expected 1 to %d", m->name, (long long)m->per_node, 1 << 20);
+  if (m->idle_w < 0 || m->max_w < m->idle_w || m->usd_h < 0 || m->pue < 1 || m->host_mem_b < 0)
+    return iso_fail(err, ISO_EINVAL, "machine %s: idle_w %g, max_w %g, pue %g, usd_h %g, host_mem_b %g: a negative cost, or pue below 1", m->name,
+                    m->idle_w, m->max_w, m->pue, m->usd_h, m->host_mem_b);
+  return ISO_OK;
+}
+
+enum { KIND_F, KIND_P };
+static const struct {
+  const char *name;
+  int kind;
+  double start;
+} CALS[ISO_LAYOUT_CALS] = {
+#define F KIND_F
+#define P KIND_P
+#define X(name, kind, start, spread, unit, help) {#name, kind, start},
+#include "plan/layout/layout_cal.def"
+#undef X
+#undef F
+#undef P
+};
+
+const char *iso_layout_cal_name(int id) { return id >= 0 && id < ISO_LAYOUT_CALS ? CALS[id].name : "?"; }
+
+iso_layout_cal iso_layout_cal_start(void) {
+  iso_layout_cal c = {.resid_sd = NAN, .source = "start values, nothing fitted"};
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) c.v[i] = CALS[i].start;
+  return c;
+}
+
+iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z) {
+  iso_layout_cal o = *c;
+  const int share[] = {ISO_LAYOUT_CAL_gemm_eff, ISO_LAYOUT_CAL_mem_eff, ISO_LAYOUT_CAL_intra_eff, ISO_LAYOUT_CAL_inter_eff, ISO_LAYOUT_CAL_optim_eff};
+  const int seconds[] = {ISO_LAYOUT_CAL_kernel_s, ISO_LAYOUT_CAL_launch_s, ISO_LAYOUT_CAL_launch_tp_s, ISO_LAYOUT_CAL_unfused_s,
+                         ISO_LAYOUT_CAL_lat_mult};
+  for (size_t i = 0; i < ISO_COUNT(share); i++) o.v[share[i]] = 1 / (1 + exp(-z) * (1 / c->v[share[i]] - 1));
+  for (size_t i = 0; i < ISO_COUNT(seconds); i++) o.v[seconds[i]] *= exp(-z);
+  return o;
+}
+
+iso_status iso_layout_cal_check(const iso_layout_cal *c, iso_err *err) {
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) {
+    bool share = CALS[i].kind == KIND_F;
+    if (!(c->v[i] >= 0 && c->v[i] < INFINITY) || (share && !(c->v[i] > 0 && c->v[i] < 1)) ||
+        (i == ISO_LAYOUT_CAL_sharp && !(c->v[i] >= 1 && c->v[i] <= 100)) || (i == ISO_LAYOUT_CAL_overlap && !(c->v[i] <= 1)))
+      return iso_fail(err, ISO_EINVAL, "calibration: %s is %g, expected %s", CALS[i].name, c->v[i],
+                      share                       ? "a share between 0 and 1"
+                      : i == ISO_LAYOUT_CAL_sharp ? "1 to 100"
+                                                  : "a finite number, not negative");
+  }
+  return ISO_OK;
+}
+
+json_t *iso_layout_cal_json(const iso_layout_cal *c) {
+  json_t *o = json_object();
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) json_object_set_new(o, CALS[i].name, iso_json_num(c->v[i]));
+  json_object_set_new(o, "resid_sd_log_s", iso_json_num(c->resid_sd));
+  json_object_set_new(o, "source", json_string(c->source));
+  return o;
+}
+
+// Device numbers from 720 measured single-node steps, links, stragglers, head and the product rate from 54 steps on 64 to 512 A100s
+// (vTrain's measurements, Bang et al. 2024, arXiv:2312.12391); tests/unit/test_layout_fit.c repeats the fit.
+iso_layout_cal iso_layout_cal_default(void) {
+  return (iso_layout_cal){.v = {[ISO_LAYOUT_CAL_gemm_eff] = 0.8032,
+                                [ISO_LAYOUT_CAL_mem_eff] = 0.8885,
+                                [ISO_LAYOUT_CAL_kernel_s] = 4.971e-4,
+                                [ISO_LAYOUT_CAL_launch_s] = 1.0338e-3,
+                                [ISO_LAYOUT_CAL_launch_tp_s] = 8.744e-5,
+                                [ISO_LAYOUT_CAL_sharp] = 20.3,
+                                [ISO_LAYOUT_CAL_unfused_s] = 5.24e-4,
+                                [ISO_LAYOUT_CAL_head_extra] = 0.217,
+                                [ISO_LAYOUT_CAL_intra_eff] = 0.7982,
+                                [ISO_LAYOUT_CAL_inter_eff] = 0.6151,
+                                [ISO_LAYOUT_CAL_lat_mult] = 2.072,
+                                [ISO_LAYOUT_CAL_overlap] = 0.2278,
+                                [ISO_LAYOUT_CAL_optim_eff] = 0.5901,
+                                [ISO_LAYOUT_CAL_fixed_s] = 5.288e-3,
+                                [ISO_LAYOUT_CAL_jitter] = 2.05e-3},
+                          .resid_sd = 0.14,
+                          .source = "measured A100 steps, one node and 64 to 512 GPUs (vTrain, arXiv:2312.12391)"};
+}

@@ -1,0 +1,277 @@
+// Enumeration of layouts with what can be shared computed once, and an archive of points that no other beats.
+#include "plan/layout/layout_search.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/layout/layout_impl.h"
+
+enum { DIV_MAX = 512, MICRO_MAX = 64, CHUNKS_MAX = 64 };
+
+typedef struct divs {
+  int n;
+  int64_t v[DIV_MAX];
+} divs;
+
+typedef struct search {
+  iso_lay_ctx x;
+  const iso_layout_search_opts *o;
+  iso_layout_search *out;
+  int64_t room;
+  divs micro;                                           // divisors of the batch up to the largest micro-batch
+  iso_lay_block block[MICRO_MAX][ISO_LAYOUT_FULL + 1];  // of the current tensor, context and expert
+  iso_status st;
+  iso_err *err;
+} search;
+
+iso_layout_search_opts iso_layout_search_opts_default(const iso_layout_machine *m, int64_t devices) {
+  return (iso_layout_search_opts){.devices_min = 1,
+                                  .devices_max = devices,
+                                  .max_tensor = 2 * m->per_node,
+                                  .max_context = 64,
+                                  .max_micro_batch = 64,
+                                  .min_context_tok = 512,
+                                  .whole_nodes = true,
+                                  .offload = true,
+                                  .eps = 0.01};
+}
+
+static void divisors(int64_t n, int64_t max, divs *o) {
+  o->n = 0;
+  for (int64_t k = 1; k <= n && k <= max && o->n < DIV_MAX; k++)
+    if (n % k == 0) o->v[o->n++] = k;
+}
+
+static double cost_of(const iso_layout_point *p, int goal) {
+  double v = goal == ISO_LAYOUT_FASTEST ? p->step_s : goal == ISO_LAYOUT_SMALLEST ? p->mem_b : goal == ISO_LAYOUT_CHEAPEST ? p->usd : p->joule;
+  return v == v ? v : 0;  // unknown to all alike
+}
+
+static bool beats(const iso_layout_point *a, const iso_layout_point *b, double slack) {
+  for (int g = 0; g < ISO_LAYOUT_GOALS; g++)
+    if (!(cost_of(a, g) <= cost_of(b, g) * slack)) return false;
+  return true;
+}
+
+// Keeps p unless a kept point is at least as good (within eps). Whoever beats a candidate moves to the front: neighbours fall to the same one.
+static void keep(search *s, const iso_layout_point *p, double slack) {
+  iso_layout_search *o = s->out;
+  for (int64_t i = 0; i < o->n; i++) {
+    if (!beats(&o->front[i], p, slack)) continue;
+    iso_layout_point hit = o->front[i];
+    o->front[i] = o->front[0];
+    o->front[0] = hit;
+    return;
+  }
+  int64_t n = 0;
+  for (int64_t i = 0; i < o->n; i++)
+    if (!beats(p, &o->front[i], 1)) o->front[n++] = o->front[i];
+  o->n = n;
+  if (o->n == s->room) {
+    s->room = s->room ? 2 * s->room : 256;
+    iso_layout_point *grown = realloc(o->front, (size_t)s->room * sizeof *grown);
+    if (!grown) {
+      s->st = iso_fail(s->err, ISO_ENOMEM, "layout search: no memory for a front of %lld points", (long long)s->room);
+      return;
+    }
+    o->front = grown;
+  }
+  o->front[o->n++] = *p;
+}
+
+static void offer(search *s, const iso_layout_point *p) {
+  s->out->feasible++;
+  for (int g = 0; g < ISO_LAYOUT_GOALS; g++)
+    if (cost_of(p, g) < cost_of(&s->out->best[g], g)) s->out->best[g] = *p;
+  keep(s, p, 1 + s->o->eps);
+}
+
+// One layout whose activations are known, under every way to split and place the optimizer.
+static void each_zero(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2], double act_b) {
+  const iso_layout_machine *m = s->x.mach;
+  int64_t devices = iso_layout_devices(l);
+  for (l->zero = 0; l->zero <= (l->data * l->context > 1 ? 3 : 0); l->zero++) {
+    for (int off = 0; off <= s->o->offload; off++) {
+      const iso_lay_data *q = &d[l->zero][off];
+      iso_layout_point p = {.mem_b = q->weights_b + q->grads_b + q->optim_b + q->gather_b + act_b};
+      l->offload = off;
+      p.layout = *l;
+      s->out->tried++;
+      if (p.mem_b < s->out->leanest.mem_b) s->out->leanest = p;
+      bool fits = p.mem_b <= m->mem_b && q->host_b <= m->host_mem_b;
+      if (!fits) s->out->too_big++;
+      if (!(p.mem_b <= 1.1 * m->mem_b && q->host_b <= m->host_mem_b)) continue;
+      iso_lay_parts t;
+      iso_lay_combine(&s->x, l, k, q, &t);
+      if (t.total < s->out->roomier_step_s) s->out->roomier_step_s = t.total;
+      if (!fits) continue;
+      p.step_s = t.total;
+      p.usd = iso_lay_usd(&s->x, devices, &t);
+      p.joule = iso_lay_joule(&s->x, devices, &t);
+      offer(s, &p);
+    }
+  }
+  l->zero = 0;
+  l->offload = false;
+}
+
+static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2]) {
+  int64_t p = l->pipeline, layers = s->x.job->shape.layers;
+  double act, work;
+  for (int sched = ISO_LAYOUT_GPIPE; sched <= ISO_LAYOUT_ZB_H2; sched++) {
+    l->schedule = (iso_layout_sched)sched;
+    if (p == 1 && sched != ISO_LAYOUT_1F1B) continue;
+    bool inter = sched == ISO_LAYOUT_INTERLEAVED;
+    for (l->chunks = inter ? 2 : 1; l->chunks <= (inter ? CHUNKS_MAX : 1) && l->chunks * p <= layers + 2; l->chunks++) {
+      if (iso_layout_check(s->x.job, l, NULL) != ISO_OK) continue;
+      iso_lay_act(s->x.job, l, &act, &work);
+      each_zero(s, l, k, d, act + work);
+    }
+  }
+  l->schedule = ISO_LAYOUT_1F1B;
+  l->chunks = 1;
+}
+
+// All micro-batches and recomputations of one tensor x context x expert x pipeline x data.
+static void each_micro(search *s, iso_layout *l) {
+  iso_lay_data d[4][2];
+  for (l->zero = 0; l->zero < 4; l->zero++)
+    for (int off = 0; off < 2; off++) {
+      l->offload = off;
+      iso_lay_data_cost(&s->x, l, &d[l->zero][off]);
+    }
+  l->zero = 0;
+  l->offload = false;
+  for (int i = 0; i < s->micro.n; i++) {
+    l->micro_batch = s->micro.v[i];
+    if (s->x.job->batch % (l->data * l->micro_batch)) continue;
+    for (int r = ISO_LAYOUT_KEEP; r <= ISO_LAYOUT_FULL; r++) {
+      if (r == ISO_LAYOUT_SELECTIVE && s->x.job->flash) continue;
+      l->recompute = (iso_layout_recompute)r;
+      each_schedule(s, l, &s->block[i][r], d);
+    }
+  }
+  l->micro_batch = 1;
+  l->recompute = ISO_LAYOUT_KEEP;
+}
+
+static bool wanted(const search *s, int64_t devices) {
+  int64_t node = s->x.mach->per_node;
+  return devices >= s->o->devices_min && devices <= s->o->devices_max && !(s->o->whole_nodes && devices > node && devices % node);
+}
+
+static void each_split(search *s, iso_layout *l, const divs *data) {
+  const iso_layout_shape *m = &s->x.job->shape;
+  for (int i = 0; i < s->micro.n; i++) {
+    for (int r = ISO_LAYOUT_KEEP; r <= ISO_LAYOUT_FULL; r++) {
+      l->micro_batch = s->micro.v[i];
+      l->recompute = (iso_layout_recompute)r;
+      iso_lay_block_cost(&s->x, l, &s->block[i][r]);
+    }
+  }
+  l->micro_batch = 1;
+  l->recompute = ISO_LAYOUT_KEEP;
+  for (l->pipeline = 1; l->pipeline <= m->layers + 2 && l->tensor * l->context * l->pipeline <= s->o->devices_max; l->pipeline++) {
+    if (!iso_layout_stage_layers(m, l, NULL)) continue;
+    for (int i = 0; i < data->n && s->st == ISO_OK; i++) {
+      l->data = data->v[i];
+      if (!wanted(s, iso_layout_devices(l)) || l->data * l->context % l->expert) continue;
+      each_micro(s, l);
+    }
+    l->data = 1;
+  }
+  l->pipeline = 1;
+}
+
+static void run(search *s) {
+  const iso_layout_job *j = s->x.job;
+  const iso_layout_shape *m = &j->shape;
+  iso_layout l = iso_layout_default();
+  divs data, expert;
+  divisors(j->batch, s->o->devices_max, &data);
+  divisors(j->batch, s->o->max_micro_batch < MICRO_MAX ? s->o->max_micro_batch : MICRO_MAX, &s->micro);
+  divisors(m->experts ? m->experts : 1, s->o->devices_max, &expert);
+  for (l.tensor = 1; l.tensor <= s->o->max_tensor && l.tensor <= s->o->devices_max; l.tensor++) {
+    if (m->heads % l.tensor || m->mlp % l.tensor || (m->kv_heads % l.tensor && l.tensor % m->kv_heads)) continue;
+    for (l.context = 1; l.context <= s->o->max_context && l.tensor * l.context <= s->o->devices_max; l.context *= 2) {
+      if (l.context > 1 && (m->seq % (2 * l.context) || m->seq / l.context < s->o->min_context_tok)) break;
+      l.seq_parallel = l.tensor > 1 && m->seq % (l.context * l.tensor) == 0;
+      for (int e = 0; e < expert.n && s->st == ISO_OK; e++) {
+        l.expert = expert.v[e];
+        each_split(s, &l, &data);
+      }
+      l.expert = 1;
+    }
+  }
+}
+
+static int by_time(const void *a, const void *b) {
+  const iso_layout_point *x = a, *y = b;
+  if (x->step_s != y->step_s) return x->step_s < y->step_s ? -1 : 1;
+  return (x->mem_b > y->mem_b) - (x->mem_b < y->mem_b);
+}
+
+static iso_status check_opts(const iso_layout_search_opts *o, iso_err *err) {
+  if (o->devices_min < 1 || o->devices_max < o->devices_min || o->devices_max > 1 << 20)
+    return iso_fail(err, ISO_EINVAL, "layout search: %lld to %lld devices, expected 1 to %d", (long long)o->devices_min, (long long)o->devices_max,
+                    1 << 20);
+  if (o->max_tensor < 1 || o->max_context < 1 || o->max_micro_batch < 1 || o->min_context_tok < 1)
+    return iso_fail(err, ISO_EINVAL, "layout search: limits of tensor %lld, context %lld, micro-batch %lld, expected at least 1",
+                    (long long)o->max_tensor, (long long)o->max_context, (long long)o->max_micro_batch);
+  if (!(o->eps >= 0 && o->eps < 1)) return iso_fail(err, ISO_EINVAL, "layout search: eps is %g, expected 0 to 1", o->eps);
+  return ISO_OK;
+}
+
+// Nothing fits: the layout that came nearest says how much is missing.
+static iso_status nothing(const search *s, iso_err *err) {
+  const iso_layout_search *o = s->out;
+  if (!o->tried) {
+    iso_fail(err, ISO_EINVAL, "layout search: no layout of %lld to %lld devices divides %lld layers, %lld heads and a batch of %lld",
+             (long long)s->o->devices_min, (long long)s->o->devices_max, (long long)s->x.job->shape.layers, (long long)s->x.job->shape.heads,
+             (long long)s->x.job->batch);
+    return iso_hint(err, ISO_EINVAL, "take a batch that the number of devices divides, or a range of devices");
+  }
+  const iso_layout *l = &o->leanest.layout;
+  iso_fail(err, ISO_ENOMEM,
+           "layout search: none of %lld layouts fits; the leanest (tensor %lld, pipeline %lld, data %lld, context %lld) needs %.0f bytes a device "
+           "(%.2f GiB), there are %.0f (%.2f GiB)",
+           (long long)o->tried, (long long)l->tensor, (long long)l->pipeline, (long long)l->data, (long long)l->context, o->leanest.mem_b,
+           o->leanest.mem_b / 0x1p30, s->x.mach->mem_b, s->x.mach->mem_b / 0x1p30);
+  return iso_hint(err, ISO_ENOMEM, "take more devices, devices with more memory, or a smaller model");
+}
+
+iso_status iso_layout_search_run(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout_search_opts *o,
+                                 iso_layout_search *out, iso_err *err) {
+  memset(out, 0, sizeof *out);
+  ISO_TRY(iso_layout_shape_check(&j->shape, err));
+  ISO_TRY(iso_layout_machine_check(m, err));
+  ISO_TRY(iso_layout_cal_check(c, err));
+  ISO_TRY(check_opts(o, err));
+  iso_layout one = iso_layout_default();
+  ISO_TRY(iso_layout_check(j, &one, err));  // the job's numbers
+  search *s = calloc(1, sizeof *s);
+  if (!s) return iso_fail(err, ISO_ENOMEM, "layout search: no memory");
+  *s = (search){.o = o, .out = out, .err = err};
+  iso_lay_open(j, m, c, &s->x);
+  out->roomier_step_s = out->leanest.mem_b = INFINITY;
+  for (int g = 0; g < ISO_LAYOUT_GOALS; g++)
+    out->best[g] = (iso_layout_point){.step_s = INFINITY, .mem_b = INFINITY, .usd = INFINITY, .joule = INFINITY};
+  run(s);
+  if (s->st == ISO_OK && !out->feasible) s->st = nothing(s, err);
+  for (int g = 0; g < ISO_LAYOUT_GOALS && s->st == ISO_OK; g++) keep(s, &out->best[g], 1);
+  iso_status st = s->st;
+  free(s);
+  if (st != ISO_OK) {
+    iso_layout_search_close(out);
+    return st;
+  }
+  qsort(out->front, (size_t)out->n, sizeof *out->front, by_time);
+  return ISO_OK;
+}
+
+void iso_layout_search_close(iso_layout_search *s) {
+  free(s->front);
+  s->front = NULL;
+  s->n = 0;
+}

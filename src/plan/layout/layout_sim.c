@@ -1,0 +1,217 @@
+// Task lists of the pipeline schedules and their replay.
+#include "plan/layout/layout_sim.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/layout/layout_impl.h"
+
+enum { TASKS_MAX = 1 << 24 };
+
+typedef struct sim {
+  const iso_layout_pipe *in;
+  bool split;          // weight gradients are tasks of their own
+  int64_t per;         // tasks a device
+  iso_layout_task *t;  // borrowed: p x per
+  int64_t n;           // filled so far
+  double *end;         // owned: [kind][virtual stage][micro-batch], NaN until done
+} sim;
+
+static void put(sim *s, int64_t device, iso_layout_task_kind kind, int64_t chunk, int64_t k) {
+  s->t[s->n++] = (iso_layout_task){.device = device, .chunk = chunk, .micro_batch = k, .kind = kind};
+}
+
+static void list_gpipe(sim *s, int64_t d) {
+  for (int64_t k = 0; k < s->in->m; k++) put(s, d, ISO_LAYOUT_TASK_F, 0, k);
+  for (int64_t k = 0; k < s->in->m; k++) put(s, d, ISO_LAYOUT_TASK_B, 0, k);
+}
+
+// p - d - 1 forward passes, then one forward, one backward.
+static void list_1f1b(sim *s, int64_t d) {
+  int64_t m = s->in->m, warm = s->in->p - d - 1 < m ? s->in->p - d - 1 : m, f = 0;
+  while (f < warm) put(s, d, ISO_LAYOUT_TASK_F, 0, f++);
+  for (int64_t k = 0; k < m; k++) {
+    if (f < m) put(s, d, ISO_LAYOUT_TASK_F, 0, f++);
+    put(s, d, ISO_LAYOUT_TASK_B, 0, k);
+  }
+}
+
+// Narayanan et al. 2021: groups of p micro-batches go through a device's chunks in turn; 2 (p - d - 1) + (v - 1) p passes of lead.
+static void list_interleaved(sim *s, int64_t d) {
+  int64_t p = s->in->p, v = s->in->v, all = s->in->m * v, warm = 2 * (p - d - 1) + (v - 1) * p, f = 0;
+  if (warm > all || s->in->m == p) warm = all;
+  for (int64_t i = 0; i < all; i++) {
+    while (f < all && f <= warm + i) {
+      int64_t r = f % (p * v);
+      put(s, d, ISO_LAYOUT_TASK_F, r / p, f / (p * v) * p + r % p);
+      f++;
+    }
+    int64_t r = i % (p * v);
+    put(s, d, ISO_LAYOUT_TASK_B, v - 1 - r / p, i / (p * v) * p + r % p);
+  }
+}
+
+// Qi et al. 2023: as 1F1B, weight gradients late. H1 starts p - d passes, H2 2 (p - d) - 1; weight gradients lag by d or 2 d micro-batches,
+// so that every device holds p or 2p - 1 of them.
+static void list_zero_bubble(sim *s, int64_t d) {
+  bool h2 = s->in->schedule == ISO_LAYOUT_ZB_H2;
+  int64_t m = s->in->m, p = s->in->p, warm = h2 ? 2 * (p - d) - 1 : p - d, lag = h2 ? 2 * d : d, f = 0, w = 0;
+  while (f < warm && f < m) put(s, d, ISO_LAYOUT_TASK_F, 0, f++);
+  for (int64_t k = 0; k < m; k++) {
+    put(s, d, ISO_LAYOUT_TASK_B, 0, k);
+    if (k >= lag) put(s, d, ISO_LAYOUT_TASK_W, 0, w++);
+    if (f < m) put(s, d, ISO_LAYOUT_TASK_F, 0, f++);
+  }
+  while (w < m) put(s, d, ISO_LAYOUT_TASK_W, 0, w++);
+}
+
+static double *end_of(sim *s, iso_layout_task_kind kind, int64_t stage, int64_t k) {
+  return &s->end[((int64_t)kind * s->in->p * s->in->v + stage) * s->in->m + k];
+}
+
+// When a task's inputs are there: NaN while they are not.
+static double ready(sim *s, const iso_layout_task *t) {
+  int64_t stage = t->chunk * s->in->p + t->device, last = s->in->p * s->in->v - 1, k = t->micro_batch;
+  double hop = s->in->p > 1 ? s->in->hop_s : 0;
+  if (t->kind == ISO_LAYOUT_TASK_F) return stage ? *end_of(s, ISO_LAYOUT_TASK_F, stage - 1, k) + hop : 0;
+  if (t->kind == ISO_LAYOUT_TASK_W) return *end_of(s, ISO_LAYOUT_TASK_B, stage, k);
+  double own = *end_of(s, ISO_LAYOUT_TASK_F, stage, k);
+  if (stage == last) return own;
+  double next = *end_of(s, ISO_LAYOUT_TASK_B, stage + 1, k) + hop;
+  return own != own || next != next ? NAN : fmax(own, next);
+}
+
+static double length(const sim *s, const iso_layout_task *t) {
+  int64_t k = t->chunk * s->in->p + t->device;
+  if (t->kind == ISO_LAYOUT_TASK_F) return s->in->f[k];
+  if (t->kind == ISO_LAYOUT_TASK_W) return s->in->w[k];
+  return s->in->b[k] + (s->split ? 0 : s->in->w[k]);
+}
+
+// Devices in turn run what is ready; false when they wait for one another.
+static bool replay(sim *s, int64_t *at, double *free_s) {
+  int64_t done = 0, p = s->in->p;
+  for (bool moved = true; moved && done < s->n;) {
+    moved = false;
+    for (int64_t d = 0; d < p; d++) {
+      for (; at[d] < s->per; at[d]++, done++, moved = true) {
+        iso_layout_task *t = &s->t[d * s->per + at[d]];
+        double r = ready(s, t);
+        if (r != r) break;
+        t->start_s = fmax(r, free_s[d]);
+        t->end_s = free_s[d] = t->start_s + length(s, t);
+        *end_of(s, t->kind, t->chunk * p + d, t->micro_batch) = t->end_s;
+      }
+    }
+  }
+  return done == s->n;
+}
+
+static void measure(const sim *s, iso_layout_trace *o) {
+  double v = (double)s->in->v;
+  for (int64_t d = 0; d < s->in->p; d++) {
+    const iso_layout_task *t = s->t + d * s->per;
+    double busy = 0, held = 0;
+    for (int64_t i = 0; i < s->per; i++) {
+      busy += t[i].end_s - t[i].start_s;
+      if (t[i].kind == ISO_LAYOUT_TASK_F) o->in_flight = fmax(o->in_flight, ++held / v);
+      if (t[i].kind == (s->split ? ISO_LAYOUT_TASK_W : ISO_LAYOUT_TASK_B)) held--;
+    }
+    o->makespan_s = fmax(o->makespan_s, t[s->per - 1].end_s);
+    o->span_s = fmax(o->span_s, t[s->per - 1].end_s - t[0].start_s);
+    o->busy_s = fmax(o->busy_s, busy);
+  }
+}
+
+static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
+  bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED;
+  if (in->p < 1 || in->m < 1 || in->v < 1 || (!inter && in->v != 1) || (inter && in->m % in->p))
+    return iso_fail(err, ISO_EINVAL, "pipeline: %lld stages, %lld micro-batches, %lld chunks do not go with schedule %s", (long long)in->p,
+                    (long long)in->m, (long long)in->v, iso_layout_sched_name(in->schedule));
+  if ((double)in->p * (double)in->m * (double)in->v * 3 > TASKS_MAX)
+    return iso_fail(err, ISO_EINVAL, "pipeline: %lld stages x %lld micro-batches x %lld chunks, more than %d tasks", (long long)in->p,
+                    (long long)in->m, (long long)in->v, TASKS_MAX);
+  for (int64_t k = 0; k < in->p * in->v; k++)
+    if (!(in->f[k] >= 0 && in->b[k] >= 0 && in->w[k] >= 0 && in->f[k] + in->b[k] + in->w[k] < INFINITY))
+      return iso_fail(err, ISO_EINVAL, "pipeline: stage %lld takes %g, %g and %g s, expected finite times", (long long)k, in->f[k], in->b[k],
+                      in->w[k]);
+  if (!(in->hop_s >= 0 && in->hop_s < INFINITY)) return iso_fail(err, ISO_EINVAL, "pipeline: a hop of %g s", in->hop_s);
+  return ISO_OK;
+}
+
+iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out, iso_err *err) {
+  memset(out, 0, sizeof *out);
+  ISO_TRY(check_pipe(in, err));
+  sim s = {.in = in, .split = in->schedule == ISO_LAYOUT_ZB_H1 || in->schedule == ISO_LAYOUT_ZB_H2};
+  int64_t kinds = s.split ? 3 : 2, stages = in->p * in->v;
+  s.per = kinds * in->m * in->v;
+  s.t = calloc((size_t)(s.per * in->p), sizeof *s.t);
+  s.end = malloc((size_t)(3 * stages * in->m) * sizeof *s.end);
+  int64_t *at = calloc((size_t)in->p, sizeof *at);
+  double *free_s = calloc((size_t)in->p, sizeof *free_s);
+  iso_status st = ISO_OK;
+  if (!s.t || !s.end || !at || !free_s) {
+    st = iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld tasks", (long long)(s.per * in->p));
+    goto done;
+  }
+  for (int64_t i = 0; i < 3 * stages * in->m; i++) s.end[i] = NAN;
+  for (int64_t d = 0; d < in->p; d++) {
+    switch (in->schedule) {
+      case ISO_LAYOUT_GPIPE: list_gpipe(&s, d); break;
+      case ISO_LAYOUT_INTERLEAVED: list_interleaved(&s, d); break;
+      case ISO_LAYOUT_1F1B: list_1f1b(&s, d); break;
+      default: list_zero_bubble(&s, d); break;
+    }
+  }
+  if (!replay(&s, at, free_s)) {
+    st = iso_fail(err, ISO_EBUG, "pipeline: schedule %s waits for itself at %lld stages, %lld micro-batches, %lld chunks",
+                  iso_layout_sched_name(in->schedule), (long long)in->p, (long long)in->m, (long long)in->v);
+    goto done;
+  }
+  measure(&s, out);
+  out->task = s.t;
+  out->n = s.n;
+  s.t = NULL;
+done:
+  free(s.t);
+  free(s.end);
+  free(at);
+  free(free_s);
+  return st;
+}
+
+void iso_layout_trace_close(iso_layout_trace *t) {
+  free(t->task);
+  *t = (iso_layout_trace){0};
+}
+
+iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
+                                    iso_layout_trace *out, iso_err *err) {
+  iso_layout_step step;
+  iso_lay_ctx x;
+  iso_lay_block k;
+  iso_lay_data d;
+  memset(out, 0, sizeof *out);
+  ISO_TRY(iso_layout_step_cost(j, m, c, l, &step, err));  // also checks
+  iso_lay_open(j, m, c, &x);
+  iso_lay_block_cost(&x, l, &k);
+  iso_lay_data_cost(&x, l, &d);
+  int64_t n = l->pipeline * l->chunks;
+  int spare;
+  double per = (double)iso_layout_stage_layers(&j->shape, l, &spare) / (double)l->chunks;
+  double *t = malloc((size_t)(3 * n) * sizeof *t);
+  if (!t) return iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld stages", (long long)n);
+  for (int64_t i = 0; i < n; i++) {
+    double head = i == n - 1 ? k.head / 3 : 0;  // forward, to the inputs, to the weights
+    double blocks = per - ((i == n - 1 && spare > 0) || (i == 0 && spare == 2));
+    t[i] = blocks * k.f + head;
+    t[n + i] = blocks * k.b + head;
+    t[2 * n + i] = blocks * k.w + head;
+  }
+  iso_layout_pipe p = {.schedule = l->schedule, .p = l->pipeline, .m = step.micro_batches, .v = l->chunks, .f = t, .b = t + n, .w = t + 2 * n};
+  p.hop_s = d.hop_lat_s + k.hop_b / d.hop_b_s;
+  iso_status st = iso_layout_simulate(&p, out, err);
+  free(t);
+  return st;
+}

@@ -1,0 +1,181 @@
+// The replayed schedules against the closed forms: makespan, hops, activations in flight.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+// clang-format off: cmocka.h needs the standard headers before it
+#include <cmocka.h>
+// clang-format on
+#include "plan/layout/layout_sim.h"
+#include "unit/layout_near.h"
+
+enum { STAGES_MAX = 64 };
+
+static void simulate(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w, double hop, iso_layout_trace *t) {
+  static double time[3][STAGES_MAX];
+  iso_err e;
+  for (int64_t i = 0; i < p * v; i++) {
+    time[0][i] = f / (double)v;
+    time[1][i] = b / (double)v;
+    time[2][i] = w / (double)v;
+  }
+  iso_layout_pipe in = {.schedule = s, .p = p, .m = m, .v = v, .f = time[0], .b = time[1], .w = time[2], .hop_s = hop};
+  ok(iso_layout_simulate(&in, t, &e), &e);
+}
+
+static bool zero_bubble(iso_layout_sched s) { return s == ISO_LAYOUT_ZB_H1 || s == ISO_LAYOUT_ZB_H2; }
+
+static int64_t least(iso_layout_sched s, int64_t p) { return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : 1; }
+
+// Every schedule, 1 to 7 stages, equal stages, times that differ: work + bubble to 1e-9, and the memory that the planner counts.
+static void test_closed_forms(void **state) {
+  (void)state;
+  const double time[][3] = {{1, 1, 1}, {1, 1.3, 0.8}, {1, 2.1, 0.9}, {0.37, 0.61, 0.4}, {1, 2, 1}};
+  int checked = 0;
+  for (int s = ISO_LAYOUT_GPIPE; s <= ISO_LAYOUT_ZB_H2; s++) {
+    for (size_t k = 0; k < ISO_COUNT(time); k++) {
+      for (int64_t p = 1; p <= 7; p++) {
+        for (int64_t v = 1; v <= (s == ISO_LAYOUT_INTERLEAVED ? 4 : 1); v++) {
+          for (int64_t m = s == ISO_LAYOUT_INTERLEAVED ? p : least((iso_layout_sched)s, p); m <= 29; m += s == ISO_LAYOUT_INTERLEAVED ? p : 1) {
+            if (s == ISO_LAYOUT_INTERLEAVED && (v < 2 || p < 2)) continue;
+            iso_layout_trace t;
+            double f = time[k][0], b = time[k][1], w = time[k][2];
+            simulate((iso_layout_sched)s, p, m, v, f, b, w, 0, &t);
+            double want = (double)m * (f + b + w) + iso_layout_bubble((iso_layout_sched)s, p, m, v, f, b, w);
+            double got = zero_bubble((iso_layout_sched)s) ? t.span_s : t.makespan_s;
+            if (!(fabs(got - want) <= 1e-9 * want))
+              fail_msg("%s p %d m %d v %d: simulated %.12g, closed form %.12g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m, (int)v,
+                       got, want);
+            near(t.busy_s, (double)m * (f + b + w), 1e-9 * want, "work");
+            iso_layout l = iso_layout_default();
+            l.pipeline = p;
+            l.chunks = v;
+            l.schedule = (iso_layout_sched)s;
+            near(t.in_flight, iso_layout_in_flight(&l, m), 1e-9, iso_layout_sched_name((iso_layout_sched)s));
+            iso_layout_trace_close(&t);
+            checked++;
+          }
+        }
+      }
+    }
+  }
+  assert_true(checked > 2500);
+}
+
+// Hops on the critical path, while they are short beside a forward pass.
+static void test_hops(void **state) {
+  (void)state;
+  for (int s = ISO_LAYOUT_GPIPE; s <= ISO_LAYOUT_ZB_H2; s++) {
+    bool inter = s == ISO_LAYOUT_INTERLEAVED;
+    for (int64_t p = 2; p <= 6; p++) {
+      for (int64_t v = inter ? 2 : 1; v <= (inter ? 3 : 1); v++) {
+        for (int64_t m = inter ? p : least((iso_layout_sched)s, p) + 1; m <= 24; m += inter ? p : 1) {
+          iso_layout_trace a, b;
+          if (zero_bubble((iso_layout_sched)s) && m < 2 * p) continue;
+          double hop = 0.01, bwd = s == ISO_LAYOUT_ZB_H2 ? 1 : 1.2;
+          simulate((iso_layout_sched)s, p, m, v, 1, bwd, 1, 0, &a);
+          simulate((iso_layout_sched)s, p, m, v, 1, bwd, 1, hop, &b);
+          double got = (zero_bubble((iso_layout_sched)s) ? b.span_s - a.span_s : b.makespan_s - a.makespan_s) / hop;
+          double want = iso_layout_hops((iso_layout_sched)s, p, m, v);
+          if (!(fabs(got - want) <= 1e-9 * (1 + want)))
+            fail_msg("%s p %d m %d v %d: %.9g hops, closed form %g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m, (int)v, got, want);
+          iso_layout_trace_close(&a);
+          iso_layout_trace_close(&b);
+        }
+      }
+    }
+  }
+}
+
+// Every task once, no device does two things at once, nothing starts before its input.
+static void test_trace(void **state) {
+  (void)state;
+  iso_layout_trace t;
+  simulate(ISO_LAYOUT_INTERLEAVED, 4, 12, 3, 1, 2, 0, 0.1, &t);
+  assert_int_equal(t.n, 2 * 4 * 12 * 3);
+  double end[2][12][12];  // kind, virtual stage, micro-batch
+  memset(end, 0, sizeof end);
+  for (int64_t i = 0; i < t.n; i++) {
+    const iso_layout_task *k = &t.task[i];
+    double *e = &end[k->kind][k->chunk * 4 + k->device][k->micro_batch];
+    assert_true(*e == 0 && k->end_s > k->start_s);
+    *e = k->end_s;
+    if (i && t.task[i - 1].device == k->device) assert_true(k->start_s >= t.task[i - 1].end_s);
+  }
+  for (int64_t i = 0; i < t.n; i++) {
+    const iso_layout_task *k = &t.task[i];
+    int64_t stage = k->chunk * 4 + k->device;
+    if (k->kind == ISO_LAYOUT_TASK_F && stage) assert_true(k->start_s >= end[0][stage - 1][k->micro_batch] + 0.1);
+    if (k->kind == ISO_LAYOUT_TASK_B) assert_true(k->start_s >= end[0][stage][k->micro_batch]);
+    if (k->kind == ISO_LAYOUT_TASK_B && stage < 11) assert_true(k->start_s >= end[1][stage + 1][k->micro_batch] + 0.1);
+  }
+  iso_layout_trace_close(&t);
+}
+
+static double pipeline_s(const iso_layout_step *s) {
+  return s->compute_s + s->launch_s + s->head_s + s->tensor_s + s->context_s + s->expert_s + s->bubble_s + s->p2p_s;
+}
+
+// A whole layout: stages that differ by the head, real links. Without hops the closed form is exact where a stage is the slowest of all.
+static void test_step(void **state) {
+  (void)state;
+  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_layout_job j = iso_layout_job_default();
+  iso_layout_step s;
+  iso_layout_trace t;
+  iso_err e;
+  j.shape = iso_layout_shape_gpt("gpt", 48, 8192, 64, 51200, 2048);
+  j.batch = 64;
+  m.inter_lat_s = m.intra_lat_s = 0;
+  m.inter_b_s = m.intra_b_s = 1e18;
+  for (int i = 0; i < 300; i++) {
+    iso_layout l = random_layout(&j, 5000 + (uint64_t)i);
+    ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
+    ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
+    double got = zero_bubble(l.schedule) ? t.span_s : t.makespan_s;
+    bool exact = l.schedule == ISO_LAYOUT_GPIPE || l.schedule == ISO_LAYOUT_1F1B || l.pipeline == 1;
+    if (!(fabs(got / pipeline_s(&s) - 1) <= (exact ? 1e-9 : 0.03)))
+      fail_msg("%s p %d m %d v %d: simulated %.12g, closed form %.12g", iso_layout_sched_name(l.schedule), (int)l.pipeline, (int)s.micro_batches,
+               (int)l.chunks, got, pipeline_s(&s));
+    iso_layout_trace_close(&t);
+  }
+  // Llama 3's stages of 8 blocks, the first and last of 7 with embedding or head.
+  j.shape = llama(126, 16384, 128, 8, 53248, 128256, 8192);
+  j.batch = 32;
+  j.flash = true;
+  iso_layout l = tpd(8, 16, 1, 1);
+  ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
+  ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
+  near(t.makespan_s / pipeline_s(&s), 1, 0.02, "uneven stages");
+  iso_layout_trace_close(&t);
+}
+
+static void test_refuses(void **state) {
+  (void)state;
+  iso_layout_trace t;
+  iso_err e = {0};
+  double one[2] = {1, 1}, bad[2] = {1, NAN};
+  iso_layout_pipe in = {.schedule = ISO_LAYOUT_1F1B, .p = 2, .m = 4, .v = 1, .f = one, .b = bad, .w = one};
+  assert_int_equal(iso_layout_simulate(&in, &t, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "stage 1"));
+  in.b = one;
+  in.v = 2;
+  assert_int_equal(iso_layout_simulate(&in, &t, &e), ISO_EINVAL);
+  in.v = 1;
+  in.m = INT64_MAX / 4;
+  assert_int_equal(iso_layout_simulate(&in, &t, &e), ISO_EINVAL);
+  in.m = 4;
+  in.hop_s = -1;
+  assert_int_equal(iso_layout_simulate(&in, &t, &e), ISO_EINVAL);
+}
+
+int main(void) {
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_closed_forms), cmocka_unit_test(test_hops), cmocka_unit_test(test_trace),
+                                 cmocka_unit_test(test_step), cmocka_unit_test(test_refuses)};
+  return cmocka_run_group_tests(t, NULL, NULL);
+}
