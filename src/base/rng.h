@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 // Streams keep uses apart; add one here for each new use.
-enum { ISO_RNG_INIT = 1, ISO_RNG_BATCH = 2, ISO_RNG_SAMPLE = 3, ISO_RNG_BOOTSTRAP = 4, ISO_RNG_NOISE = 5, ISO_RNG_TEST = 6 };
+enum { ISO_RNG_INIT = 1, ISO_RNG_BATCH = 2, ISO_RNG_SAMPLE = 3, ISO_RNG_BOOTSTRAP = 4, ISO_RNG_NOISE = 5, ISO_RNG_TEST = 6, ISO_RNG_SPLIT = 7 };
 
 // The finaliser of splitmix64 (Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195): a bijection with full avalanche.
 static inline uint64_t iso_rng_mix(uint64_t z) {
