@@ -1,0 +1,291 @@
+// Assembles serving plans and writes them as JSON.
+#include "plan/serve/plan_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+iso_infer_req iso_infer_req_default(void) { return (iso_infer_req){.mem_share = 0.9, .slo_itl_s = INFINITY, .eps = 0.1}; }
+
+iso_serve_req iso_serve_req_default(void) { return (iso_serve_req){.fleet = iso_fleet_opts_default()}; }
+
+static json_t *interval(double mid, double lo, double hi, double floor_s, const char *bound) {
+  json_t *o = json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(fmax(mid * lo, floor_s)), "mid", iso_json_num(mid), "hi", iso_json_num(mid * hi));
+  if (floor_s > 0) json_object_set_new(o, "floor", json_real(floor_s));
+  if (bound) json_object_set_new(o, "bound", json_string(bound));
+  return o;
+}
+
+// Coefficients and the interval that goes with them.
+typedef struct rates {
+  iso_serve_coef coef;
+  double lo, hi, ttft_lo, ttft_hi;
+  char source[96];
+} rates;
+
+static rates rates_of(const iso_calib *calib, const char *backend, const iso_serve_device *d, const char *format, bool ideal) {
+  rates r = {.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
+  snprintf(r.source, sizeof r.source, "model: peak rates");
+  if (ideal) return r;
+  iso_calib built_in = iso_calib_default();
+  const iso_calib *c = calib ? calib : &built_in;
+  r.coef = iso_calib_coef(c, d->name, backend ? backend : "", format);
+  r.lo = isnan(c->lo) ? built_in.lo : c->lo;
+  r.hi = isnan(c->hi) ? built_in.hi : c->hi;
+  // A prompt alone has no queue: its time is a step's, and so is its interval.
+  r.ttft_lo = r.lo;
+  r.ttft_hi = r.hi;
+  snprintf(r.source, sizeof r.source, "%s", c->source);
+  return r;
+}
+
+// The setup asked for, or the smallest that holds one sequence.
+static iso_status choose_setup(const iso_infer_req *q, const iso_serve_format *f, iso_serve_setup *u, iso_err *err) {
+  int64_t from = q->devices > 0 ? q->devices : 1, to = q->devices > 0 ? q->devices : q->device->node;
+  iso_status st = ISO_ENOMEM;
+  for (int64_t n = from; n <= to && st == ISO_ENOMEM; n *= 2) {
+    iso_serve_room room;
+    if (q->devices == 0 && n > 1 && q->shape->heads % n) break;
+    ISO_TRY(iso_serve_setup_init(u, q->shape, q->device, f, iso_serve_layout_tp(q->shape, n), err));
+    st = iso_serve_capacity(u, q->prompt + q->output, q->mem_share, &room, err);
+    if (st == ISO_OK && room.seqs < fmax(1, q->batch))
+      st = iso_fail(err, ISO_ENOMEM, "%s in %s on %lld x %s: %g sequences of %g tokens take %.1f GB of a device, %.1f GB are free", q->shape->name,
+                    f->name, (long long)n, q->device->name, fmax(1, q->batch), q->prompt + q->output, fmax(1, q->batch) * room.kv_dev_b_per_seq / 1e9,
+                    room.free_b / 1e9);
+  }
+  return st;
+}
+
+static json_t *energy_json(const iso_infer_req *q, const iso_serve_format *f, const iso_serve_coef *c) {
+  iso_energy_point at[ISO_ENERGY_POINTS_MAX];
+  int n = 0, best = -1;
+  if (iso_serve_energy(q->shape, q->device, f, c, q->prompt, q->output, q->slo_itl_s, q->mem_share, at, &n, &best, NULL) != ISO_OK)
+    return json_null();
+  json_t *front = json_array(), *choice = json_null();
+  for (int i = 0; i < n; i++) {
+    if (!at[i].front && i != best) continue;
+    json_t *o = json_pack("{s:I, s:o, s:o, s:o, s:o}", "devices", (json_int_t)at[i].devices, "batch", iso_json_num(at[i].batch), "itl_s",
+                          iso_json_num(at[i].itl_s), "j_per_tok", iso_json_num(at[i].j_per_tok), "tok_per_s", iso_json_num(at[i].tok_per_s));
+    if (i == best) choice = json_copy(o);
+    if (at[i].front)
+      json_array_append_new(front, o);
+    else
+      json_decref(o);
+  }
+  return json_pack("{s:o, s:o, s:s}", "best_under_limit", choice, "front", front, "source", "model: watts by phase x predicted time");
+}
+
+static json_t *advice_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c) {
+  iso_batch_advice a;
+  iso_err e = {0};
+  if (iso_serve_advise(u, c, q->prompt, q->output, q->slo_itl_s, q->eps, q->mem_share, &a, &e) != ISO_OK) return json_pack("{s:s}", "none", e.msg);
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "batch", iso_json_num(a.batch), "itl_s", iso_json_num(a.itl_s), "tok_per_s",
+                   iso_json_num(a.tok_per_s), "of_peak_throughput", iso_json_num(a.of_peak), "kv_share", iso_json_num(a.kv_share),
+                   "replicas_in_memory", iso_json_num(a.replicas), "peak_batch", iso_json_num(a.peak_batch));
+}
+
+static iso_status offload_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c, json_t **out, iso_err *err) {
+  iso_offload_rate r;
+  *out = json_null();
+  if (!(q->host_kv_b > 0)) return ISO_OK;
+  ISO_TRY(iso_serve_offload(u, c, q->prompt, q->output, q->host_kv_b, &r, err));
+  *out = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "tok_per_s", iso_json_num(r.tok_per_s), "host_tok_per_s", iso_json_num(r.host_tok_per_s),
+                   "device_tok_per_s", iso_json_num(r.device_tok_per_s), "stream_s", iso_json_num(r.stream_s), "prefix_memory_efficiency",
+                   iso_json_num(r.pme), "cache_overlap", iso_json_num(r.overlap), "bound", r.bound);
+  return ISO_OK;
+}
+
+static json_t *layout_json(const iso_serve_layout *l) {
+  return json_pack("{s:I, s:I, s:I, s:I}", "tp", (json_int_t)l->tp, "attention_dp", (json_int_t)l->dp, "moe_tp", (json_int_t)l->moe_tp, "moe_ep",
+                   (json_int_t)l->moe_ep);
+}
+
+iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err) {
+  iso_serve_format f;
+  iso_serve_setup u;
+  iso_serve_phases p;
+  json_t *offload;
+  *out = NULL;
+  if (!q->shape || !q->device) return iso_fail(err, ISO_EINVAL, "plan infer: a model and a device are needed");
+  if (!(q->prompt >= 1 && q->output >= 1 && q->batch >= 0 && q->batch < 1e9))
+    return iso_fail(err, ISO_EINVAL, "plan infer: %g prompt and %g output tokens at batch %g, expected at least 1 token each", q->prompt, q->output,
+                    q->batch);
+  const char *format = q->format ? q->format : "bf16";
+  ISO_TRY(iso_serve_shape_check(q->shape, err));
+  ISO_TRY(iso_serve_device_check(q->device, err));
+  ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
+  ISO_TRY(choose_setup(q, &f, &u, err));
+  rates r = rates_of(q->calib, q->backend, q->device, format, q->ideal);
+  ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
+  ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
+  double batch = q->batch > 0 ? q->batch : p.room.seqs, usd_s = q->device->usd_h * (double)u.devices / 3600;
+  iso_serve_step more = {.seqs = batch + 1, .ctx = q->prompt + q->output / 2};
+  double marginal = iso_serve_step_s(&u, &r.coef, &more) - p.itl_s;
+  json_t *o =
+      json_pack("{s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:s}", "model", iso_serve_shape_json(q->shape), "device", iso_serve_device_json(q->device),
+                "devices", (json_int_t)u.devices, "layout", layout_json(&u.layout), "format", format, "prompt_tok", iso_json_num(q->prompt),
+                "output_tok", iso_json_num(q->output), "batch", iso_json_num(batch), "calibration", r.source);
+  json_object_set_new(o, "memory",
+                      json_pack("{s:o, s:o, s:o, s:o, s:o}", "weight_b_per_device", iso_json_num(p.room.weight_b), "free_b_per_device",
+                                iso_json_num(p.room.free_b), "kv_b_per_seq", iso_json_num(p.room.kv_b_per_seq), "users", iso_json_num(p.room.seqs),
+                                "users_per_gb", iso_json_num(1e9 / p.room.kv_dev_b_per_seq * (double)u.layout.dp)));
+  json_object_set_new(o, "ttft_s", interval(p.ttft_s, r.ttft_lo, r.ttft_hi, p.ttft_floor_s, p.ttft_bound));
+  json_object_set_new(o, "itl_s", interval(p.itl_s, r.lo, r.hi, p.itl_floor_s, p.itl_bound));
+  json_object_set_new(o, "switch_s",
+                      json_pack("{s:o, s:s}", "mid", iso_json_num(p.switch_s), "source", "model: cache out and in over the host link"));
+  json_object_set_new(o, "request_s", interval(p.output_s, r.lo, r.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
+  json_object_set_new(o, "tok_per_s", interval(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
+  json_object_set_new(o, "itl_s_per_extra_sequence", iso_json_num(marginal));
+  json_object_set_new(o, "energy",
+                      json_pack("{s:o, s:o, s:o}", "prefill_j", iso_json_num(p.prefill_j), "decode_j_per_tok", iso_json_num(p.decode_j_per_tok),
+                                "choices", energy_json(q, &f, &r.coef)));
+  json_object_set_new(o, "usd_per_mtok_prompt", iso_json_num(usd_s * p.ttft_s / q->prompt * 1e6));
+  json_object_set_new(o, "usd_per_mtok_output", iso_json_num(usd_s * p.itl_s / batch * 1e6));
+  json_object_set_new(o, "batching", advice_json(q, &u, &r.coef));
+  json_object_set_new(o, "experts_in_host_memory", offload);
+  json_object_set_new(
+      o, "conventions",
+      json_string("FLOPs: 2 per active parameter and token, attention on the causal half; link traffic of a prompt is part of ttft_s"));
+  *out = o;
+  return ISO_OK;
+}
+
+// ---- fleets ----
+
+// Types that hold the model; the others go to left_out with their reason.
+static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *rate, int *n, json_t *left_out, iso_err *err) {
+  const char *format = q->format ? q->format : "bf16";
+  double longest = 1;
+  iso_err last = {0};
+  for (int64_t i = 0; i < q->trace->n; i++) longest = fmax(longest, (double)q->trace->at[i].prompt + q->trace->at[i].output);
+  *n = 0;
+  for (int k = 0; k < q->n_devices; k++) {
+    const iso_serve_device *d = q->device[k];
+    rates r = rates_of(q->calib, q->backend, d, format, false);
+    iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
+                                      &type[*n], &last);
+    if (st == ISO_ENOMEM) {
+      json_object_set_new(left_out, d->name, json_string(last.msg));
+      continue;
+    }
+    if (st != ISO_OK) {
+      if (err) *err = last;
+      return st;
+    }
+    type[*n].most = q->most ? q->most[k] : -1;
+    rate[(*n)++] = r;
+  }
+  if (*n) return ISO_OK;
+  if (err) *err = last;
+  return ISO_ENOMEM;
+}
+
+// Cost with every time at one end of its interval; NaN when no fleet exists there.
+static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const rates *rate, int n, bool high, const iso_fleet_plan *mid) {
+  iso_fleet_type *t = malloc((size_t)n * sizeof *t);
+  iso_fleet_plan *p = malloc(sizeof *p);
+  double cost = NAN;
+  iso_fleet_opts o = q->fleet;
+  o.simulate = false;
+  o.rate = mid->req_per_s * mid->headroom;
+  if (t && p) {
+    memcpy(t, type, (size_t)n * sizeof *t);
+    for (int j = 0; j < n; j++) t[j].server.coef.scale *= high ? rate[j].hi : rate[j].lo;
+    if (iso_fleet_plan_run(q->trace, t, n, &o, p, NULL) == ISO_OK) cost = p->answer.cost;
+  }
+  free(t);
+  free(p);
+  return cost;
+}
+
+static iso_status split_json(const iso_serve_req *q, const iso_fleet_type *type, int n, json_t **out, iso_err *err) {
+  iso_split_type pool[ISO_SPLIT_TYPES_MAX];
+  iso_split_opts o = {.slo_ttft_s = q->fleet.slo_ttft_s, .slo_itl_s = q->fleet.slo_itl_s, .attain = q->fleet.attain};
+  iso_serve_trace drawn = {0};
+  const iso_serve_trace *use = q->trace;
+  iso_split_choice best, mixed;
+  iso_err e = {0};
+  *out = json_null();
+  if (!q->split) return ISO_OK;
+  if (!isnan(q->fleet.rate)) {
+    ISO_TRY(iso_serve_trace_draw(q->trace, q->trace->n, q->fleet.rate, q->fleet.seed, &drawn, err));
+    use = &drawn;
+  }
+  for (int j = 0; j < n; j++) {
+    const iso_serve_setup *u = &type[j].server.setup;
+    iso_serve_room room;
+    memset(&pool[j], 0, sizeof pool[j]);
+    memcpy(pool[j].name, type[j].name, sizeof pool[j].name);
+    iso_status st = iso_sim_node_of(&type[j].server, q->fleet.mem_share, &pool[j].node, err);
+    if (st == ISO_OK) st = iso_serve_capacity(u, 1000, q->fleet.mem_share, &room, err);
+    if (st != ISO_OK) {
+      iso_serve_trace_close(&drawn);
+      return st;
+    }
+    pool[j].usd_h = type[j].usd_h;
+    pool[j].watts = u->device.prefill_w * (double)u->devices;
+    // The cache of a prompt goes layer by layer while the prompt is processed; one layer's share remains, over the slowest network offered.
+    double per_tok = room.kv_b_per_seq / 1000 / (u->device.net_b_s * (double)u->devices) / (double)u->shape.layers;
+    o.transfer_s_per_tok = fmax(o.transfer_s_per_tok, per_tok);
+  }
+  iso_status st = iso_split_search(use, pool, n, &o, &best, &e);
+  iso_status sm = st == ISO_OK || st == ISO_EBUDGET ? iso_split_mixed(use, pool, n, &o, &mixed, st == ISO_OK ? &e : NULL) : st;
+  iso_serve_trace_close(&drawn);
+  if ((st != ISO_OK && st != ISO_EBUDGET) || (sm != ISO_OK && sm != ISO_EBUDGET)) {
+    if (err) *err = e;
+    return st != ISO_OK && st != ISO_EBUDGET ? st : sm;
+  }
+  *out = json_pack("{s:o, s:o, s:o}", "split", st == ISO_OK ? iso_split_choice_json(&best, pool) : json_pack("{s:s}", "none", e.msg), "mixed",
+                   sm == ISO_OK ? iso_split_choice_json(&mixed, pool) : json_null(), "usd_h_split_over_mixed",
+                   st == ISO_OK && sm == ISO_OK ? iso_json_num(best.usd_h / mixed.usd_h) : json_null());
+  return ISO_OK;
+}
+
+static json_t *slo_json(const iso_fleet_opts *o) {
+  return json_pack("{s:o, s:o, s:o}", "ttft_s", iso_json_num(o->slo_ttft_s), "itl_s", iso_json_num(o->slo_itl_s), "share", iso_json_num(o->attain));
+}
+
+static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_fleet_plan *p, json_t *o, iso_err *err) {
+  int n = 0;
+  json_t *left_out = json_object(), *pools = NULL;
+  json_object_set_new(o, "left_out", left_out);
+  ISO_TRY(types_of(q, type, rate, &n, left_out, err));
+  ISO_TRY(iso_fleet_plan_run(q->trace, type, n, &q->fleet, p, err));
+  ISO_TRY(split_json(q, type, n, &pools, err));
+  json_t *fleet = iso_fleet_plan_json(p, type, n);
+  json_object_update(o, fleet);
+  json_decref(fleet);
+  json_object_set_new(o, "usd_h",
+                      json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(cost_at(q, type, rate, n, false, p)), "mid", iso_json_num(p->answer.cost), "hi",
+                                iso_json_num(cost_at(q, type, rate, n, true, p))));
+  json_object_set_new(o, "calibration", json_string(rate[0].source));
+  json_object_set_new(o, "phase_split", pools);
+  return ISO_OK;
+}
+
+iso_status iso_serve_plan_json(const iso_serve_req *q, json_t **out, iso_err *err) {
+  *out = NULL;
+  if (!q->shape || !q->trace || q->trace->n < 1) return iso_fail(err, ISO_EINVAL, "plan serve: a model and a trace are needed");
+  if (q->n_devices < 1 || q->n_devices > ISO_FLEET_TYPES_MAX)
+    return iso_fail(err, ISO_EINVAL, "plan serve: %d kinds of devices, expected 1 to %d", q->n_devices, ISO_FLEET_TYPES_MAX);
+  iso_fleet_type *type = calloc((size_t)q->n_devices, sizeof *type);
+  rates *rate = calloc((size_t)q->n_devices, sizeof *rate);
+  iso_fleet_plan *p = calloc(1, sizeof *p);
+  json_t *o = json_object();
+  iso_status st = type && rate && p && o ? ISO_OK : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  if (st == ISO_OK) {
+    json_object_set_new(o, "model", iso_serve_shape_json(q->shape));
+    json_object_set_new(o, "format", json_string(q->format ? q->format : "bf16"));
+    json_object_set_new(o, "slo", slo_json(&q->fleet));
+    st = plan(q, type, rate, p, o, err);
+  }
+  free(type);
+  free(rate);
+  free(p);
+  if (st == ISO_OK)
+    *out = o;
+  else
+    json_decref(o);
+  return st;
+}
