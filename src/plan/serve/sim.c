@@ -130,10 +130,10 @@ static iso_status check(const iso_serve_trace *t, const iso_sim_opts *o, iso_err
 }
 
 static iso_status open_run(run *u, const iso_serve_trace *t, const iso_sim_opts *o, iso_err *err) {
-  size_t n = (size_t)t->n;
+  size_t n = (size_t)(t->n > 0 ? t->n : 0), nodes = (size_t)(o->nodes > 0 ? o->nodes : 0);  // check() has refused others
   *u = (run){.t = t, .o = o};
   u->req = calloc(n, sizeof *u->req);
-  u->node = calloc((size_t)o->nodes, sizeof *u->node);
+  u->node = calloc(nodes, sizeof *u->node);
   u->refused = calloc(n, sizeof *u->refused);
 
   u->value = malloc(n * sizeof *u->value);
