@@ -320,11 +320,15 @@ iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, i
   ISO_TRYG(open_model(j, err));
   keep_back(j);
   j->feed = (iso_job_feed){e->data, o->choice->opts.seed};
-  // With the clock in charge a faster machine than predicted may take more steps.
+  // With the clock in charge a faster machine than predicted takes more steps, also one that was calibrated while it was busy.
   iso_train_opts opts = o->choice->opts;
-  if (o->follow_clock) opts.steps = opts.steps * 3 / 2 + 10;
+  if (o->follow_clock && o->choice->binding == ISO_RES_wall) {
+    iso_budget left = iso_run_left(e->run);
+    double most = fmin(left.train_flop / o->choice->price.model_flop_step, left.tok / (double)(opts.batch * opts.seq));
+    opts.steps = (int64_t)fmin((double)opts.steps * 16 + 1000, fmax(most, (double)opts.steps));
+  }
   ISO_TRYG(iso_trainer_open(e->ctx, j->m, &opts, iso_job_batch, &j->feed, &j->t, err));
-  j->stride = opts.steps / 1000 > 1 ? opts.steps / 1000 : 1;
+  j->stride = o->choice->opts.steps / 1000 > 1 ? o->choice->opts.steps / 1000 : 1;
   ISO_TRYG(resume(j, err));
   ISO_TRYG(train(j, out, err));
   ISO_TRYG(record_schedule(j, err));
