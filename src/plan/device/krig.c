@@ -17,10 +17,11 @@ iso_status iso_krig_open(int64_t n, int f, iso_krig *out, iso_err *err) {
   memset(out, 0, sizeof *out);
   if (n < 2 || n > ((int64_t)1 << 32) || f < 1 || f > ISO_KRIG_F_MAX)
     return iso_fail(err, ISO_EINVAL, "kriging: %lld rows of %d features, expected at least 2 rows of 1 to %d", (long long)n, f, ISO_KRIG_F_MAX);
-  out->x = calloc((size_t)n * (2 * (size_t)f + 1), sizeof *out->x);
-  if (!out->x) return iso_fail(err, ISO_ENOMEM, "kriging: no memory for %lld rows", (long long)n);
   out->n = n;
   out->f = f;
+  out->stride = (n + BLOCK - 1) / BLOCK * BLOCK;
+  out->x = calloc((size_t)(n * (f + 1) + out->stride * f), sizeof *out->x);
+  if (!out->x) return iso_fail(err, ISO_ENOMEM, "kriging: no memory for %lld rows", (long long)n);
   out->y = out->x + n * f;
   out->z = out->y + n;
   for (int j = 0; j < f; j++) out->scale[j] = 1;
@@ -36,7 +37,7 @@ void iso_krig_close(iso_krig *k) {
 
 void iso_krig_bind(iso_krig *k) {
   for (int j = 0; j < k->f; j++)
-    for (int64_t i = 0; i < k->n; i++) k->z[j * k->n + i] = k->x[i * k->f + j] / k->scale[j];
+    for (int64_t i = 0; i < k->n; i++) k->z[j * k->stride + i] = k->x[i * k->f + j] / k->scale[j];
 }
 
 // The nearest rows found so far, by rising squared distance; ties keep the earlier row.
@@ -61,10 +62,10 @@ static void find(const iso_krig *k, const double *q, int64_t skip, nearest *s) {
   s->n = 0;
   for (int64_t at = 0; at < k->n; at += BLOCK) {
     int64_t m = k->n - at < BLOCK ? k->n - at : BLOCK;
-    for (int64_t i = 0; i < m; i++) d2[i] = 0;
+    for (int i = 0; i < BLOCK; i++) d2[i] = 0;
     for (int j = 0; j < k->f; j++) {
-      const double *z = k->z + j * k->n + at;
-      for (int64_t i = 0; i < m; i++) d2[i] += (z[i] - q[j]) * (z[i] - q[j]);
+      const double *z = k->z + j * k->stride + at, qj = q[j];
+      for (int i = 0; i < BLOCK; i++) d2[i] += (z[i] - qj) * (z[i] - qj);  // whole blocks: the last one runs over padding
     }
     for (int64_t i = 0; i < m; i++)
       if ((s->n < NEAR || d2[i] < s->d2[NEAR - 1]) && at + i != skip) keep(s, at + i, d2[i]);
@@ -80,7 +81,7 @@ static double matern(double d2) {
 static void factor(const iso_krig *k, const nearest *s, double *l) {
   double z[ISO_KRIG_F_MAX][NEAR];
   for (int j = 0; j < k->f; j++)
-    for (int i = 0; i < s->n; i++) z[j][i] = k->z[j * k->n + s->row[i]];
+    for (int i = 0; i < s->n; i++) z[j][i] = k->z[j * k->stride + s->row[i]];
   for (int i = 0; i < s->n; i++) {
     double d2[NEAR] = {0}, *li = l + i * (i + 1) / 2;
     for (int j = 0; j < k->f; j++)

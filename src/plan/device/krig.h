@@ -13,7 +13,8 @@ typedef struct iso_krig {
   int f;                         // features
   double *x;                     // owned: n x f features
   double *y;                     // n values
-  double *z;                     // f x n: features over their scales, feature by feature; written by iso_krig_bind
+  int64_t stride;                // n rounded up to whole blocks
+  double *z;                     // f x stride: features over their scales, feature by feature; written by iso_krig_bind
   double scale[ISO_KRIG_F_MAX];  // length scales, in the unit of each feature
   double noise;                  // variance of a row's own error, in units of the process variance
   double q90;                    // 90% of rows lie within q90 sqrt(var) of what the others predict; NaN before iso_krig_learn
