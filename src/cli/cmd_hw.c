@@ -48,7 +48,7 @@ static json_t *kinds_json(const iso_device *d) {
   return a;
 }
 
-static void list_row(const iso_device *d, bool saved) {
+static void list_row(const iso_device *d, bool saved, iso_str *out) {
   const iso_device_spec *s = &d->spec;
   char tables[64] = "", bf16[24], price[24] = "-", tdp[16] = "-";
   double peak = isfinite(s->peak_flop_s[ISO_NUM_bf16]) ? s->peak_flop_s[ISO_NUM_bf16] : s->peak_flop_s[ISO_NUM_f16];
@@ -59,8 +59,10 @@ static void list_row(const iso_device *d, bool saved) {
     }
   if (isfinite(s->usd_h)) (void)snprintf(price, sizeof price, "%.2f", s->usd_h);
   if (isfinite(s->tdp_w)) (void)snprintf(tdp, sizeof tdp, "%.0f", s->tdp_w);
-  printf("%-14s %-12.12s %-4s %14s %8.0f %9.0f %6s %7s  %s%s\n", s->name, s->vendor, s->kind, hw_rate(peak, "FLOP/s", bf16, sizeof bf16),
-         s->mem_b / 1e9, s->mem_b_s / 1e9, tdp, price, saved ? tables[0] ? "saved " : "saved" : "", tables);
+  iso_str_fmt(out, "%-14s %-12.12s %-4s %14s %8.0f %9.0f %6s %7s", s->name, s->vendor, s->kind, hw_rate(peak, "FLOP/s", bf16, sizeof bf16),
+              s->mem_b / 1e9, s->mem_b_s / 1e9, tdp, price);
+  if (saved) iso_str_fmt(out, "  saved%s%s", tables[0] ? " " : "", tables);
+  iso_str_add(out, "\n");
 }
 
 static json_t *list_json(const iso_device *d, bool saved) {
@@ -97,23 +99,22 @@ static iso_status for_all(iso_arena *arena, void (*fn)(void *arg, const iso_devi
   return ISO_OK;
 }
 
-static void print_one(void *arg, const iso_device *d, bool saved) {
-  (void)arg;
-  list_row(d, saved);
-}
+static void add_row(void *arg, const iso_device *d, bool saved) { list_row(d, saved, arg); }
 
 static void append_one(void *arg, const iso_device *d, bool saved) { (void)json_array_append_new(arg, list_json(d, saved)); }
 
 static iso_status list(const cli_args *a, iso_err *err) {
   iso_arena *arena;
-  json_t *rows = NULL;
+  iso_str text = {0};
   ISO_TRY(iso_arena_open(&arena, err));
-  if (a->json)
-    rows = json_array();
-  else
-    printf("%-14s %-12s %-4s %14s %8s %9s %6s %7s  %s\n", "name", "vendor", "kind", "16-bit", "GB", "GB/s", "W", "$/h", "tables");
-  iso_status st = for_all(arena, a->json ? append_one : print_one, rows, err);
-  if (st == ISO_OK && a->json) (void)cli_put_json(json_pack("{s:O}", "devices", rows));
+  json_t *rows = json_array();
+  iso_str_fmt(&text, "%-14s %-12s %-4s %14s %8s %9s %6s %7s  %s\n", "name", "vendor", "kind", "16-bit", "GB", "GB/s", "W", "$/h", "tables");
+  iso_status st = a->json ? for_all(arena, append_one, rows, err) : for_all(arena, add_row, &text, err);
+  if (st == ISO_OK && a->json)
+    (void)cli_put_json(json_pack("{s:O}", "devices", rows));
+  else if (st == ISO_OK)
+    fputs(text.p ? text.p : "", stdout);
+  iso_str_free(&text);
   json_decref(rows);
   iso_arena_close(arena);
   return st;
