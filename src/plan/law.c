@@ -7,7 +7,7 @@
 
 static const iso_law *const LAWS[] = {
 #define LAW(name) &iso_law_##name,
-#include "plan/laws.def"
+#include "plan/laws/laws.def"
 #undef LAW
 };
 

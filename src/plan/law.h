@@ -82,7 +82,7 @@ typedef struct iso_law {
 } iso_law;
 
 #define LAW(name) extern const iso_law iso_law_##name;
-#include "plan/laws.def"
+#include "plan/laws/laws.def"
 #undef LAW
 
 int64_t iso_law_count(void);
