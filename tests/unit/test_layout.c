@@ -232,7 +232,7 @@ static void refuse(const iso_layout_job *j, iso_layout l, const char *word) {
 static void test_rules(void **state) {
   (void)state;
   iso_layout_job j = iso_layout_job_default();
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_err e = {0};
   j.shape = gpt(24, 2048, 16);
   j.batch = 96;
@@ -303,7 +303,7 @@ static void test_rules(void **state) {
 static void test_refuses_bytes(void **state) {
   (void)state;
   iso_layout_job j = iso_layout_job_default();
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_mem k;
   iso_err e = {0};
   char want[64];
@@ -352,7 +352,7 @@ static void check_bounds(const iso_layout_job *j, const iso_layout_machine *m, c
 
 static void test_invariants(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;
   iso_err e;
@@ -379,7 +379,7 @@ static void test_invariants(void **state) {
 // The bubble's share falls with the number of micro-batches; a stage, more chunks and zero-bubble schedules shrink it.
 static void test_bubble(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;
@@ -415,7 +415,7 @@ static void test_bubble(void **state) {
 // More of what helps never hurts: a faster machine, a better stack, less to send.
 static void test_monotone(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step a, b;
@@ -441,7 +441,7 @@ static void test_monotone(void **state) {
 // Dollars and joules are what the clock and the watts say; unknown prices give unknown costs.
 static void test_costs(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;

@@ -35,7 +35,7 @@ static void load(const char *name, const iso_layout_machine *m, iso_layout_rows 
 static void test_recovery(void **state) {
   (void)state;
   enum { N = 160 };
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal truth = iso_layout_cal_start();
   iso_layout_row row[N];
   iso_layout_rows r = {.n = N, .row = row};
@@ -90,7 +90,7 @@ static iso_layout_check_result *check(const iso_layout_rows *r, const iso_layout
 // The limits that were set: 7% on a held-out third, and 8% lost by the choice of layout.
 static void test_single_node(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   load("vtrain_single_node_a100.csv", &m, &r);
   assert_int_equal(r.n, 720);
@@ -114,7 +114,7 @@ static void test_single_node(void **state) {
 
 static void test_multi_node(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   load("vtrain_multi_node_a100.csv", &m, &r);
   assert_int_equal(r.n, 54);
@@ -133,7 +133,7 @@ static void test_multi_node(void **state) {
 // The calibration that ships: device numbers from one node, then eight more from several nodes.
 static void test_default(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows one, many;
   iso_layout_fit f, g;
   iso_err e;
@@ -160,7 +160,7 @@ static void test_default(void **state) {
 #define HEAD "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,iteration_ms\n"
 
 static void refuse(const char *text, const char *word) {
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   iso_err e = {0};
   iso_status st = iso_layout_rows_parse(text, strlen(text), "runs.csv", &m, &r, &e);
@@ -170,7 +170,7 @@ static void refuse(const char *text, const char *word) {
 
 static void test_csv(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   iso_err e;
   const char *good = "\xef\xbb\xbf# a comment\r\n" HEAD "8,64,2,1024,16,24,2048,2,2,2,300.5\r\n\r\n8, 64, 1,1024,16,24,2048,8,1,1,1e3";

@@ -25,7 +25,7 @@ typedef struct stack {
 } stack;
 
 static stack open_stack(const char *name) {
-  stack s = {.name = name, .m = iso_layout_machine_a100(), .job = iso_layout_job_default()};
+  stack s = {.name = name, .m = a100(), .job = iso_layout_job_default()};
   return s;
 }
 

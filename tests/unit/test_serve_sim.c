@@ -357,12 +357,12 @@ static void test_million(void **state) {
   iso_serve_trace from = {(iso_serve_request *)(uintptr_t)sizes, ISO_COUNT(sizes)}, t;
   iso_sim_server s;
   iso_serve_format f;
-  const iso_serve_device *d;
+  iso_serve_device d;
   iso_err e;
   const iso_serve_shape *m = iso_serve_shape_find("llama-3.1-8b");
   ok(iso_serve_device_get("h100", &d, &e), &e);
   ok(iso_serve_format_get("fp8", m, &f, &e), &e);
-  ok(iso_serve_setup_init(&s.setup, m, d, &f, iso_serve_layout_tp(m, 1), &e), &e);
+  ok(iso_serve_setup_init(&s.setup, m, &d, &f, iso_serve_layout_tp(m, 1), &e), &e);
   s.coef = iso_calib_default().coef;
   iso_sim_node node;
   iso_sim_result r;

@@ -1,7 +1,7 @@
 // The cost of a training step under a parallel layout: parameters, FLOPs, memory per device and seconds, all in closed form.
 #ifndef ISO_PLAN_LAYOUT_H
 #define ISO_PLAN_LAYOUT_H
-#include "base/json.h"
+#include "plan/device/device.h"
 
 // ---- The model: one token stream of `seq` tokens through `layers` equal blocks.
 typedef struct iso_layout_shape {
@@ -67,8 +67,10 @@ typedef struct iso_layout_machine {
   double idle_w, max_w, pue;  // power of a device with its share of the node
   double usd_h;               // price of a device-hour
 } iso_layout_machine;
-// Datasheet A100-80 SXM, eight a node on NVLink 3 (300 GB/s a direction) and one 200 Gb/s adapter a device.
-iso_layout_machine iso_layout_machine_a100(void);
+// A machine of such devices (src/plan/device): 16-bit peak, links, host and power of the descriptor, estimates where it lacks them
+// (iso_device_spec_complete), pue 1.1. The host's share of power is drawn all the time. ISO_EUNSUP without any 16-bit or wider peak.
+iso_status iso_layout_machine_from(const iso_device_spec *s, iso_layout_machine *out, iso_err *err);
+iso_status iso_layout_machine_from_device(const iso_device *d, iso_layout_machine *out, iso_err *err);
 iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err);
 
 // ---- The layout. Ranks are numbered tensor first, then context, data, pipeline, so tensor groups are neighbours.

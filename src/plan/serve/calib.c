@@ -33,7 +33,7 @@ typedef struct table {
 
 static int group_of(const table *t, const iso_serve_point *p) {
   for (int i = 0; i < t->groups; i++)
-    if (!strcmp(t->group[i].system, p->device->name) && !strcmp(t->group[i].backend, p->backend) && !strcmp(t->group[i].precision, p->precision))
+    if (!strcmp(t->group[i].system, p->device.name) && !strcmp(t->group[i].backend, p->backend) && !strcmp(t->group[i].precision, p->precision))
       return i;
   return -1;
 }
@@ -41,7 +41,7 @@ static int group_of(const table *t, const iso_serve_point *p) {
 // The prefill time of one prompt at peak: on its own attention rank, whose share of the replica's devices works alone.
 static iso_status prefill_of(const iso_serve_point *p, const iso_serve_setup *decode, double *seconds, iso_err *err) {
   iso_serve_setup u = *decode;
-  if (p->split) ISO_TRY(iso_serve_setup_init(&u, p->shape, p->device, &decode->format, p->prefill, err));
+  if (p->split) ISO_TRY(iso_serve_setup_init(&u, p->shape, &p->device, &decode->format, p->prefill, err));
   iso_serve_step s = {.prefill_tok = p->prompt, .prefill_ctx = p->prompt / 2};
   *seconds = iso_serve_work_of(&u, &s).prefill_s * fmin((double)u.layout.dp, 8);
   return ISO_OK;
@@ -77,7 +77,7 @@ static iso_status table_open(const iso_serve_points *p, table *t, iso_err *err) 
         st = iso_fail(err, ISO_EINVAL, "calibration: more than %d kinds of (system, backend, precision)", ISO_CALIB_GROUPS_MAX);
       } else {
         iso_calib_group *g = &t->group[t->groups];
-        snprintf(g->system, sizeof g->system, "%s", q->device->name);
+        snprintf(g->system, sizeof g->system, "%s", q->device.name);
         memcpy(g->backend, q->backend, sizeof g->backend);
         memcpy(g->precision, q->precision, sizeof g->precision);
         r->group = t->groups++;
@@ -348,8 +348,8 @@ iso_calib iso_calib_default(void) {
 }
 
 static void scales(const iso_calib *c, const char *system, const char *backend, const char *precision, double *tpot, double *ttft) {
-  const iso_serve_device *d;
-  if (iso_serve_device_get(system, &d, NULL) == ISO_OK) system = d->name;  // "h100_sxm" is "h100"
+  iso_device_spec d;
+  if (iso_device_spec_find(system, &d, NULL) == ISO_OK) system = d.name;  // "h100_sxm" is "h100-sxm"
   for (int i = 0; i < c->groups; i++) {
     const iso_calib_group *g = &c->group[i];
     if (strcmp(g->system, system) || strcmp(g->backend, backend) || strcmp(g->precision, precision)) continue;

@@ -7,14 +7,14 @@ enum { ISO_CALIB_GROUPS_MAX = 128, ISO_CALIB_EFFECTS_MAX = 96, ISO_CALIB_MODELS_
 
 // The factor of one (system, backend, precision): the median of measured over computed time, drawn to the pooled one by few points.
 typedef struct iso_calib_group {
-  char system[24], backend[16], precision[8];  // system: the device's name
+  char system[32], backend[16], precision[8];  // system: the device's name
   int64_t points;
   double scale, ttft_scale;
 } iso_calib_group;
 // A term of the pooled factor, log scale = base + system + backend + precision: what a group without points gets.
 typedef struct iso_calib_effect {
   int kind;  // 0 system, 1 backend, 2 precision
-  char name[24];
+  char name[32];
   double log_scale, log_ttft;
 } iso_calib_effect;
 

@@ -105,7 +105,7 @@ static iso_status read_layouts(const iso_serve_csv *c, const columns *k, iso_ser
   p->prefill_workers = (double)or_one(prefill_workers);
   if (!p->shape) {
     p->skip = ISO_POINT_MODEL;
-  } else if (!p->device) {
+  } else if (!p->device.name[0]) {
     p->skip = ISO_POINT_DEVICE;
   } else if (stages > 1 || prefill_stages > 1) {
     p->skip = ISO_POINT_PIPELINE;
@@ -141,7 +141,7 @@ static iso_status read_point(const iso_serve_csv *c, const columns *k, iso_serve
   if (p->shape && iso_serve_format_get(p->precision, p->shape, &f, NULL) != ISO_OK)
     return iso_fail(err, ISO_EFORMAT, "%s, line %lld: precision is \"%s\", expected bf16, fp8, fp4, int4 or nothing", c->what, (long long)c->row_line,
                     p->precision);
-  if (iso_serve_device_get(p->system, &p->device, NULL) != ISO_OK) p->device = NULL;
+  if (iso_serve_device_get(p->system, &p->device, NULL) != ISO_OK) p->device.name[0] = 0;
   return read_layouts(c, k, p, err);
 }
 
@@ -198,5 +198,5 @@ iso_status iso_serve_point_setup(const iso_serve_point *p, iso_serve_setup *out,
   if (p->skip != ISO_POINT_USED) return iso_fail(err, ISO_EINVAL, "line %lld: %s", (long long)p->line, iso_point_skip_name(p->skip));
   iso_serve_format f;
   ISO_TRY(iso_serve_format_get(p->precision, p->shape, &f, err));
-  return iso_serve_setup_init(out, p->shape, p->device, &f, p->layout, err);
+  return iso_serve_setup_init(out, p->shape, &p->device, &f, p->layout, err);
 }

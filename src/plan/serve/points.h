@@ -26,7 +26,7 @@ typedef struct iso_serve_point {
   double ttft_s, tpot_s;
   iso_point_skip skip;
   const iso_serve_shape *shape;  // borrowed from the table; NULL when unknown
-  const iso_serve_device *device;
+  iso_serve_device device;       // name empty when unknown
 } iso_serve_point;
 
 // How the file's columns are understood. batch_size is per attention-parallel rank: the shared file holds the same measurement (equal TTFT and
