@@ -39,7 +39,7 @@ typedef struct cli_opt {
 typedef struct cli_args cli_args;
 
 typedef struct cli_verb {
-  const char *name;
+  const char *name;             // "plan", "plan layout"
   const char *summary;          // one line
   const char *const *examples;  // NULL-terminated, two or three runnable lines
   const char *usage;            // after the verb: "[options] --text FILE..."
@@ -51,9 +51,14 @@ typedef struct cli_verb {
 } cli_verb;
 
 #define X(name) extern const cli_verb cli_verb_##name;
+#define SUB(verb, name) extern const cli_verb cli_verb_##verb##_##name;
 #include "cli/verbs.def"
 #undef X
+#undef SUB
+// All of them; a subverb stands below its verb and its name is both words.
 const cli_verb *const *cli_verbs(size_t *n);
+// The second word of a subverb of `verb`, else NULL.
+const char *cli_sub_name(const cli_verb *verb, const cli_verb *sub);
 
 struct cli_args {
   const cli_verb *verb;
@@ -87,6 +92,8 @@ int cli_fail(const cli_args *a, iso_status st, const iso_err *err);
 int cli_usage(const cli_args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Prints one JSON object on one line to stdout and drops the reference.
 int cli_put_json(json_t *j);
+// One line "name  value" of a table on stdout.
+void cli_row(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // The verb's options, then those that every verb takes.
 size_t cli_count_opts(const cli_verb *v);
 const cli_opt *cli_opt_at(const cli_verb *v, size_t i);

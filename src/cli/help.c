@@ -28,6 +28,18 @@ static void wrap(iso_str *s, const char *text, size_t indent, size_t column) {
   iso_str_add(s, "\n");
 }
 
+static void list_subs(const cli_verb *v, iso_str *s) {
+  size_t n, found = 0;
+  const cli_verb *const *all = cli_verbs(&n);
+  for (size_t i = 0; i < n; i++) {
+    const char *sub = cli_sub_name(v, all[i]);
+    if (!sub) continue;
+    if (!found++) iso_str_fmt(s, "\nSubverbs, each with options of its own (isoflop %s NAME --help):\n", v->name);
+    iso_str_fmt(s, "  %-12s ", sub);
+    wrap(s, all[i]->summary, 15, 15);
+  }
+}
+
 void cli_help(const cli_verb *v, iso_str *s) {
   iso_str_fmt(s, "%s\n\nExamples:\n", v->summary);
   for (const char *const *e = v->examples; *e; e++) iso_str_fmt(s, "  %s\n", *e);
@@ -41,6 +53,7 @@ void cli_help(const cli_verb *v, iso_str *s) {
     (void)snprintf(text, sizeof text, "%s%s%s%s", o->help, o->def ? " (default: " : "", o->def ? o->def : "", o->def ? ")" : "");
     wrap(s, text, 29, n > 26 ? (size_t)n + 3 : 29);
   }
+  list_subs(v, s);
   if (v->notes) iso_str_fmt(s, "\n%s\n", v->notes);
   iso_str_fmt(s, "\n%s", EXIT_CODES);
 }
@@ -62,6 +75,6 @@ void cli_help_all(iso_str *s, bool markdown) {
               "  isoflop demo --budget 5m\n"
               "  isoflop train --text book.txt --budget 300s --out model\n"
               "  isoflop sample model --prompt 'Once upon a time'\n\nVerbs:\n");
-  for (size_t i = 0; i < n; i++) iso_str_fmt(s, "  %-11s %s\n", v[i]->name, v[i]->summary);
+  for (size_t i = 0; i < n; i++) iso_str_fmt(s, "  %-13s %s\n", v[i]->name, v[i]->summary);
   iso_str_fmt(s, "\nisoflop VERB --help tells more; isoflop help --markdown prints everything.\n\n%s", EXIT_CODES);
 }

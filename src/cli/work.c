@@ -44,15 +44,6 @@ void cli_work_json(json_t *o, const iso_cost *predicted, const iso_cost *measure
   if (measured) json_object_set_new(o, "measured", iso_cost_json(measured));
 }
 
-void cli_row(const char *name, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  printf("%-22s ", name);
-  vprintf(fmt, ap);
-  printf("\n");
-  va_end(ap);
-}
-
 void cli_work_print(const iso_cost *predicted, const iso_cost *measured) {
   char lo[40], mean[40], hi[40], got[40], range[90];
   printf("\n%-14s %14s  %-26s", "cost", "predicted", "(interval)");
