@@ -146,6 +146,11 @@ static void show_text(const iso_device *d) {
   show_link("between hosts", &s->inter);
   show_link("to the host", &s->host);
   if (isfinite(s->tdp_w)) cli_row("design power", "%.4g W", s->tdp_w);
+  if (isfinite(s->prefill_w))
+    cli_row("power by phase", "idle %.4g W, prefill and training %.4g W, decode %.4g W: %s", s->idle_w, s->prefill_w, s->decode_w, s->power_source);
+  if (isfinite(s->host_mem_b))
+    cli_row("share of the host", "%s at %s, %.4g W: %s", hw_rate(s->host_mem_b, "B", b[0], 40), hw_rate(s->host_mem_b_s, "B/s", b[1], 40), s->host_w,
+            s->host_source);
   if (isfinite(s->usd_h)) cli_row("price", "$%.4g an hour: %s, %s", s->usd_h, s->price_source, s->price_date);
   for (int k = 0; k < ISO_TABLE_COUNT; k++) {
     const iso_device_table *t = d->table[k];
@@ -153,14 +158,21 @@ static void show_text(const iso_device *d) {
     cli_row(iso_table_name((iso_table_kind)k), "%lld rows of %s, fitted %s", (long long)t->rows.n, t->source, t->date);
     cli_row("", "a row from the others: median error %.1f%%, 90%% within %.1f%%", 100 * t->median_err, 100 * t->p90_err);
   }
+  iso_device_estimates e;
+  (void)iso_device_spec_complete(s, &e);
+  for (int i = 0; i < e.n; i++) cli_row(i ? "" : "planners take", "%s = %.4g, model: %s", e.at[i].key, e.at[i].value, e.at[i].rule);
 }
 
 static iso_status show(const cli_args *a, iso_err *err) {
   iso_device *d;
   ISO_TRY(iso_device_open(a->pos[1], &d, err));
-  if (a->json)
-    (void)cli_put_json(iso_device_json(d));
-  else
+  if (a->json) {
+    iso_device_estimates e;
+    json_t *j = iso_device_json(d);
+    (void)iso_device_spec_complete(&d->spec, &e);
+    if (j) (void)json_object_set_new(j, "estimates", iso_device_estimates_json(&e));
+    (void)cli_put_json(j);
+  } else
     show_text(d);
   iso_device_close(d);
   return ISO_OK;

@@ -17,7 +17,15 @@ out_has '^device +h100-sxm'
 out_has '^bf16 +989\.4 TFLOP/s'
 out_has '^price .*AWS'
 run $E_OK hw show a100 --json
-json 'j["name"] == "a100-80" and j["peak_flop_s"]["bf16"] == 312e12 and "fp8" not in j["peak_flop_s"] and j["intra"]["b_s"] == 300e9 and j["tables"] == []'
+json 'j["name"] == "a100-80" and j["peak_flop_s"]["bf16"] == 312e12 and "fp8" not in j["peak_flop_s"] and j["intra"]["b_s"] == 300e9 and j["tables"] == [] and j["estimates"] == []'
+out_lacks '"model"'
+run $E_OK hw show a100
+out_has '^power by phase +idle 63 W, prefill and training 400 W, decode 250 W: Splitwise'
+out_has '^share of the host +256 GB at 51\.2 GB/s, 412\.5 W: DGX A100'
+run $E_OK hw show t4
+out_has '^planners take +idle_w = 10\.5, model: 0\.15 of the design power'
+run $E_OK hw show t4 --json
+json 'j["idle_w"] is None and all(e["source"] == "model" for e in j["estimates"]) and "idle_w" in [e["key"] for e in j["estimates"]]'
 
 # Tables of a device whose law is known: the interpolation finds it again.
 python3 - <<'PY'

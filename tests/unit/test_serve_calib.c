@@ -31,7 +31,7 @@ static void load(iso_serve_points *p) {
     skip();
   }
   snprintf(path, sizeof path, "%s/data/serving/measured_serving.csv", shared);
-  ok(iso_serve_points_load(path, p, &e), &e);
+  ok(iso_serve_points_load(path, NULL, p, &e), &e);
 }
 
 static int64_t devices(const iso_serve_layout *l) { return l->tp * l->dp; }
@@ -189,10 +189,7 @@ static void test_recovery(void **state) {
 }
 
 static iso_status parse(const char *text, iso_serve_points *p, iso_err *e) {
-  char buf[4096];
-  size_t n = strlen(text);
-  memcpy(buf, text, n + 1);
-  return iso_serve_points_parse(buf, n, "points", p, e);
+  return iso_serve_points_parse(text, strlen(text), "points", NULL, p, e);
 }
 
 #define HEAD \
@@ -231,12 +228,24 @@ static void test_files(void **state) {
   assert_int_equal(p.at[5].skip, ISO_POINT_PIPELINE);
   near(p.at[6].in_flight, 20, 0);  // attention ranks follow from moe_tp x moe_ep / tp
   iso_serve_points_close(&p);
+  // A device of the caller's own stands for its name, and before a compiled-in one of that name.
+  const char *card = HEAD "vllm,qwen3-32b,card,fp8,agg,8192,1024,4,1,1,,1,1,10,6\n";
+  iso_device_spec own;
+  ok(iso_device_spec_find("h100", &own, &e), &e);
+  snprintf(own.name, sizeof own.name, "card");
+  own.mem_b_s = 1e12;
+  ok(parse(card, &p, &e), &e);
+  assert_int_equal(p.at[0].skip, ISO_POINT_DEVICE);
+  iso_serve_points_close(&p);
+  ok(iso_serve_points_parse(card, strlen(card), "points", &own, &p, &e), &e);
+  assert_true(p.at[0].skip == ISO_POINT_USED && p.at[0].device.mem_b_s == 1e12);
+  iso_serve_points_close(&p);
   refused("", "header");
   refused("a,b\n1,2\n", "no column");
   refused(HEAD, "no row");
-  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4,1,1,,1,1,nan,61.2\n", "ttft_ms is \"nan\"");
-  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4,1,1,,1,1,10,0\n", "tpot_ms is \"0\"");
-  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4.5,1,1,,1,1,10,6\n", "batch_size is \"4.5\"");
+  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4,1,1,,1,1,nan,61.2\n", "(ttft_ms): 'nan'");
+  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4,1,1,,1,1,10,0\n", "(tpot_ms): '0'");
+  refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4.5,1,1,,1,1,10,6\n", "(batch_size): '4.5'");
   refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,both,8192,1024,4,1,1,,1,1,10,6\n", "mode");
   refused(HEAD "vllm,qwen3-32b,h100_sxm,fp3,agg,8192,1024,4,1,1,,1,1,10,6\n", "precision");
   refused(HEAD "vllm,qwen3-32b,h100_sxm,fp8,agg,8192,1024,4,1,1,,1,1,10\n", "14 fields");

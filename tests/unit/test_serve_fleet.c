@@ -233,12 +233,14 @@ static void test_ip_refusals(void **state) {
 
 static int types_for(const char *model, const char *format, iso_fleet_type *type) {
   static const char *const name[] = {"l4", "a10g", "a100-80", "h100"};
+  static const double usd_h[] = {0.70, 1.01, 3.67, 7.516};  // Melange's prices
   iso_serve_coef c = iso_calib_default().coef;
   int n = 0;
   for (int i = 0; i < 4; i++) {
     iso_serve_device d;
     iso_err e;
     ok(iso_serve_device_get(name[i], &d, &e), &e);
+    d.usd_h = usd_h[i];
     if (iso_fleet_type_of(iso_serve_shape_find(model), &d, format, &c, 0, 4096, 0.9, &type[n], &e) == ISO_OK) n++;
   }
   return n;

@@ -89,6 +89,7 @@ iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **
   iso_device *d = NULL;
   if (!rest) return iso_fail(err, ISO_ENOMEM, "%s: no memory", what);
   (void)json_object_del(rest, "tables");
+  (void)json_object_del(rest, "estimates");
   iso_status st = iso_device_spec_from_json(rest, what, &s, err);
   json_decref(rest);
   if (st == ISO_OK) st = iso_device_new(&s, &d, err);

@@ -21,7 +21,7 @@ iso_status iso_device_save(iso_ctx *c, const iso_device *d, iso_err *err);
 // Names of the devices saved in isoflop's home, sorted, in an arena.
 iso_status iso_device_saved(iso_arena *a, const char *const **names, int64_t *n, iso_err *err);
 json_t *iso_device_json(const iso_device *d);
-// The descriptor's keys, and optionally "tables": an array.
+// The descriptor's keys, and optionally "tables": an array. "estimates", which hw show prints, are made again and not read.
 iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **out, iso_err *err);
 
 // Fits a table to rows and puts it in place of the one of that kind. As iso_device_table_fit.

@@ -227,6 +227,14 @@ iso_device_spec iso_device_spec_complete(const iso_device_spec *spec, iso_device
   return s;
 }
 
+json_t *iso_device_estimates_json(const iso_device_estimates *e) {
+  json_t *a = json_array();
+  for (int i = 0; i < e->n; i++)
+    (void)json_array_append_new(
+        a, json_pack("{s:s, s:f, s:s, s:s}", "key", e->at[i].key, "value", e->at[i].value, "rule", e->at[i].rule, "source", "model"));
+  return a;
+}
+
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
 static json_t *link_json(const iso_device_link *l) {

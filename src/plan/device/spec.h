@@ -76,6 +76,9 @@ typedef struct iso_device_estimates {
 // `e` may be NULL.
 iso_device_spec iso_device_spec_complete(const iso_device_spec *s, iso_device_estimates *e);
 
+// Array of {key, value, rule, source: "model"}.
+json_t *iso_device_estimates_json(const iso_device_estimates *e);
+
 json_t *iso_device_spec_json(const iso_device_spec *s);
 // Required: name, source, date, mem_b, mem_b_s and one peak. ISO_EFORMAT names the key: unknown keys, numbers that are not positive, texts too long.
 iso_status iso_device_spec_from_json(const json_t *j, const char *what, iso_device_spec *out, iso_err *err);

@@ -7,6 +7,7 @@ typedef struct iso_layout_row {
   iso_layout_job job;
   iso_layout layout;
   double step_s;  // measured
+  int64_t line;   // of its file
 } iso_layout_row;
 
 typedef struct iso_layout_rows {
@@ -16,7 +17,7 @@ typedef struct iso_layout_rows {
   iso_layout_recompute recompute;  // where the file does not say: none when every row fits the machine's memory without, else full
 } iso_layout_rows;
 
-// A CSV of measured steps: header row, commas, '.' as decimal point, blank lines and lines that start with # are skipped. Columns:
+// A CSV of measured steps (base/csv.h). Columns:
 //   gpus (checked against the product of the degrees), global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline,
 //   iteration_ms or iteration_s; optional vocab (51,200), kv_heads, mlp, context, expert, chunks, zero, recompute (none, selective, full),
 //   schedule (1f1b), seq_parallel, params_b (not used). Shapes are GPT's unless kv_heads or mlp say otherwise.

@@ -375,7 +375,7 @@ static void predict_row(const iso_calib *c, const iso_serve_point *p, row *r, do
   row alone = *r;
   alone.x[3] = 0;
   r->log_step = log(tpot_of(&alone, theta));
-  scales(c, p->system, p->backend, p->precision, &a, &b);
+  scales(c, p->device.name, p->backend, p->precision, &a, &b);
   *tpot_s = fmax(tpot_of(r, theta) * a, r->floor_s);
   *ttft_s = ttft_of(r, first) * b;
 }
