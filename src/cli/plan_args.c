@@ -9,6 +9,7 @@
 
 #include "gen_version.h"
 #include "model/config.h"
+#include "plan/hyper.h"
 
 iso_status cli_plan_open(const cli_args *a, cli_plan *p, iso_err *err) {
   const char *region = cli_text(a, "region");
@@ -73,7 +74,7 @@ static iso_layout_shape layout_of(const iso_serve_shape *s, int64_t seq) {
   return o;
 }
 
-static iso_serve_shape serve_of(const iso_layout_shape *s) {
+iso_serve_shape cli_serve_shape_of(const iso_layout_shape *s) {
   iso_serve_shape o = {.layers = s->layers,
                        .width = s->width,
                        .heads = s->heads,
@@ -224,7 +225,7 @@ iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err)
       else
         return unknown_model(text, err);
     }
-    *out = serve_of(&l);
+    *out = cli_serve_shape_of(&l);
   }
   return iso_serve_shape_check(out, err);
 }
@@ -303,6 +304,23 @@ iso_status cli_batch(const cli_args *a, int64_t seq, int64_t *out, iso_err *err)
     return ISO_OK;
   }
   return iso_fail(err, ISO_EINVAL, "--batch %.40s: no whole number of sequences of %lld tokens", text, (long long)seq);
+}
+
+int64_t cli_batch_by_law(double params, double tokens, int64_t seq, int64_t fallback, const char **rule, char *buf, size_t n) {
+  iso_hyper_run run = {params, tokens, ISO_LAW_FLOP_PER_PARAM_TOK * params * tokens, NAN, NAN, NAN};
+  iso_hyper_row row[ISO_HYPER_ROWS_MAX];
+  int laws, rows = iso_hyper_list("batch_tokens", &run, row);
+  iso_est b = iso_hyper_pick(row, rows, false, false, &laws);
+  if (!laws) return fallback;
+  size_t at = (size_t)snprintf(buf, n, "by ");
+  const iso_law *last = NULL;
+  for (int i = 0; i < rows && at < n; i++) {
+    if (!(row[i].value > 0) || row[i].critical || row[i].experts || row[i].law == last) continue;
+    at += (size_t)snprintf(buf + at, n - at, "%s%s", last ? ", " : "", row[i].law->base.name);
+    last = row[i].law;
+  }
+  *rule = buf;
+  return (int64_t)exp2(round(log2(fmax(1, b.mean / (double)seq))));
 }
 
 iso_status cli_pairs(const char *text, const char *what, iso_status (*put)(void *self, const char *key, const char *value, iso_err *err), void *self,

@@ -36,6 +36,7 @@ int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err 
 // ISO_EINVAL with "did you mean".
 iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err);
 iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err);
+iso_serve_shape cli_serve_shape_of(const iso_layout_shape *s);
 
 // "512xa100-80"; a name alone is one device. *n keeps 0 for it when `bare_zero`. Close the device.
 iso_status cli_devices(const char *text, const char *what, int64_t *n, iso_device **out, iso_err *err);
@@ -50,6 +51,9 @@ void cli_cluster_close(cli_cluster *c);
 // --batch as sequences of `seq` tokens: a bare number counts sequences; a number of tokens is met within 5% by the count with the largest
 // power of two in it, because layouts divide it. 0: not given.
 iso_status cli_batch(const cli_args *a, int64_t seq, int64_t *out, iso_err *err);
+// The batch of the registered batch laws (plan/hyper.h) in sequences, a power of two; `fallback` without any. *rule says which they are,
+// in `buf`.
+int64_t cli_batch_by_law(double params, double tokens, int64_t seq, int64_t fallback, const char **rule, char *buf, size_t n);
 // A positive quantity of an option in base units; NaN when it is not given.
 iso_status cli_quantity(const cli_args *a, const char *name, iso_unit u, double *out, iso_err *err);
 // Splits "key=value,key=value" and calls put for each; ISO_EINVAL names the option.

@@ -31,7 +31,9 @@ iso_status iso_layout_shape_family(double params, int64_t vocab, int64_t seq, is
     iso_layout_count(&s, &c);
     double layer = (double)c.layer_dense, rest = (double)c.params - layer, want = (params - rest) / layer;
     if (want < 0.5) continue;
-    s.layers = (int64_t)llround(want);
+    // Layers that pipelines can share out.
+    int64_t step = want >= 30 ? 4 : want >= 11 ? 2 : 1;
+    s.layers = (int64_t)llround(want / (double)step) * step;
     if (s.layers > 4096) continue;
     // A tenth off in size weighs as much as a factor of four in aspect.
     double off = fabs(log((rest + layer * (double)s.layers) / params)) / 0.05 + fabs(log2((double)w / (double)s.layers / ASPECT));
