@@ -74,4 +74,21 @@ iso_est iso_hyper_pick(const iso_hyper_row *rows, int n, bool critical, bool exp
   return iso_est_range(fmin(lo, mean), mean, fmax(hi, mean));
 }
 
-double iso_hyper_beta2(double batch_tok) { return fmin(0.9999, fmax(0.9, pow(0.95, batch_tok / 4e6))); }
+#define LLAMA "Touvron et al. 2023, arXiv:2302.13971, table 2 and section 2.3"
+static const iso_hyper_recipe RECIPES[] = {
+    {"LLaMA 7B", 6.7e9, 1e12, 3e-4, 4e6, 0.1, 0.9, 0.95, LLAMA},
+    {"LLaMA 13B", 13e9, 1e12, 3e-4, 4e6, 0.1, 0.9, 0.95, LLAMA},
+    {"LLaMA 33B", 32.5e9, 1.4e12, 1.5e-4, 4e6, 0.1, 0.9, 0.95, LLAMA},
+    {"LLaMA 65B", 65.2e9, 1.4e12, 1.5e-4, 4e6, 0.1, 0.9, 0.95, LLAMA},
+};
+
+const iso_hyper_recipe *iso_hyper_recipe_at(int i) { return i >= 0 && i < (int)ISO_COUNT(RECIPES) ? &RECIPES[i] : NULL; }
+
+const iso_hyper_recipe *iso_hyper_recipe_near(double params) {
+  const iso_hyper_recipe *best = &RECIPES[0];
+  for (size_t i = 1; i < ISO_COUNT(RECIPES); i++)
+    if (fabs(log(params / RECIPES[i].params)) < fabs(log(params / best->params))) best = &RECIPES[i];
+  return best;
+}
+
+double iso_hyper_beta2(double batch_tok) { return isnan(batch_tok) ? NAN : fmin(0.9999, fmax(0.9, pow(0.95, batch_tok / 4e6))); }

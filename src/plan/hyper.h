@@ -30,6 +30,16 @@ int iso_hyper_list(const char *target, const iso_hyper_run *run, iso_hyper_row *
 // all their confirmed sets as the interval. `critical` chooses between best values and critical ones. NaN when no law applies.
 iso_est iso_hyper_pick(const iso_hyper_row *rows, int n, bool critical, bool experts, int *laws);
 
+// What published runs used.
+typedef struct iso_hyper_recipe {
+  const char *name;
+  double params, tokens, lr, batch_tok, weight_decay, beta1, beta2;
+  const char *source;
+} iso_hyper_recipe;
+// The i-th, NULL past the last; and the one nearest in log parameters.
+const iso_hyper_recipe *iso_hyper_recipe_at(int i);
+const iso_hyper_recipe *iso_hyper_recipe_near(double params);
+
 // beta2 of Adam by batch: the moving average of squared gradients keeps its half-life in tokens (Marek et al. 2025, arXiv:2507.07101),
 // anchored at 0.95 for 4M tokens a step (LLaMA, arXiv:2302.13971). Within 0.9 and 0.9999.
 double iso_hyper_beta2(double batch_tok);
