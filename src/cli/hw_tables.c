@@ -133,11 +133,11 @@ static void print_score(const iso_device *d, const iso_device_score *sc, const c
   cli_row("device", "%s", d->spec.name);
   cli_row("table", "%s: %s", iso_table_name(sc->kind), what);
   cli_row("calibrated on", "%lld rows: %s", (long long)sc->fitted, how);
-  cli_row("predicted", "%lld rows, %lld of them inside the table", (long long)sc->n, (long long)sc->measured);
-  cli_row("mean error", "%.2f%%", 100 * sc->mape);
-  cli_row("median error", "%.2f%%", 100 * sc->median_error);
-  cli_row("90% within", "%.2f%%", 100 * sc->p90_error);
-  cli_row("bias", "%+.2f%%", 100 * sc->bias);
+  cli_row("predicted", "%lld rows, %lld of them inside the table", (long long)sc->errors.n, (long long)sc->measured);
+  cli_row("mean error", "%.2f%%", 100 * sc->errors.mape);
+  cli_row("median error", "%.2f%%", 100 * sc->errors.median_error);
+  cli_row("90% within", "%.2f%%", 100 * sc->errors.p90_error);
+  cli_row("bias", "%+.2f%%", 100 * sc->errors.bias);
   cli_row("in 90% intervals", "%.1f%%", 100 * sc->coverage);
   printf("\nworst rows\n%8s %12s %12s %8s  %s\n", "line", "measured us", "predicted us", "error", "shape");
   for (int i = 0; i < sc->n_worst; i++) {

@@ -284,14 +284,14 @@ static void test_learned(void **state) {
     measure(&s, KINDS[i], 600, 0.2, 0.01, &r);
     ok(iso_device_score_split(NULL, &s, &r, ISO_NUM_bf16, 1, &sc, &e), &e);
     // The wobble is 12% in the mean, noise 0.8%: what is left must be near the noise.
-    if (!(sc.median_error < 0.03 && sc.p90_error < 0.10 && fabs(sc.bias) < 0.02))
-      fail_msg("%s: median %g, p90 %g, bias %g", iso_table_name(KINDS[i]), sc.median_error, sc.p90_error, sc.bias);
+    if (!(sc.errors.median_error < 0.03 && sc.errors.p90_error < 0.10 && fabs(sc.errors.bias) < 0.02))
+      fail_msg("%s: median %g, p90 %g, bias %g", iso_table_name(KINDS[i]), sc.errors.median_error, sc.errors.p90_error, sc.errors.bias);
     if (!(sc.coverage > 0.82 && sc.coverage < 0.98)) fail_msg("%s: %g of the rows are in 90%% intervals", iso_table_name(KINDS[i]), sc.coverage);
-    assert_true(sc.n == 300 && sc.fitted == 300 && sc.measured > 270 && sc.n_worst == ISO_DEVICE_WORST);
+    assert_true(sc.errors.n == 300 && sc.fitted == 300 && sc.measured > 270 && sc.n_worst == ISO_SCORE_WORST);
     for (int k = 1; k < sc.n_worst; k++)
       assert_true(fabs(sc.worst[k].predicted_s / sc.worst[k].measured_s - 1) <= fabs(sc.worst[k - 1].predicted_s / sc.worst[k - 1].measured_s - 1));
     ok(iso_device_score_split(NULL, &s, &r, ISO_NUM_bf16, 1, &again, &e), &e);
-    assert_true(again.mape == sc.mape);
+    assert_true(again.errors.mape == sc.errors.mape);
     iso_rows_close(&r);
   }
 }

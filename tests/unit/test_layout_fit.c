@@ -75,8 +75,8 @@ static void test_recovery(void **state) {
 
 static void print_check(const char *what, const iso_layout_check_result *k) {
   print_message("%s: %lld rows; all %.2f%%, two thirds -> third %.2f%% (sd %.2f), size left out %.2f%%, regret %.2f%% (worst size %.2f%%)\n", what,
-                (long long)k->all.n, 100 * k->all.mape, 100 * k->split_mape, 100 * k->split_sd, 100 * k->out_mape, 100 * k->regret,
-                100 * k->regret_worst);
+                (long long)k->all.n, 100 * k->all.mape, 100 * k->held.mape, 100 * k->held.mape_sd, 100 * k->out.errors.mape, 100 * k->out.regret,
+                100 * k->out.regret_worst);
 }
 
 static iso_layout_check_result *check(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o) {
@@ -99,14 +99,14 @@ static void test_single_node(void **state) {
   assert_true(o.n_free <= 12);
   iso_layout_check_result *k = check(&r, &m, &o);
   print_check("one node", k);
-  assert_true(k->split_mape <= 0.05 && k->out_mape <= 0.05);
-  assert_true(k->regret <= 0.03 && k->regret_worst <= 0.05);
-  assert_int_equal(k->n_sizes, 8);
-  assert_int_equal(k->cells, 118);
-  assert_true(k->n_tensor == 4 && k->n_data == 4 && k->n_pipeline == 3);
-  for (int i = 0; i < 4; i++) assert_true(fabs(k->tensor[i].mean) < 0.05 && fabs(k->data[i].mean) < 0.05);
-  json_t *j = iso_layout_check_json(k, &o);
-  assert_int_equal(json_array_size(json_object_get(j, "bias_by_pipeline")), 3);
+  assert_true(k->held.mape <= 0.05 && k->out.errors.mape <= 0.05);
+  assert_true(k->out.regret <= 0.03 && k->out.regret_worst <= 0.05);
+  assert_int_equal(k->out.n_sizes, 8);
+  assert_int_equal(k->out.cells, 118);
+  assert_true(k->out.n_tensor == 4 && k->out.n_data == 4 && k->out.n_pipeline == 3);
+  for (int i = 0; i < 4; i++) assert_true(fabs(k->out.tensor[i].mean) < 0.05 && fabs(k->out.data[i].mean) < 0.05);
+  json_t *j = iso_layout_check_json(k, &r, &o);
+  assert_int_equal(json_array_size(json_object_get(json_object_get(j, "left_out"), "bias_by_pipeline")), 3);
   json_decref(j);
   free(k);
   iso_layout_rows_close(&r);
@@ -123,9 +123,9 @@ static void test_multi_node(void **state) {
   assert_true(o.n_free <= 12);
   iso_layout_check_result *k = check(&r, &m, &o);
   print_check("several nodes", k);
-  assert_true(k->split_mape <= 0.075 && k->out_mape <= 0.08);
-  assert_int_equal(k->cells, 4);
-  assert_true(k->regret <= 0.03 && k->regret_worst <= 0.06);
+  assert_true(k->held.mape <= 0.075 && k->out.errors.mape <= 0.08);
+  assert_int_equal(k->out.cells, 4);
+  assert_true(k->out.regret <= 0.03 && k->out.regret_worst <= 0.06);
   free(k);
   iso_layout_rows_close(&r);
 }
@@ -151,7 +151,7 @@ static void test_default(void **state) {
   for (int i = 0; i < ISO_LAYOUT_CALS; i++) near(g.cal.v[i] / c.v[i], 1, 0.01, iso_layout_cal_name(i));
   iso_layout_check_result *k = check(&many, &m, &q);
   print_check("default", k);
-  near(k->out_sd, c.resid_sd, 0.01, "spread");
+  near(k->out.errors.sd_log, c.resid_sd, 0.01, "spread");
   free(k);
   iso_layout_rows_close(&one);
   iso_layout_rows_close(&many);

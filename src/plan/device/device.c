@@ -17,6 +17,13 @@ iso_status iso_device_new(const iso_device_spec *spec, iso_device **out, iso_err
   return ISO_OK;
 }
 
+const char *iso_device_cal_key(iso_device_cal c) { return c == ISO_DEVICE_CAL_layout ? "layout_calibration" : "serving_calibration"; }
+
+void iso_device_set_cal(iso_device *d, iso_device_cal c, json_t *j) {
+  json_decref(d->cal[c]);
+  d->cal[c] = j;
+}
+
 static void drop_table(iso_device *d, iso_table_kind k) {
   if (!d->table[k]) return;
   iso_device_table_close(d->table[k]);
@@ -27,6 +34,7 @@ static void drop_table(iso_device *d, iso_table_kind k) {
 void iso_device_close(iso_device *d) {
   if (!d) return;
   for (int k = 0; k < ISO_TABLE_COUNT; k++) drop_table(d, (iso_table_kind)k);
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) json_decref(d->cal[k]);
   free(d);
 }
 
@@ -58,6 +66,8 @@ json_t *iso_device_json(const iso_device *d) {
   for (int k = 0; k < ISO_TABLE_COUNT; k++)
     if (d->table[k]) bad |= json_array_append_new(tables, iso_device_table_json(d->table[k])) != 0;
   bad |= json_object_set_new(o, "tables", tables) != 0;
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++)
+    if (d->cal[k]) bad |= json_object_set(o, iso_device_cal_key((iso_device_cal)k), d->cal[k]) != 0;
   if (!bad) return o;
   json_decref(o);
   return NULL;
@@ -79,6 +89,16 @@ static iso_status read_tables(const json_t *tables, const char *what, iso_device
   return ISO_OK;
 }
 
+static iso_status read_cals(const json_t *j, const char *what, iso_device *d, iso_err *err) {
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) {
+    const char *key = iso_device_cal_key((iso_device_cal)k);
+    json_t *c = json_object_get(j, key);
+    if (c && !json_is_object(c)) return iso_fail(err, ISO_EFORMAT, "%s: \"%s\" must be an object", what, key);
+    if (c) iso_device_set_cal(d, (iso_device_cal)k, json_incref(c));
+  }
+  return ISO_OK;
+}
+
 iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **out, iso_err *err) {
   *out = NULL;
   if (!json_is_object(j)) return iso_fail(err, ISO_EFORMAT, "%s: must be a JSON object", what);
@@ -90,10 +110,12 @@ iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **
   if (!rest) return iso_fail(err, ISO_ENOMEM, "%s: no memory", what);
   (void)json_object_del(rest, "tables");
   (void)json_object_del(rest, "estimates");
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) (void)json_object_del(rest, iso_device_cal_key((iso_device_cal)k));
   iso_status st = iso_device_spec_from_json(rest, what, &s, err);
   json_decref(rest);
   if (st == ISO_OK) st = iso_device_new(&s, &d, err);
   if (st == ISO_OK) st = read_tables(tables, what, d, err);
+  if (st == ISO_OK) st = read_cals(j, what, d, err);
   if (st == ISO_OK)
     *out = d;
   else

@@ -146,6 +146,10 @@ iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z);
 iso_status iso_layout_cal_check(const iso_layout_cal *c, iso_err *err);
 const char *iso_layout_cal_name(int id);
 json_t *iso_layout_cal_json(const iso_layout_cal *c);
+// ISO_EFORMAT names the key: all numbers must be there and pass iso_layout_cal_check.
+iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layout_cal *out, iso_err *err);
+// The one that `isoflop hw fit` left with the device, else the default. ISO_EFORMAT as above.
+iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err);
 
 // ---- A step.
 typedef struct iso_layout_step {

@@ -199,6 +199,33 @@ json_t *iso_layout_cal_json(const iso_layout_cal *c) {
   return o;
 }
 
+iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layout_cal *out, iso_err *err) {
+  const char *keys[ISO_LAYOUT_CALS + 3] = {"resid_sd_log_s", "source"}, *source;
+  iso_layout_cal c = {.resid_sd = NAN};
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) keys[i + 2] = CALS[i].name;
+  ISO_TRY(iso_json_only_keys(j, what, keys, err));
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) ISO_TRY(iso_json_get_f64(j, CALS[i].name, what, &c.v[i], err));
+  ISO_TRY(iso_json_opt_f64(j, "resid_sd_log_s", what, &c.resid_sd, err));
+  ISO_TRY(iso_json_get_str(j, "source", what, &source, err));
+  if (c.resid_sd < 0) return iso_fail(err, ISO_EFORMAT, "%s: \"resid_sd_log_s\" is %g, expected a number that is not negative", what, c.resid_sd);
+  snprintf(c.source, sizeof c.source, "%s", source);
+  iso_status st = iso_layout_cal_check(&c, err);
+  if (st != ISO_OK) {
+    if (err) err->status = ISO_EFORMAT;
+    return iso_err_prefix(err, ISO_EFORMAT, "%s", what);
+  }
+  *out = c;
+  return ISO_OK;
+}
+
+iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err) {
+  char what[80];
+  *out = iso_layout_cal_default();
+  if (!d->cal[ISO_DEVICE_CAL_layout]) return ISO_OK;
+  snprintf(what, sizeof what, "%s: layout_calibration", d->spec.name);
+  return iso_layout_cal_from_json(d->cal[ISO_DEVICE_CAL_layout], what, out, err);
+}
+
 // Device numbers from 720 measured single-node steps, links, stragglers, head and the product rate from 54 steps on 64 to 512 A100s
 // (vTrain's measurements, Bang et al. 2024, arXiv:2312.12391); tests/unit/test_layout_fit.c repeats the fit.
 iso_layout_cal iso_layout_cal_default(void) {

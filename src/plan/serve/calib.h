@@ -64,5 +64,9 @@ typedef struct iso_calib_check {
 // Needs two models or more: ISO_EINVAL.
 iso_status iso_calib_check_run(const iso_serve_points *p, bool by_shape, iso_calib_check *out, iso_err *err);
 json_t *iso_calib_json(const iso_calib *c);
+// ISO_EFORMAT names the key: factors must be positive, seconds not negative. What iso_calib_json wrote comes back bit for bit.
+iso_status iso_calib_from_json(const json_t *j, const char *what, iso_calib *out, iso_err *err);
+// The one that `isoflop hw fit` left with the device, else the default. ISO_EFORMAT as above.
+iso_status iso_calib_of_device(const iso_device *d, iso_calib *out, iso_err *err);
 json_t *iso_calib_check_json(const iso_calib_check *c);
 #endif
