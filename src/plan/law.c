@@ -256,8 +256,9 @@ iso_status iso_law_optimum_over(const iso_law *law, const double *p, const doubl
 double iso_law_solve(const iso_law *law, const double *p, const double *x, int k, double y, double lo, double hi) {
   double at[ISO_LAW_INPUT_MAX], a = log(lo), b = log(hi);
   if (law->inverse) {
+    // NaN may also mean that this input has no closed form: then it is searched for like any other.
     double v = law->inverse(p, x, k, y);
-    return v >= lo && v <= hi ? v : NAN;
+    if (v == v) return v >= lo && v <= hi ? v : NAN;
   }
   memcpy(at, x, sizeof *x * (size_t)law->n_inputs);
   at[k] = lo;

@@ -77,7 +77,7 @@ typedef struct iso_law {
   void (*start)(const iso_law_means *m, const double *u, double *p);
   // Closed-form optimum for a budget with the other inputs absent; NULL: none. ISO_EINVAL when p has no interior optimum.
   iso_status (*optimum)(const double *p, double flop, iso_law_point *out, iso_err *err);
-  // Closed form of input k at which the target is y, the others as in x; NaN when there is none. NULL: searched for.
+  // Closed form of input k at which the target is y, the others as in x; NaN when there is none for k or y. NULL: searched for.
   double (*inverse)(const double *p, const double *x, int k, double y);
 } iso_law;
 
