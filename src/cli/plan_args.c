@@ -25,12 +25,13 @@ iso_status cli_plan_open(const cli_args *a, cli_plan *p, iso_err *err) {
 }
 
 // Keeps the result; a plan that cannot be kept is still a plan, so only a warning is due.
-static void keep(const cli_args *a, cli_plan *p, iso_status st, const json_t *result) {
+static void keep(const cli_args *a, cli_plan *p, iso_status st, const iso_err *refused, const json_t *result) {
   iso_err err = {0};
   iso_store_run row = iso_store_run_blank();
   char *text = result ? json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
   row.result_json = text;
-  iso_status kept = text ? iso_store_update(p->store, p->run_id, &row, &err) : ISO_OK;
+  row.note = st == ISO_OK ? NULL : refused->msg;
+  iso_status kept = text || row.note ? iso_store_update(p->store, p->run_id, &row, &err) : ISO_OK;
   if (kept == ISO_OK) kept = iso_store_finish(p->store, p->run_id, st == ISO_OK ? "done" : "failed", &err);
   if (kept != ISO_OK) iso_note(a->ctx, ISO_EVENT_WARN, "plan", "the plan was not kept: %s", err.msg);
   free(text);
@@ -38,7 +39,7 @@ static void keep(const cli_args *a, cli_plan *p, iso_status st, const json_t *re
 
 int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err *err, json_t *result, void (*print)(const json_t *)) {
   int code = EXIT_DONE;
-  if (p->run_id[0]) keep(a, p, st, result);
+  if (p->run_id[0]) keep(a, p, st, err, result);
   iso_store_close(p->store);
   if (st != ISO_OK)
     code = cli_fail(a, st, err);
@@ -320,7 +321,10 @@ int64_t cli_batch_by_law(double params, double tokens, int64_t seq, int64_t fall
     last = row[i].law;
   }
   *rule = buf;
-  return (int64_t)exp2(round(log2(fmax(1, b.mean / (double)seq))));
+  // The largest batch that a published run used: 15,360 sequences of 4,096 (DeepSeek-V3, arXiv:2412.19437).
+  const double most = 15360.0 * 4096;
+  if (b.mean > most && at < n) (void)snprintf(buf + at, n - at, ", cut to the largest in use");
+  return (int64_t)exp2(round(log2(fmax(1, fmin(b.mean, most) / (double)seq))));
 }
 
 iso_status cli_pairs(const char *text, const char *what, iso_status (*put)(void *self, const char *key, const char *value, iso_err *err), void *self,
