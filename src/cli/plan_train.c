@@ -5,6 +5,7 @@
 
 #include "cli/law_args.h"
 #include "cli/plan_args.h"
+#include "plan/ledger.h"
 #include "plan/lifetime.h"
 #include "plan/train_plan.h"
 
@@ -22,6 +23,10 @@ static const cli_opt OPTS[] = {
     {"seq", CLI_INT, "N", "4096", "tokens a sequence"},
     {"batch", CLI_TEXT, "SIZE", NULL, "sequences of a step, or tokens as in 4Mtok (default: a batch law's at the planned tokens)"},
     {"unique-tokens", CLI_TEXT, "TOKENS", NULL, "tokens that there are; more are repetitions"},
+    {"capex", CLI_REAL, "USD", NULL, "purchase price of a device with its share of server and network: also the bill of owning"},
+    {"staff", CLI_REAL, "USD", "0", "staff of the run"},
+    {"embodied", CLI_REAL, "KG", "462.5", "CO2e of making a device with its share of the server, spread over six years at 85% use"},
+    {"idle-share", CLI_REAL, "SHARE", "0", "device-hours that are held idle, as a share of those in use"},
     {"serve", CLI_TEXT, "TOKENS", NULL, "tokens served over the model's life: also the size that is cheapest with them"},
     {"serve-device", CLI_TEXT, "[Nx]DEVICE", NULL, "that serves (default: the cluster's)"},
     {"serve-prompt", CLI_TEXT, "TOKENS", "1k", "tokens of a served prompt, for its price"},
@@ -155,13 +160,17 @@ static json_t *shadow_json(const iso_train_req *q, const iso_train_plan *p) {
                    iso_json_num(sum / p->shadow_closed));
 }
 
+// Other sizes; a smaller one pays from so many served tokens on, counted in FLOPs (6 N D once, 2 N a token).
 static json_t *others_json(const iso_train_plan *p) {
   json_t *all = json_array();
+  double flop = p->use[0].mean, per_tok = ISO_SERVE_FLOP_PER_PARAM_TOK * p->params;
   for (int i = 0; i < p->others; i++) {
     const iso_train_other *o = &p->other[i];
-    json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "params", iso_json_num(o->params), "tokens", iso_json_num(o->tokens),
-                                         "train_flop", iso_json_num(o->flop), "wall", iso_json_num(o->wall_s), "usd", iso_json_num(o->usd), "energy",
-                                         iso_json_num(o->joule), "serve_flop_per_tok", iso_json_num(ISO_SERVE_FLOP_PER_PARAM_TOK * o->params)));
+    double pays = o->params < p->params ? iso_ledger_crossover(flop, per_tok, o->flop, ISO_SERVE_FLOP_PER_PARAM_TOK * o->params) : NAN;
+    json_array_append_new(
+        all, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "params", iso_json_num(o->params), "tokens", iso_json_num(o->tokens), "train_flop",
+                       iso_json_num(o->flop), "wall", iso_json_num(o->wall_s), "usd", iso_json_num(o->usd), "energy", iso_json_num(o->joule),
+                       "serve_flop_per_tok", iso_json_num(ISO_SERVE_FLOP_PER_PARAM_TOK * o->params), "pays_from_served_tokens", iso_json_num(pays)));
   }
   return all;
 }
@@ -299,6 +308,31 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   return o;
 }
 
+// The bill part by part: energy at the meter, grams, dollars of renting and owning.
+static iso_status bill_json(const cli_args *a, const request *r, const iso_train_plan *p, const iso_prices *prices, json_t *result, iso_err *err) {
+  const iso_layout_machine *m = r->q.machine;
+  iso_ledger_run l = iso_ledger_run_default();
+  iso_ledger bill;
+  l.device_h = p->use[1].mean / 3600 * (double)iso_layout_devices(&p->layout);
+  l.active_w = p->use[3].mean / m->pue / (l.device_h * 3600);
+  l.idle_kwh = cli_real(a, "idle-share") * l.device_h * m->idle_w / 1e3;
+  l.pue = m->pue;
+  l.g_per_kwh = prices->g_per_kwh;
+  l.embodied_g = cli_real(a, "embodied") * 1e3;
+  l.rent_usd_h = m->usd_h;
+  l.capex_usd = cli_real(a, "capex");
+  l.usd_per_kwh = prices->usd_per_kwh;
+  l.staff_usd = cli_real(a, "staff");
+  ISO_TRY(iso_ledger_of(&l, &bill, err));
+  json_t *o = iso_ledger_json(&bill);
+  json_object_set_new(o, "device_h", iso_json_num(l.device_h));
+  json_object_set_new(o, "own_after_h", iso_json_num(iso_ledger_own_after_h(&l)));
+  json_object_set_new(o, "embodied_source",
+                      json_string(cli_given(a, "embodied") ? "--embodied" : "Luccioni et al. 2022, arXiv:2211.02001, section 4.1"));
+  json_object_set_new(result, "ledger", o);
+  return ISO_OK;
+}
+
 // ---- the table ------------------------------------------------------------------------------------------------------
 
 static void print_shadow(const json_t *r) {
@@ -330,15 +364,32 @@ static void print_serve(const json_t *r) {
 }
 
 static void print_others(const json_t *r) {
-  char b[40], c[40], d[40], e[40];
+  char b[40], c[40], d[40], e[40], f[40];
   const json_t *all = json_object_get(r, "isoloss");
-  printf("\nthe same loss at other sizes:\n%12s %12s %12s %12s %14s %12s\n", "parameters", "tokens", "FLOP", "time", "price", "energy");
+  printf("\nthe same loss at other sizes:\n%12s %12s %12s %12s %12s %12s  %s\n", "parameters", "tokens", "FLOP", "time", "price", "energy",
+         "pays when so many tokens are served");
   for (size_t i = 0; i < json_array_size(all); i++) {
     const json_t *o = json_array_get(all, i);
-    printf("%12.4g %12s %12.4g %12s %14s %12s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
+    double pays = cli_at(o, "pays_from_served_tokens");
+    printf("%12.4g %12s %12.4g %12s %12s %12s  %s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
            cli_at(o, "train_flop"), iso_unit_print(cli_at(o, "wall"), ISO_UNIT_S, c, sizeof c),
-           iso_unit_print(cli_at(o, "usd"), ISO_UNIT_USD, d, sizeof d), iso_unit_print(cli_at(o, "energy"), ISO_UNIT_JOULE, e, sizeof e));
+           iso_unit_print(cli_at(o, "usd"), ISO_UNIT_USD, d, sizeof d), iso_unit_print(cli_at(o, "energy"), ISO_UNIT_JOULE, e, sizeof e),
+           isnan(pays) ? "" : iso_unit_print(pays, ISO_UNIT_TOK, f, sizeof f));
   }
+}
+
+static void print_bill(const json_t *r) {
+  char b[40], c[40], d[40], e[40];
+  cli_row("  of it", "%s devices, %s idle, %s overhead; and %s to make them",
+          iso_unit_print(cli_at(r, "ledger.co2_g.active"), ISO_UNIT_GRAM, b, sizeof b),
+          iso_unit_print(cli_at(r, "ledger.co2_g.idle"), ISO_UNIT_GRAM, c, sizeof c),
+          iso_unit_print(cli_at(r, "ledger.co2_g.overhead"), ISO_UNIT_GRAM, d, sizeof d),
+          iso_unit_print(cli_at(r, "ledger.co2_g.embodied"), ISO_UNIT_GRAM, e, sizeof e));
+  if (isnan(cli_at(r, "ledger.usd.own"))) return;
+  cli_row("owned instead", "%s: %s of hardware and %s of electricity", iso_unit_print(cli_at(r, "ledger.usd.own"), ISO_UNIT_USD, b, sizeof b),
+          iso_unit_print(cli_at(r, "ledger.usd.hardware"), ISO_UNIT_USD, c, sizeof c),
+          iso_unit_print(cli_at(r, "ledger.usd.energy"), ISO_UNIT_USD, d, sizeof d));
+  if (!isnan(cli_at(r, "ledger.own_after_h"))) cli_row("", "a device of one's own pays after %.3g hours of use", cli_at(r, "ledger.own_after_h"));
 }
 
 static void print_plan(const json_t *r) {
@@ -373,6 +424,7 @@ static void print_plan(const json_t *r) {
     cli_row("data", "%.3g epochs of %s, worth %s fresh tokens: loss %.4f", cli_at(r, "data.epochs"),
             iso_unit_print(cli_at(r, "data.unique_tokens"), ISO_UNIT_TOK, b, sizeof b),
             iso_unit_print(cli_at(r, "data.effective_tokens"), ISO_UNIT_TOK, c, sizeof c), cli_at(r, "data.loss_with_repetition"));
+  print_bill(r);
   cli_row("binding", "%s%s", cli_text_at(r, "binding"), json_is_true(json_object_get(r, "memory_binds")) ? "; and the cluster's memory" : "");
   print_shadow(r);
   print_others(r);
@@ -393,7 +445,8 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   if (st == ISO_OK) {
     *out = plan_json(&r, &p);
     json_object_set_new(*out, "prices", iso_prices_json(prices));
-    st = serve_json(a, &r, &p, *out, err);
+    st = bill_json(a, &r, &p, prices, *out, err);
+    if (st == ISO_OK) st = serve_json(a, &r, &p, *out, err);
   }
   cli_cluster_close(&r.cluster);
   return st;

@@ -40,6 +40,20 @@ cheap=$(json_get 'j["loss"]["value"]')
 run $E_OK plan train --budget '$100k' --cluster 64xa100-80 --usd-h 4 --json
 json "j['loss']['value'] > $cheap"
 
+# The bill: parts add up, energy and dollars are those of the plan, owning costs hardware and electricity.
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --capex 50000 --staff 1e6 --idle-share 0.1 --embodied 500 --pue 1.25 --region DE --json
+json 'abs(sum(j["ledger"]["co2_g"][k] for k in ("active", "idle", "overhead", "embodied")) / j["ledger"]["co2_g"]["total"] - 1) < 1e-9'
+json 'abs(sum(j["ledger"]["energy_kwh"][k] for k in ("active", "idle", "overhead")) / j["ledger"]["energy_kwh"]["total"] - 1) < 1e-9'
+json 'abs(j["ledger"]["energy_kwh"]["active"] * 1.25 * 3.6e6 / j["use"]["energy"]["value"] - 1) < 1e-9 and j["ledger"]["energy_kwh"]["idle"] > 0'
+json 'abs(j["ledger"]["usd"]["rent"] / j["use"]["usd"]["value"] - 1) < 1e-9 and abs(j["ledger"]["co2_g"]["active"] / j["ledger"]["energy_kwh"]["active"] / 380.95 - 1) < 1e-9'
+json 'abs(j["ledger"]["usd"]["hardware"] / (50000 * j["ledger"]["device_h"] / (6 * 8760 * 0.85)) - 1) < 1e-9'
+json 'abs(j["ledger"]["usd"]["own_total"] - j["ledger"]["usd"]["hardware"] - j["ledger"]["usd"]["energy"] - 1e6) < 1 and j["ledger"]["own_after_h"] > 0'
+json 'abs(j["ledger"]["co2_g"]["embodied"] / (5e5 * j["ledger"]["device_h"] / (6 * 8760 * 0.85)) - 1) < 1e-9'
+# From so many served tokens on a smaller model is cheaper in FLOPs: both lives cost the same there.
+json 'all(abs((o["train_flop"] + 2 * o["params"] * o["pays_from_served_tokens"]) / (j["use"]["train_flop"]["value"] + 2 * j["params"] * o["pays_from_served_tokens"]) - 1) < 1e-9 for o in j["isoloss"] if o["pays_from_served_tokens"])'
+json 'sum(1 for o in j["isoloss"] if o["pays_from_served_tokens"]) >= 2'
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --capex -1
+
 # Serving: smaller and longer; the first-order condition holds, and more served tokens ask for a smaller model.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --serve 1e12tok --json
 json 'abs(j["serve"]["in_flop"]["foc_ratio"] - 1) < 1e-4 and abs(j["serve"]["in_usd"]["foc_ratio"] - 1) < 1e-4'
