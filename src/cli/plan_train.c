@@ -287,9 +287,10 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "batch_tokens", json_integer((json_int_t)(q->batch * q->seq)));
   json_object_set_new(o, "batch_rule", json_string(r->batch_rule));
   json_object_set_new(o, "loss", est(p->loss));
-  json_object_set_new(o, "loss_interval",
-                      json_string(p->sets > 1 ? "spread of the law's confirmed sets and of the tokens that are reached"
-                                              : "of the tokens that are reached; the law has one confirmed set, whose own error is not published"));
+  json_object_set_new(
+      o, "loss_interval",
+      json_string(p->sets > 1 ? "spread of the law's confirmed sets that were fitted to the same runs, and of the tokens that are reached"
+                              : "of the tokens that are reached; no other confirmed set was fitted to the same runs"));
   json_object_set_new(o, "layout", iso_layout_json(&p->layout));
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));

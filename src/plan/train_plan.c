@@ -226,13 +226,24 @@ static double loss_of(const iso_train_req *q, const iso_law_const *c, double par
   return q->law->value(c->p, x, NULL);
 }
 
-// Loss by the chosen set; the interval spans the confirmed sets and the interval of tokens.
+// Sets of one law may be fitted to other text, whose loss is another scale: only those that saw the same runs make an interval.
+static bool counts(const iso_train_req *q, const iso_law_const *c) {
+  if (c == q->set) return true;
+  bool known = false;
+  for (int k = 0; k < q->law->n_inputs; k++) {
+    known = known || c->hi[k] > 0;
+    if (c->lo[k] != q->set->lo[k] || c->hi[k] != q->set->hi[k]) return false;
+  }
+  return known && c->confirmed;
+}
+
+// Loss by the chosen set; the interval spans the sets that count and the interval of tokens.
 static void losses(const iso_train_req *q, iso_train_plan *o) {
   o->loss.mean = loss_of(q, q->set, o->params, o->tokens.mean);
   o->loss.lo = o->loss.hi = o->loss.mean;
   for (int i = 0; i < q->law->n_consts; i++) {
     const iso_law_const *c = &q->law->consts[i];
-    if (!c->confirmed) continue;
+    if (!counts(q, c)) continue;
     o->sets++;
     o->loss.lo = fmin(o->loss.lo, loss_of(q, c, o->params, o->tokens.hi));
     o->loss.hi = fmax(o->loss.hi, loss_of(q, c, o->params, o->tokens.lo));
@@ -247,14 +258,14 @@ static void losses(const iso_train_req *q, iso_train_plan *o) {
   o->loss_effective = loss_of(q, q->set, o->params, o->effective_tok);
 }
 
-// Optima of the other confirmed sets under the same budget.
+// Optima of the other sets that count under the same budget.
 static iso_status spread(plan *p, double lo, double hi, iso_train_plan *o, iso_err *err) {
   o->params_lo = o->params_hi = o->ideal.params;
   o->tokens_lo = o->tokens_hi = o->ideal.tokens;
   for (int i = 0; i < p->q->law->n_consts; i++) {
     const iso_law_const *c = &p->q->law->consts[i];
     iso_law_point at;
-    if (!c->confirmed || c == p->q->set) continue;
+    if (!counts(p->q, c) || c == p->q->set) continue;
     ISO_TRY(solve(p, c->p, lo, hi, &at, err));
     o->params_lo = fmin(o->params_lo, at.params);
     o->params_hi = fmax(o->params_hi, at.params);

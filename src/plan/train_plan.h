@@ -7,7 +7,7 @@
 
 typedef struct iso_train_req {
   const iso_law *law;           // splits a budget between parameters and tokens
-  const iso_law_const *set;     // confirmed; other sets of the law give the intervals
+  const iso_law_const *set;     // confirmed; the law's other sets that were fitted to the same runs give the intervals
   double x[ISO_LAW_INPUT_MAX];  // its other inputs; those of parameters and tokens are not read
   iso_budget budget;            // limits on train_flop (as the law counts), wall, energy, co2, usd and tok
   const iso_layout_machine *machine;
@@ -33,15 +33,15 @@ typedef struct iso_train_plan {
   // The optimum of the continuous problem: costs per token of any size are interpolated among layout searches at every half octave.
   iso_law_point ideal;
   iso_law_point closed;                               // the law's closed form at ideal.flop; params 0 when there is none
-  double params_lo, params_hi, tokens_lo, tokens_hi;  // the optima of the law's other confirmed sets
+  double params_lo, params_hi, tokens_lo, tokens_hi;  // over those sets
   // The plan: a shape near it, and the tokens that it trains on.
   iso_layout_shape shape;
   iso_layout_job job;
   double params;   // of the shape
   iso_est tokens;  // an interval when time, dollars, energy or carbon bind
   double steps;
-  iso_est loss;  // by the set, and over confirmed sets and the interval of tokens; lo = mean = hi: a single set
-  int sets;      // confirmed ones
+  iso_est loss;  // by the set; over those sets and the interval of tokens
+  int sets;      // how many they are
   iso_layout layout;
   iso_layout_step step;
   iso_layout_mem memory;
