@@ -256,6 +256,7 @@ iso_status cli_cluster_open(const cli_args *a, const iso_prices *prices, cli_clu
   ISO_TRY(cli_devices(text, "--cluster", &out->devices, &out->device, err));
   if (!out->devices) out->devices = 1;
   ISO_TRY(iso_layout_machine_from_device(out->device, &out->machine, err));
+  ISO_TRY(iso_layout_cal_of_device(out->device, &out->cal, err));
   ISO_TRY(cli_quantity(a, "memory-limit", ISO_UNIT_BYTE, &room, err));
   if (room < out->machine.mem_b) out->machine.mem_b = room;
   double usd = cli_real(a, "usd-h"), pue = cli_real(a, "pue");

@@ -44,6 +44,7 @@ typedef struct cli_cluster {
   int64_t devices;
   iso_device *device;          // owned
   iso_layout_machine machine;  // with --usd-h, --pue and --memory-limit
+  iso_layout_cal cal;          // the device's own, or the default
 } cli_cluster;
 iso_status cli_cluster_open(const cli_args *a, const iso_prices *prices, cli_cluster *out, iso_err *err);
 void cli_cluster_close(cli_cluster *c);

@@ -234,7 +234,6 @@ static void add_carbon(json_t *result, const iso_prices *p) {
 
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   iso_layout_job job = iso_layout_job_default();
-  iso_layout_cal cal = iso_layout_cal_default();
   cli_cluster c = {0};
   double tokens;
   int64_t seq = cli_int(a, "seq");
@@ -249,10 +248,10 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   job.dropout = cli_flag(a, "dropout");
   iso_status st = cli_cluster_open(a, prices, &c, err);
   if (st == ISO_OK && layout) {
-    st = price(&job, &c, &cal, layout, out, err);
+    st = price(&job, &c, &c.cal, layout, out, err);
   } else if (st == ISO_OK) {
     iso_layout_search_opts o = iso_layout_search_opts_default(&c.machine, c.devices);
-    st = iso_layout_plan_json(&job, &c.machine, &cal, &o, isnan(tokens) ? 0 : tokens, out, err);
+    st = iso_layout_plan_json(&job, &c.machine, &c.cal, &o, isnan(tokens) ? 0 : tokens, out, err);
   }
   if (st == ISO_OK) {
     json_object_set_new(*out, "kind", json_string("layout"));

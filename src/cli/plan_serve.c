@@ -28,6 +28,8 @@ typedef struct fleet {
   int n;
   iso_serve_device dev[ISO_FLEET_TYPES_MAX];
   const iso_serve_device *at[ISO_FLEET_TYPES_MAX];
+  iso_calib calib[ISO_FLEET_TYPES_MAX];
+  const iso_calib *calib_at[ISO_FLEET_TYPES_MAX];
   int64_t per_replica[ISO_FLEET_TYPES_MAX], most[ISO_FLEET_TYPES_MAX];
 } fleet;
 
@@ -60,9 +62,11 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
     }
     ISO_TRY(cli_devices(part, "--fleet", &f->per_replica[f->n], &d, err));
     iso_status st = iso_serve_device_from_device(d, &f->dev[f->n], err);
+    if (st == ISO_OK) st = iso_calib_of_device(d, &f->calib[f->n], err);
     iso_device_close(d);
     if (st != ISO_OK) return st;
     f->at[f->n] = &f->dev[f->n];
+    f->calib_at[f->n] = &f->calib[f->n];
     f->n++;
     s += n;
     if (!*s) return ISO_OK;
@@ -137,17 +141,16 @@ static void print_plan(const json_t *r) {
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
 }
 
-static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
+static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *err) {
   iso_serve_req q = iso_serve_req_default();
   iso_serve_shape shape;
   iso_serve_trace t = {0};
-  fleet f;
   const char *need[] = {"model", "trace", "fleet"}, *slo = cli_text(a, "slo");
   *out = NULL;
   for (size_t i = 0; i < ISO_COUNT(need); i++)
     if (!cli_text(a, need[i])) return iso_fail(err, ISO_EINVAL, "--%s is missing", need[i]);
   ISO_TRY(cli_model_serve(cli_text(a, "model"), &shape, err));
-  ISO_TRY(read_fleet(cli_text(a, "fleet"), &f, err));
+  ISO_TRY(read_fleet(cli_text(a, "fleet"), f, err));
   if (slo) ISO_TRY(cli_pairs(slo, "--slo", put_slo, &q.fleet, err));
   double rate = cli_real(a, "rate"), share = cli_real(a, "mem-share");
   if (rate <= 0) return iso_fail(err, ISO_EINVAL, "--rate: %g, expected more than 0", rate);
@@ -160,15 +163,23 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   q.format = cli_text(a, "format");
   q.backend = cli_text(a, "backend");
   q.shape = &shape;
-  q.device = f.at;
-  q.n_devices = f.n;
-  q.replica_devices = f.per_replica;
-  q.most = f.most;
+  q.device = f->at;
+  q.calib_of = f->calib_at;
+  q.n_devices = f->n;
+  q.replica_devices = f->per_replica;
+  q.most = f->most;
   q.trace = &t;
   ISO_TRY(iso_serve_trace_load(cli_text(a, "trace"), &t, err));
   iso_status st = iso_serve_plan_json(&q, out, err);
   iso_serve_trace_close(&t);
   if (st == ISO_OK) add_binding(*out);
+  return st;
+}
+
+static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
+  fleet *f = calloc(1, sizeof *f);
+  iso_status st = f ? plan_with(a, f, out, err) : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  free(f);
   return st;
 }
 

@@ -87,10 +87,9 @@ static iso_status read_law(const cli_args *a, iso_train_req *q, iso_err *err) {
 }
 
 static iso_status read_request(const cli_args *a, const iso_prices *prices, request *r, iso_err *err) {
-  static const iso_layout_cal NONE;
   iso_train_req *q = &r->q;
   *r = (request){0};
-  *q = (iso_train_req){.cal = &NONE, .vocab = cli_int(a, "vocab"), .seq = cli_int(a, "seq"), .g_per_kwh = prices->g_per_kwh};
+  *q = (iso_train_req){.vocab = cli_int(a, "vocab"), .seq = cli_int(a, "seq"), .g_per_kwh = prices->g_per_kwh};
   if (q->vocab < 2 || q->seq < 1) return iso_fail(err, ISO_EINVAL, "--vocab and --seq must be positive");
   ISO_TRY(read_budget(a, &q->budget, err));
   ISO_TRY(read_law(a, q, err));
@@ -102,14 +101,13 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   if (isnan(q->unique_tok)) q->unique_tok = INFINITY;
   ISO_TRY(cli_cluster_open(a, prices, &r->cluster, err));
   q->machine = &r->cluster.machine;
+  q->cal = &r->cluster.cal;
   q->devices = r->cluster.devices;
   return ISO_OK;
 }
 
 // The plan. Without --batch the batch follows from the tokens and the tokens from the batch: twice round is enough, batches are powers of two.
 static iso_status solve(request *r, iso_train_plan *p, iso_err *err) {
-  iso_layout_cal cal = iso_layout_cal_default();
-  r->q.cal = &cal;
   r->batch_rule = "--batch";
   if (r->q.batch) return iso_train_plan_run(&r->q, p, err);
   r->batch_rule = "4 Mtok: no law of the batch is confirmed";
@@ -189,15 +187,18 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   iso_serve_shape shape;
   iso_serve_device dev;
   iso_device *d = NULL;
+  iso_calib calib;
   json_t *plan;
   *usd_tok = NAN;
   if (name) ISO_TRY(cli_devices(name, "--serve-device", &q.devices, &d, err));
   iso_status st = iso_serve_device_from_device(d ? d : r->cluster.device, &dev, err);
+  if (st == ISO_OK) st = iso_calib_of_device(d ? d : r->cluster.device, &calib, err);
   iso_device_close(d);
   if (st != ISO_OK) return st;
   shape = cli_serve_shape_of(&p->shape);
   q.shape = &shape;
   q.device = &dev;
+  q.calib = &calib;
   q.prompt = r->serve_prompt;
   q.output = r->serve_output;
   st = iso_infer_plan_json(&q, &plan, err);
@@ -295,6 +296,7 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));
   json_object_set_new(o, "mfu", iso_json_num(p->step.mfu));
+  json_object_set_new(o, "calibration", iso_layout_cal_json(q->cal));
   json_object_set_new(o, "use", use);
   json_object_set_new(o, "binding", json_string(iso_res_get(p->binding)->name));
   json_object_set_new(o, "memory_binds", json_boolean(p->memory_binds));
@@ -430,8 +432,10 @@ static void print_plan(const json_t *r) {
   print_shadow(r);
   print_others(r);
   print_serve(r);
+  printf("\n");
+  cli_row("loss from", "%s", cli_text_at(r, "law.source"));
+  cli_row("times from", "%s", cli_text_at(r, "calibration.source"));
   const json_t *w = json_object_get(r, "warnings");
-  if (json_array_size(w)) printf("\n");
   for (size_t i = 0; i < json_array_size(w); i++) cli_row("note", "%s", json_string_value(json_array_get(w, i)));
 }
 

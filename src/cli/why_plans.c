@@ -103,6 +103,7 @@ void cli_why_train(const json_t *p, cli_why *w) {
   cli_why_say(w->sources, "law %s, constants %s: %s", cli_text_at(p, "law.name"), cli_text_at(p, "law.set"), cli_text_at(p, "law.source"));
   cli_why_say(w->sources, "the law counts: %s", cli_text_at(p, "law.counts"));
   cli_why_say(w->sources, "batch: %s", cli_text_at(p, "batch_rule"));
+  cli_why_say(w->sources, "times: %s", cli_text_at(p, "calibration.source"));
   say_device(json_object_get(p, "device"), w);
   say_grid(p, w);
 }

@@ -61,12 +61,6 @@ void cli_work_print(const iso_cost *predicted, const iso_cost *measured) {
   }
 }
 
-iso_status cli_input(iso_status st, iso_err *err) {
-  if (st != ISO_EINVAL) return st;
-  err->status = ISO_EFORMAT;
-  return ISO_EFORMAT;
-}
-
 iso_status cli_store_open(const cli_args *a, iso_store **out, iso_err *err) {
   const char *path = cli_text(a, "store");
   *out = NULL;

@@ -157,6 +157,77 @@ static void test_default(void **state) {
   iso_layout_rows_close(&many);
 }
 
+// A device's own calibration: through JSON bit for bit, refused when a number is missing or makes no sense; without one the default.
+static void test_saved(void **state) {
+  (void)state;
+  iso_device_spec spec;
+  iso_device *d;
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, 0.37), got;
+  iso_err e = {0};
+  ok(iso_device_spec_find("a100", &spec, &e), &e);
+  ok(iso_device_new(&spec, &d, &e), &e);
+  ok(iso_layout_cal_of_device(d, &got, &e), &e);
+  assert_memory_equal(got.v, base.v, sizeof got.v);
+  c.resid_sd = NAN;
+  iso_device_set_cal(d, ISO_DEVICE_CAL_layout, iso_layout_cal_json(&c));
+  json_t *j = iso_device_json(d);
+  iso_device_close(d);
+  ok(iso_device_from_json(j, "d.json", &d, &e), &e);
+  ok(iso_layout_cal_of_device(d, &got, &e), &e);
+  assert_memory_equal(got.v, c.v, sizeof got.v);
+  assert_true(isnan(got.resid_sd));
+  json_object_set_new(d->cal[ISO_DEVICE_CAL_layout], "mem_eff", json_real(1.5));
+  assert_int_equal(iso_layout_cal_of_device(d, &got, &e), ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "a100-80: layout_calibration: calibration: mem_eff is 1.5"));
+  json_object_del(d->cal[ISO_DEVICE_CAL_layout], "mem_eff");
+  assert_int_equal(iso_layout_cal_of_device(d, &got, &e), ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "\"mem_eff\" is missing"));
+  iso_device_close(d);
+  json_object_set_new(j, "layout_calibration", json_integer(3));
+  assert_int_equal(iso_device_from_json(j, "d.json", &d, &e), ISO_EFORMAT);
+  json_decref(j);
+}
+
+// One model size: thirds are left out; rows predicted by the numbers that made them have no error and the choice costs nothing.
+static void test_one_size(void **state) {
+  (void)state;
+  enum { N = 60 };
+  iso_layout_machine m = a100();
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_layout_row row[N];
+  iso_layout_rows r = {.n = N, .row = row};
+  iso_layout_step s;
+  iso_err e;
+  for (int i = 0; i < N; i++) {
+    row[i] = (iso_layout_row){.job = iso_layout_job_default(), .line = i + 2};
+    row[i].job.shape = gpt(16, 2048, 16);
+    row[i].job.batch = 128;
+    row[i].layout = random_layout(&row[i].job, 800000 + (uint64_t)i);
+    ok(iso_layout_step_cost(&row[i].job, &m, &c, &row[i].layout, &s, &e), &e);
+    row[i].step_s = s.step_s;
+  }
+  iso_layout_score *k = calloc(1, sizeof *k);
+  assert_non_null(k);
+  ok(iso_layout_score_rows(&r, &m, &c, k, &e), &e);
+  assert_true(k->errors.mape < 1e-12 && k->regret < 1e-12 && k->cells > 3 && k->n_sizes == 1 && k->n_worst == ISO_SCORE_WORST);
+  row[17].step_s *= 1.5;
+  ok(iso_layout_score_rows(&r, &m, &c, k, &e), &e);
+  near(k->errors.bias, (1 / 1.5 - 1) / N, 1e-12, "bias");
+  assert_true(k->worst[0] == 17 && k->errors.median_error < 1e-12);
+  free(k);
+  row[17].step_s /= 1.5;
+  iso_layout_fit_opts o = iso_layout_fit_opts_for(&r, &m);
+  iso_layout_check_result *q = calloc(1, sizeof *q);
+  assert_non_null(q);
+  ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
+  print_message("one size: two thirds -> third %.2f%%, thirds left out %.2f%%\n", 100 * q->held.mape, 100 * q->out.errors.mape);
+  assert_true(q->held.splits == 5 && q->held.mape < 0.08 && q->out.errors.mape < 0.08 && q->out.errors.n == N);
+  r.n = 16;
+  assert_int_equal(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "at least 18"));
+  free(q);
+}
+
 #define HEAD "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,iteration_ms\n"
 
 static void refuse(const char *text, const char *word) {
@@ -212,7 +283,8 @@ static void test_csv(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery), cmocka_unit_test(test_csv), cmocka_unit_test(test_single_node),
-                                 cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery),   cmocka_unit_test(test_csv),     cmocka_unit_test(test_single_node),
+                                 cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default), cmocka_unit_test(test_saved),
+                                 cmocka_unit_test(test_one_size)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

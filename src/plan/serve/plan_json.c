@@ -162,7 +162,7 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
   *n = 0;
   for (int k = 0; k < q->n_devices; k++) {
     const iso_serve_device *d = q->device[k];
-    rates r = rates_of(q->calib, q->backend, d, format, false);
+    rates r = rates_of(q->calib_of ? q->calib_of[k] : q->calib, q->backend, d, format, false);
     iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
                                       &type[*n], &last);
     if (st == ISO_ENOMEM) {

@@ -40,6 +40,7 @@ typedef struct iso_serve_req {
   iso_fleet_opts fleet;
   bool split;  // also pools split by phase, beside mixed pools of one type
   const iso_calib *calib;
+  const iso_calib *const *calib_of;  // by kind, in place of calib; NULL: calib for all
   const char *backend;
 } iso_serve_req;
 iso_serve_req iso_serve_req_default(void);
