@@ -52,6 +52,20 @@ J
 run $E_OK plan layout --model ./config.json --cluster 64xa100-80 --batch 1024 --json
 json "abs(j['fastest']['step']['step_s'] / $step - 1) < 1e-9"
 
+# A device's own calibration is used: products at half the share of the peak are slower.
+run $E_OK hw show a100 --json
+python3 - "$OUT" plan >mine.json <<'P'
+import json, sys
+d = {k: v for k, v in json.load(open(sys.argv[1])).items() if k not in ("estimates", "tables")}
+cal = dict(json.load(open(sys.argv[2]))["calibration"])
+cal["gemm_eff"] /= 2
+cal["source"] = "halved for a test"
+d["name"], d["aliases"], d["layout_calibration"] = "mine", "", cal
+print(json.dumps(d))
+P
+run $E_OK plan layout --model llama3-8b --cluster 64x./mine.json --batch 1024 --json
+json "j['fastest']['step']['step_s'] > 1.5 * $step and j['calibration']['source'] == 'halved for a test'"
+
 # What does not fit is refused with the bytes.
 run $E_MEMORY plan layout --model llama3-70b --cluster 4xa100 --batch 64
 err_has 'needs [0-9]+ bytes a device .*, there are 80000000000|needs [0-9]+ bytes'
