@@ -435,10 +435,10 @@ static void print_others(const json_t *r) {
   for (size_t i = 0; i < json_array_size(all); i++) {
     const json_t *o = json_array_get(all, i);
     double pays = cli_at(o, "pays_from_served_tokens");
-    printf("%12.4g %12s %12.4g %12s %12s %12s  %s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
+    printf("%12.4g %12s %12.4g %12s %12s %12s%s%s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
            cli_at(o, "train_flop"), iso_unit_print(cli_at(o, "wall"), ISO_UNIT_S, c, sizeof c),
            iso_unit_print(cli_at(o, "usd"), ISO_UNIT_USD, d, sizeof d), iso_unit_print(cli_at(o, "energy"), ISO_UNIT_JOULE, e, sizeof e),
-           isnan(pays) ? "" : iso_unit_print(pays, ISO_UNIT_TOK, f, sizeof f));
+           isnan(pays) ? "" : "  ", isnan(pays) ? "" : iso_unit_print(pays, ISO_UNIT_TOK, f, sizeof f));
   }
 }
 
