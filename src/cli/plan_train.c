@@ -231,7 +231,7 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   q.output = r->serve_output;
   st = iso_infer_plan_json(&q, &plan, err);
   if (st != ISO_OK) return iso_err_prefix(err, st, "--serve");
-  double prompt = cli_at(plan, "usd_per_mtok_prompt") / 1e6, output = cli_at(plan, "usd_per_mtok_output") / 1e6;
+  double prompt = cli_at(plan, "usd_per_mtok_prompt.mid") / 1e6, output = cli_at(plan, "usd_per_mtok_output.mid") / 1e6;
   *usd_tok = (q.prompt * prompt + q.output * output) / (q.prompt + q.output);
   json_object_set_new(o, "serve_device", json_pack("{s:s, s:o}", "name", dev.name, "devices", json_real(cli_at(plan, "devices"))));
   json_object_set_new(o, "usd_per_mtok", iso_json_num(*usd_tok * 1e6));

@@ -15,6 +15,7 @@ json 'j["fastest"]["fits"] and j["fastest"]["layout"]["devices"] <= 64 and 0.2 <
 json 'all(p["memory_bytes"] <= j["machine"]["memory_bytes"] and p["step_s_lo"] < p["step_s"] < p["step_s_hi"] for p in j["front"])'
 json 'abs(sum(v for k, v in j["fastest"]["memory"].items() if k not in ("total_bytes", "host_bytes")) / j["fastest"]["memory"]["total_bytes"] - 1) < 1e-9'
 json 'abs(sum(j["fastest"]["step"]["parts"].values()) / j["fastest"]["step"]["step_s"] - 1) < 1e-9'
+json 'all(j["fastest"]["step"][k + "_lo"] < j["fastest"]["step"][k] < j["fastest"]["step"][k + "_hi"] for k in ("step_s", "usd", "energy_j", "mfu"))'
 json 'j["binding"] and j["shadow"]["step_s_per_gib"] >= 0 and j["shadow"]["step_s_per_device"] > 0'
 json 'j["run"]["wall_s"]["lo"] < j["run"]["wall_s"]["value"] < j["run"]["wall_s"]["hi"]'
 json 'abs(j["run"]["wall_s"]["value"] / (j["run"]["steps"] * j["fastest"]["step"]["step_s"]) - 1) < 1e-9'
