@@ -169,10 +169,7 @@ static iso_status open_search(const iso_law *law, const double *p, const double 
   return ISO_OK;
 }
 
-typedef double (*fn1)(void *self, double u);
-
-// The least of f on [lo, hi]: a scan of `scan` + 1 points, then golden section round the best. NaN when f is nowhere finite.
-static double least(fn1 f, void *self, double lo, double hi, int scan, bool *at_edge) {
+double iso_law_least(double (*f)(void *self, double u), void *self, double lo, double hi, int scan, bool *at_edge) {
   double h = (hi - lo) / scan, best = INFINITY;
   int at = -1;
   for (int i = 0; i <= scan; i++) {
@@ -218,7 +215,7 @@ iso_status iso_law_optimum_numeric(const iso_law *law, const double *p, const do
     return iso_fail(err, ISO_EINVAL, "law optimum: range of N %g to %g, expected 0 < low < high < infinity", n_lo, n_hi);
   s.tokens = tokens;
   s.self = self;
-  double u = least(over_n, &s, log(n_lo), log(n_hi), 400, at_edge);
+  double u = iso_law_least(over_n, &s, log(n_lo), log(n_hi), 400, at_edge);
   if (isnan(u)) return iso_fail(err, ISO_ENUM, "law optimum: no finite loss for N in %g to %g at %g FLOP", n_lo, n_hi, flop);
   loss_at(&s, u, out);
   return ISO_OK;
@@ -234,7 +231,7 @@ static double over_k(void *self, double u) {
   over *o = self;
   o->s.x[o->k] = exp(u);
   if (o->params == o->params) return loss_at(&o->s, log(o->params), NULL);
-  double n = least(over_n, &o->s, log(1e3), log(1e15), 60, NULL);
+  double n = iso_law_least(over_n, &o->s, log(1e3), log(1e15), 60, NULL);
   return isnan(n) ? INFINITY : loss_at(&o->s, n, NULL);
 }
 
@@ -244,11 +241,11 @@ iso_status iso_law_optimum_over(const iso_law *law, const double *p, const doubl
   ISO_TRY(open_search(law, p, x, flop, &o.s, err));
   if (!(k_lo > 0 && k_lo < k_hi && k_hi < INFINITY))
     return iso_fail(err, ISO_EINVAL, "law optimum: range of %s %g to %g, expected 0 < low < high < infinity", law->input[k].name, k_lo, k_hi);
-  double u = least(over_k, &o, log(k_lo), log(k_hi), 40, NULL);
+  double u = iso_law_least(over_k, &o, log(k_lo), log(k_hi), 40, NULL);
   if (isnan(u)) return iso_fail(err, ISO_ENUM, "law optimum: no finite loss for %s in %g to %g at %g FLOP", law->input[k].name, k_lo, k_hi, flop);
   *k_best = exp(u);
   over_k(&o, u);
-  double n = params == params ? log(params) : least(over_n, &o.s, log(1e3), log(1e15), 400, NULL);
+  double n = params == params ? log(params) : iso_law_least(over_n, &o.s, log(1e3), log(1e15), 400, NULL);
   loss_at(&o.s, n, out);
   return ISO_OK;
 }
@@ -256,8 +253,9 @@ iso_status iso_law_optimum_over(const iso_law *law, const double *p, const doubl
 double iso_law_solve(const iso_law *law, const double *p, const double *x, int k, double y, double lo, double hi) {
   double at[ISO_LAW_INPUT_MAX], a = log(lo), b = log(hi);
   if (law->inverse) {
+    // NaN may also mean that this input has no closed form: then it is searched for like any other.
     double v = law->inverse(p, x, k, y);
-    return v >= lo && v <= hi ? v : NAN;
+    if (v == v) return v >= lo && v <= hi ? v : NAN;
   }
   memcpy(at, x, sizeof *x * (size_t)law->n_inputs);
   at[k] = lo;

@@ -77,7 +77,7 @@ typedef struct iso_law {
   void (*start)(const iso_law_means *m, const double *u, double *p);
   // Closed-form optimum for a budget with the other inputs absent; NULL: none. ISO_EINVAL when p has no interior optimum.
   iso_status (*optimum)(const double *p, double flop, iso_law_point *out, iso_err *err);
-  // Closed form of input k at which the target is y, the others as in x; NaN when there is none. NULL: searched for.
+  // Closed form of input k at which the target is y, the others as in x; NaN when there is none for k or y. NULL: searched for.
   double (*inverse)(const double *p, const double *x, int k, double y);
 } iso_law;
 
@@ -120,6 +120,9 @@ iso_status iso_law_optimum_numeric(const iso_law *law, const double *p, const do
 // The same with input k chosen as well, in [k_lo, k_hi]; *k_best gets it. With `params` finite N is held there and only k is chosen.
 iso_status iso_law_optimum_over(const iso_law *law, const double *p, const double *x, double flop, double params, int k, double k_lo, double k_hi,
                                 double *k_best, iso_law_point *out, iso_err *err);
+// Where f is least on [lo, hi]: a scan of `scan` + 1 points, then golden section round the best; *at_edge (may be NULL) says that it is an end.
+// NaN when f is nowhere finite.
+double iso_law_least(double (*f)(void *self, double u), void *self, double lo, double hi, int scan, bool *at_edge);
 // Input k in [lo, hi] at which the target, falling or rising in it, is y; NaN when it is not reached inside.
 double iso_law_solve(const iso_law *law, const double *p, const double *x, int k, double y, double lo, double hi);
 // D* by N at equal loss: tokens with which `params` parameters reach `loss`; +INFINITY when no number of tokens does.

@@ -32,6 +32,42 @@ out_lacks 'besiroglu'
 run $E_OK law show chinchilla --flop 1e22
 out_has 'optimum at C = 1e\+22 FLOP: params = 9\.0'
 
+# Mixtures of experts: tables of two papers, with another input beside the budget, and the size where routing stops helping.
+run $E_OK law show moe_fine_grained --at params=4.43e9,tokens=4.28e9,granularity=8
+out_has 'loss = 3\.10[89]'
+run $E_OK law show moe_joint --flop 1e21 --at experts=8 --json
+json 'abs(j["sets"][0]["optimum"]["params"] / 3.8e9 - 1) < 0.012 and abs(j["sets"][0]["optimum"]["tokens"] / 44.3e9 - 1) < 0.012'
+run $E_OK law show moe_sparsity --at params=1e9,tokens=2e10,active_share=0.05 --json
+json 'abs(j["sets"][0]["prediction"] - 2.77534) < 1e-5'
+run $E_OK law show moe-leverage --at active_share=0.031,granularity=12,train_flop=1e22 --json
+json 'abs(j["sets"][0]["prediction"] - 7.2) < 0.07'
+# Hyperparameters by size, tokens or compute.
+run $E_OK law show step_lr --at params=1e9,tokens=1e11 --set li2025 --json
+json 'abs(j["sets"][0]["prediction"] / 1.6325e-3 - 1) < 1e-4 and j["sets"][0]["reach"] == 1'
+run $E_OK law show budget_params --at 5.88e23
+out_has 'params = 7\.69.*e\+10 parameters'
+out_has 'an extrapolation: 2\.3e\+04 times'
+run $E_OK law show critical_batch --at 2.4e10 --json
+json 'abs(j["sets"][0]["prediction"] / 512 - 2610) < 2'
+run $E_OK law show parscale --at params=1571472384,streams=4 --set parscale2025_pile
+out_has 'loss = 1\.9062'
+# Constants that no source confirms, or none at all: fitted first, and then they predict.
+run $E_UNAVAILABLE law show farseer --at 1e9,2e10
+err_has 'not confirmed'
+err_has 'isoflop fit DATA.csv --law farseer'
+run $E_UNAVAILABLE law show distillation --at params=1e9,tokens=2e10,teacher_loss=2.0,supervised_loss=2.4
+run $E_UNAVAILABLE law show power_lines_batch --at 1e10
+run $E_UNAVAILABLE law show batch_steps --at 1e6
+err_has 'no published constants'
+run $E_OK law show budget_tokens --at 1e21
+out_has 'llama3_2024  NOT CONFIRMED'
+{
+  echo batch_tokens,steps
+  for b in 20000 50000 100000 200000 500000 1000000 2000000; do echo "$b,$((1000 + 500000000 / b))"; done
+} >steps.csv
+run $E_OK fit steps.csv --law batch_steps --json
+json 'abs(j["fit"]["params"]["log_b_crit"]["exp"] / 5e5 - 1) < 1e-6 and abs(j["fit"]["params"]["log_s_min"]["exp"] / 1000 - 1) < 1e-6'
+
 run $E_USAGE law show chincilla
 err_has 'did you mean "chinchilla"'
 run $E_USAGE law

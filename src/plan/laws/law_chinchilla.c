@@ -35,6 +35,12 @@ static const iso_law_const CONSTS[] = {
      {6.0073404, 6.0179186, 0.5267228, 0.33917084, 0.2849083},
      CHINCHILLA_RANGE,
      "Hoffmann et al. 2022, arXiv:2203.15556, approach 3, unrounded values of the TeX source; same notebook, cell 16"},
+    {"krajewski2024_dense",
+     true,
+     {2.791165107813, 3.284663565406, -0.755022584278, 0.126, 0.127},
+     {0},
+     {0},
+     "Krajewski et al. 2024, arXiv:2402.07871, dense models beside its mixtures of experts (moe_fine_grained), by a secondary source; C4"},
 };
 
 static double value(const double *p, const double *x, double *g) {
