@@ -66,12 +66,11 @@ static const iso_law_const C_CONSTS[] = {
 
 static iso_status n_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
-  const double *p = N_CONSTS[0].p, small = 1.5e9, large = 175e9, half = 2;
+  const double *p = N_CONSTS[0].p, small = 1.5e9, large = 175e9, twice = 2 * small;
   ISO_TRY(iso_law_near(&iso_law_kaplan_n, p[P_LOG_C], log(8.8e13), 1e-8, "log N_c", err));
   ISO_TRY(iso_law_near(&iso_law_kaplan_n, power(p, &small, NULL), 2.30355, 3e-6, "L(1.5e9)", err));
   // "Doubling the number of parameters yields a loss that is smaller by a factor 0.95."
-  double at = power(p, &small, NULL), twice = power(p, &(double){half * small}, NULL);
-  ISO_TRY(iso_law_near(&iso_law_kaplan_n, twice / at, 0.95, 2e-3, "L(2 N) / L(N)", err));
+  ISO_TRY(iso_law_near(&iso_law_kaplan_n, power(p, &twice, NULL) / power(p, &small, NULL), 0.95, 2e-3, "L(2 N) / L(N)", err));
   return iso_law_near(&iso_law_kaplan_n, power(p, &large, NULL), 1.60439, 4e-6, "L(175e9)", err);
 }
 
@@ -248,7 +247,7 @@ static const iso_law_param D_OF_C_PARAM[A_PARAMS] = {{"log_k", "D_e", true, 0, 0
 static const iso_law_const N_OF_C_CONSTS[] = {{"kaplan2020", true, {20.98563010141, 0.73}, {0}, {0}, "table 6: N_e = 1.3e9 at one PF-day"}};
 static const iso_law_const D_OF_C_CONSTS[] = {{"kaplan2020", true, {23.7189981105, 0.27}, {0}, {0}, "table 6: D_e = 2e10 tokens at one PF-day"}};
 
-// C = 6 N D: the two allocations of table 6 leave 1.8 times the budget, as their rounding allows.
+// Oracle: table 6, and what the paper says of it.
 static iso_status efficient_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
   const iso_law *l = &iso_law_kaplan_params;
@@ -258,6 +257,8 @@ static iso_status efficient_selftest(iso_ctx *c, iso_err *err) {
   ISO_TRY(iso_law_near(l, efficient(N_OF_C_CONSTS[0].p, &more, NULL) / 1.3e9, 5, 0.08, "N at ten times the compute", err));
   ISO_TRY(iso_law_near(l, efficient(D_OF_C_CONSTS[0].p, &more, NULL) / 2e10, 2, 0.08, "D at ten times the compute", err));
   ISO_TRY(iso_law_near(l, efficient(D_OF_C_CONSTS[0].p, &day, NULL), 2e10, 1e-7, "D at one PF-day", err));
+  // D is that of training at the critical batch, which spends 2 C_min: equation 6.7.
+  ISO_TRY(iso_law_near(l, 6 * 1.3e9 * 2e10 / (2 * PF_DAY_FLOP), 1, 0.1, "6 N D over 2 C_min", err));
   return iso_law_near(l, N_OF_C_CONSTS[0].p[A_P] + D_OF_C_CONSTS[0].p[A_P], 1, 1e-12, "sum of the exponents of N and D", err);
 }
 
@@ -290,7 +291,7 @@ const iso_law iso_law_kaplan_tokens = {
     .unit = "tokens",
     .target_alias = {"d_opt", "train_tokens", "d"},
     .counts = "D counts tokens seen once; C in FLOP, in PF-days of 8.64e19 inside",
-    .flops = "C_min = 6 N B S at a batch far below the critical one",
+    .flops = "C_min = 6 N B S at a batch far below the critical one; D is that of training at the critical batch, 6 N D = 2 C_min",
     .n_inputs = 1,
     .n_params = A_PARAMS,
     .n_consts = (int)ISO_COUNT(D_OF_C_CONSTS),
