@@ -44,7 +44,7 @@ static iso_status optimum(const iso_law *law, const iso_law_const *c, const ques
 
 static int list_laws(const cli_args *a) {
   json_t *all = json_array();
-  if (!a->json) printf("%-24s %-14s %-42s %s\n", "law", "predicts", "from", "constants");
+  if (!a->json) printf("%-24s %-16s %-42s %s\n", "law", "predicts", "from", "constants");
   for (int64_t i = 0; i < iso_law_count(); i++) {
     const iso_law *l = iso_law_at(i);
     char inputs[200] = "";
@@ -61,7 +61,7 @@ static int list_laws(const cli_args *a) {
           all, json_pack("{s:s, s:s, s:s, s:s, s:O, s:i, s:b, s:s}", "law", l->base.name, "summary", l->base.summary, "formula", l->formula, "target",
                          l->target, "inputs", names, "sets", l->n_consts, "confirmed", sets > 0, "paper", l->base.paper));
     else
-      printf("%-24s %-14s %-42s %s\n", l->base.name, l->target, inputs,
+      printf("%-24s %-16s %-42s %s\n", l->base.name, l->target, inputs,
              sets          ? "published"
              : l->n_consts ? "not confirmed: fit it first"
                            : "none: fit it first");

@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop law: the list, what one law says, predictions with published constants, and what is refused.
-# ctest: timeout=120 asan
+# ctest: timeout=400 asan
 . "$(dirname "$0")/lib.sh"
 E_UNAVAILABLE=7
 
@@ -67,6 +67,34 @@ out_has 'llama3_2024  NOT CONFIRMED'
 } >steps.csv
 run $E_OK fit steps.csv --law batch_steps --json
 json 'abs(j["fit"]["params"]["log_b_crit"]["exp"] / 5e5 - 1) < 1e-6 and abs(j["fit"]["params"]["log_s_min"]["exp"] / 1000 - 1) < 1e-6'
+# Worked numbers of other papers.
+run $E_OK law show kaplan --at 1.5e9,22e9
+out_has 'loss = 2\.3125'
+run $E_OK law show kaplan-batch --at loss=2 --set kaplan2020
+out_has 'batch_tokens = 7\.371.*e\+06 tokens'
+run $E_OK law show kaplan-n --at 175B --json
+json 'abs(j["sets"][0]["prediction"] - 1.60439) < 1e-5'
+run $E_OK law show kaplan-params --at train_flop=8.64e19
+out_has 'params = 1\.3e\+09'
+run $E_OK law show data-constrained --at params=6.34e9,tokens=242e9,unique_tokens=25e9 --flop 1e22 --json
+json 'abs(j["sets"][0]["prediction"] - 2.2256440889984477) < 1e-7 and j["sets"][0]["optimum"]["loss"] < 2.2257'
+run $E_OK law show data-constrained --at 6.34e9,242e9
+out_lacks 'unique_tokens ='
+run $E_OK law show overtraining --set gadre2024_rpj --at params=1439795200,tokens=921468928000
+out_has 'loss = 2\.519'
+out_has 'an extrapolation: 11[0-9] times outside what its fit saw of tokens'
+run $E_OK law show vocab-size --at params=7e9,width=4096 --json
+json '[int(s["prediction"]) for s in j["sets"]] == [62280, 67450]'
+run $E_OK law show precision --at params=1e8,tokens=1e10,weight_bits=4,act_bits=8,kv_bits=8 --flop 1e19
+out_has 'kumar2024_no_offsets  NOT CONFIRMED'
+out_has 'not confirmed by a primary source'
+out_has 'optimum at C = 1e\+19 FLOP'
+run 7 law show precision-ptq --set kumar2024_no_offsets --at params=1e9,tokens=20e9,post_bits=4
+err_has 'not confirmed'
+run $E_OK law show precision-ptq --at params=1e9,tokens=20e9,post_bits=4
+out_has 'loss_increase = 0\.0282'
+run $E_USAGE law show kaplan-n --flop 1e22
+err_has 'does not split a compute budget'
 
 run $E_USAGE law show chincilla
 err_has 'did you mean "chinchilla"'

@@ -9,6 +9,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
+#include "base/rng.h"
 #include "plan/law.h"
 
 static const iso_law *chinchilla(void) {
@@ -60,10 +61,10 @@ static double sample_input(const char *name) {
   static const struct {
     const char *name;
     double value;
-  } AT[] = {{"params", 3e8},    {"tokens", 7e9},        {"unique_tokens", 1e9}, {"vocab", 32000},      {"width", 1024},
-            {"weight_bits", 5}, {"act_bits", 6},        {"kv_bits", 5},         {"post_bits", 4},      {"experts", 8},
-            {"granularity", 8}, {"active_params", 3e8}, {"loss", 2.7},          {"train_flop", 3e19},  {"batch_tokens", 5e5},
-            {"lr", 2e-3},       {"active_share", 0.1},  {"streams", 4},         {"teacher_loss", 2.2}, {"supervised_loss", 2.5}};
+  } AT[] = {{"params", 3e8},       {"tokens", 7e9},          {"unique_tokens", 1e9}, {"vocab", 32000}, {"width", 1024},       {"weight_bits", 5},
+            {"act_bits", 6},       {"kv_bits", 5},           {"post_bits", 4},       {"experts", 8},   {"granularity", 8},    {"active_params", 3e8},
+            {"loss", 2.7},         {"train_flop", 3e19},     {"batch_tokens", 5e5},  {"lr", 2e-3},     {"active_share", 0.1}, {"streams", 4},
+            {"teacher_loss", 2.2}, {"supervised_loss", 2.5}, {"steps", 2e4}};
   for (size_t i = 0; i < ISO_COUNT(AT); i++)
     if (!strcmp(AT[i].name, name)) return AT[i].value;
   fail_msg("no sample for an input called %s", name);
@@ -82,7 +83,56 @@ static void sample_params(const iso_law *l, int c, double *p) {
   if (c >= l->n_consts && l->start) l->start(&m, u, p);
 }
 
-// Every law at every published set: derivatives by the parameters against central differences, also with optional inputs left out.
+// Derivatives by the parameters against central differences, or false where the law is not defined nearby.
+static bool check_gradient(const iso_law *l, const double *at_p, const double *x, const char *what) {
+  double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX];
+  memcpy(p, at_p, sizeof p);
+  double v = l->value(p, x, g);
+  if (!isfinite(v)) return false;
+  assert_true(v == l->value(p, x, NULL));
+  for (int i = 0; i < l->n_params; i++) {
+    // Central differences of two widths, so that their error falls with the fourth power.
+    double h = 1e-5 * fmax(1, fabs(p[i])), at = p[i], d[2];
+    for (int wide = 0; wide < 2; wide++) {
+      p[i] = at + (1 + wide) * h;
+      double up = l->value(p, x, NULL);
+      p[i] = at - (1 + wide) * h;
+      d[wide] = (up - l->value(p, x, NULL)) / (2 * (1 + wide) * h);
+    }
+    p[i] = at;
+    if (!isfinite(d[0] + d[1])) return false;
+    double want = (4 * d[0] - d[1]) / 3;
+    if (fabs(g[i] - want) > 1e-6 * fabs(want) + 1e-9 * fabs(v) / h * 1e-3)
+      fail_msg("%s, %s: derivative by %s is %.9g, expected %.9g", l->base.name, what, l->param[i].name, g[i], want);
+  }
+  return true;
+}
+
+// Every law at random inputs and parameters near its published sets.
+static void test_gradient_around(void **state) {
+  (void)state;
+  enum { POINTS = 200 };
+  for (int64_t k = 0; k < iso_law_count(); k++) {
+    const iso_law *l = iso_law_at(k);
+    for (int c = 0; c < l->n_consts; c++) {
+      int checked = 0;
+      for (uint64_t i = 0; i < POINTS; i++) {
+        double p[ISO_LAW_PARAM_MAX] = {0}, x[ISO_LAW_INPUT_MAX];
+        for (int j = 0; j < l->n_params; j++)
+          p[j] = l->consts[c].p[j] +
+                 0.02 * fmax(fabs(l->consts[c].p[j]), 0.1) * iso_rng_normal(1, ISO_RNG_TEST, (uint64_t)(10 * k + c), 100 * i + (uint64_t)j);
+        for (int j = 0; j < l->n_inputs; j++) {
+          double u = iso_rng_unit(1, ISO_RNG_TEST, (uint64_t)(10 * k + c), 100 * i + 50 + (uint64_t)j);
+          x[j] = sample_input(l->input[j].name) * pow(2.5, u - 0.4);
+        }
+        checked += check_gradient(l, p, x, l->consts[c].name);
+      }
+      if (checked < POINTS / 2) fail_msg("%s, set %s: defined at %d of %d points only", l->base.name, l->consts[c].name, checked, POINTS);
+    }
+  }
+}
+
+// Every law at every published set, also with optional inputs left out.
 static void test_gradient(void **state) {
   (void)state;
   for (int64_t k = 0; k < iso_law_count(); k++) {
@@ -90,27 +140,13 @@ static void test_gradient(void **state) {
     assert_true(l->n_params <= ISO_LAW_PARAM_MAX && l->n_inputs <= ISO_LAW_INPUT_MAX);
     for (int c = 0; c < (l->n_consts ? l->n_consts : 1); c++)
       for (int left_out = 0; left_out < 2; left_out++) {
-        double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
+        double p[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
         sample_params(l, c, p);
         iso_law_absent(l, x);
         for (int i = 0; i < l->n_inputs; i++)
           if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
-        double v = l->value(p, x, g);
-        assert_true(isfinite(v) && v == l->value(p, x, NULL));
-        for (int i = 0; i < l->n_params; i++) {
-          // Central differences of two widths, so that their error falls with the fourth power.
-          double h = 1e-5 * fmax(1, fabs(p[i])), at = p[i], d[2];
-          for (int wide = 0; wide < 2; wide++) {
-            p[i] = at + (1 + wide) * h;
-            double up = l->value(p, x, NULL);
-            p[i] = at - (1 + wide) * h;
-            d[wide] = (up - l->value(p, x, NULL)) / (2 * (1 + wide) * h);
-          }
-          p[i] = at;
-          double want = (4 * d[0] - d[1]) / 3;
-          if (fabs(g[i] - want) > 1e-6 * fabs(want) + 1e-9 * fabs(v) / h * 1e-3)
-            fail_msg("%s, set %d: derivative by %s is %.9g, expected %.9g", l->base.name, c, l->param[i].name, g[i], want);
-        }
+        assert_true(check_gradient(l, p, x, c < l->n_consts ? l->consts[c].name : "start"));
+        double v = l->value(p, x, NULL);
         // The inverse, in closed form or searched for.
         for (int i = 0; i < l->n_inputs; i++) {
           if (!l->inverse || !isfinite(x[i])) continue;
@@ -259,11 +295,17 @@ static void test_selftests(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_published),       cmocka_unit_test(test_gradient),
-      cmocka_unit_test(test_numeric_optimum), cmocka_unit_test(test_numeric_price_and_edge),
-      cmocka_unit_test(test_tokens_for_loss), cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_confirmed),       cmocka_unit_test(test_reach),
-      cmocka_unit_test(test_solve),           cmocka_unit_test(test_selftests),
+      cmocka_unit_test(test_published),
+      cmocka_unit_test(test_gradient),
+      cmocka_unit_test(test_gradient_around),
+      cmocka_unit_test(test_numeric_optimum),
+      cmocka_unit_test(test_numeric_price_and_edge),
+      cmocka_unit_test(test_tokens_for_loss),
+      cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_confirmed),
+      cmocka_unit_test(test_reach),
+      cmocka_unit_test(test_solve),
+      cmocka_unit_test(test_selftests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

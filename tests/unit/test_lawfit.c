@@ -126,7 +126,7 @@ static void test_recovery(void **state) {
                   {"experts", 1, 32},         {"granularity", 1, 32},      {"active_params", 2e7, 4e9},
                   {"loss", 2.2, 5},           {"train_flop", 1e18, 1e22},  {"batch_tokens", 1e5, 4e6},
                   {"lr", 1e-4, 1e-2},         {"active_share", 0.02, 0.3}, {"streams", 1, 16},
-                  {"teacher_loss", 1.9, 2.6}, {"supervised_loss", 2, 3.2}};
+                  {"teacher_loss", 1.9, 2.6}, {"supervised_loss", 2, 3.2}, {"steps", 3e3, 1e6}};
       for (size_t s = 0; s < ISO_COUNT(SPAN); s++)
         if (!strcmp(SPAN[s].name, l->input[i].name)) {
           lo[i] = SPAN[s].lo;
