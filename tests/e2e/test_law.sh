@@ -32,6 +32,14 @@ out_lacks 'besiroglu'
 run $E_OK law show chinchilla --flop 1e22
 out_has 'optimum at C = 1e\+22 FLOP: params = 9\.0'
 
+# Published allocations: Porian et al.'s last protocol gives 77 B parameters to 5.88e23 FLOP, Chinchilla's envelope 67 B to Gopher's budget.
+run $E_OK law show allocation_params --at train_flop=5.88e23 --json
+json 'abs([s for s in j["sets"] if s["name"] == "porian_tuned"][0]["prediction"] / 77e9 - 1) < 3e-3 and len(j["sets"]) == 8'
+run $E_OK law show allocation-params --set chinchilla1 --at train_flop=5.76e23
+out_has 'params = 6\.[67][0-9]*e\+10'
+run $E_OK law show allocation_tokens --set llama3 --at train_flop=3.8e25
+out_has 'tokens = 1\.655e\+13'
+
 run $E_USAGE law show chincilla
 err_has 'did you mean "chinchilla"'
 run $E_USAGE law
