@@ -40,6 +40,44 @@ out_has 'params = 6\.[67][0-9]*e\+10'
 run $E_OK law show allocation_tokens --set llama3 --at train_flop=3.8e25
 out_has 'tokens = 1\.655e\+13'
 
+# Laws that are fitted, never invented: no predictions without runs; with runs, the top decade held out, peaks and optimal dimensions.
+for law in benchmark_compute benchmark_loss rl reward_bon reward_rl shape; do
+  run $E_OK law show $law
+  out_has '^no published constants: fit it'
+done
+run $E_UNAVAILABLE law show rl --at rl_compute=1000
+err_has 'no published constants; fit it first'
+run $E_UNAVAILABLE law show reward_bon --best samples
+run $E_USAGE law show reward_bon --best kl
+err_has 'no input called kl'
+run 8 law show chinchilla --best tokens,params=70B --set hoffmann2022
+err_has 'no best tokens between'
+python3 - <<'PY'
+import math
+with open("scores.csv", "w") as f:
+    print("train_flop,score,chance", file=f)
+    for i in range(40):
+        c = 10 ** (18 + 5 * i / 39)
+        print("%r,%r,0.25" % (c, 0.25 + 0.7 / (1 + (5e21 / c) ** 0.4) + 0.004 * math.sin(37 * i)), file=f)
+with open("bon.csv", "w") as f:
+    print("n,gold_reward", file=f)
+    for k in range(1, 11):
+        n = 2**k
+        d = math.sqrt(math.log(n) - (n - 1) / n)
+        print("%d,%r" % (n, d * (0.9 - 0.2 * d)), file=f)
+PY
+run $E_OK fit scores.csv --law benchmark_compute --column ceiling=0.95 --holdout 'train_flop>1e22' --bootstrap 100 --json
+json 'j["holdout"]["points"] == 8 and j["holdout"]["mean_abs_error"] < 0.01 and abs(j["fit"]["params"]["slope"]["value"] - 0.4) < 0.02'
+json 'abs(math.log(j["fit"]["params"]["log_c50"]["exp"] / 5e21)) < 0.2'
+run $E_OK fit bon.csv --law reward_bon --best samples --bootstrap 50 --json
+json 'abs(math.log(j["best"]["at"]["mid"]) - (1 - 1 / j["best"]["at"]["mid"]) - 0.9**2 / 0.4**2) < 1e-6 and abs(j["best"]["reward"]["mid"] - 0.9**2 / 0.8) < 1e-9'
+run $E_OK fit bon.csv --law reward_bon --best samples --bootstrap 50
+out_has '^best samples'
+run 8 fit bon.csv --law reward_bon --best samples --bootstrap 0 --max-reach 1.01 --rows 'n<100'
+err_has 'no best samples between'
+run $E_USAGE fit runs.csv --best samples
+err_has 'needs --law'
+
 run $E_USAGE law show chincilla
 err_has 'did you mean "chinchilla"'
 run $E_USAGE law
