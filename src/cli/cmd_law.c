@@ -3,12 +3,13 @@
 #include <string.h>
 
 #include "cli/law_args.h"
+#include "cli/law_gmse.h"
 #include "cli/work.h"
 
 static const char *const EXAMPLES[] = {"isoflop law list", "isoflop law show chinchilla",
                                        "isoflop law show chinchilla --at params=70B,tokens=1.4T --flop 5.76e23", "isoflop law show kaplan --json",
                                        NULL};
-static const char *const ACTIONS[] = {"list", "show"};
+static const char *const ACTIONS[] = {"list", "show", "gmse"};
 static const cli_opt OPTS[] = {
     {"at", CLI_TEXT, "NAME=VALUE,...", NULL, "show: predict at these inputs, as in params=70B,tokens=1.4T"},
     {"flop", CLI_TEXT, "C", NULL, "show: the optimum at this training compute, other inputs as in --at"},
@@ -224,12 +225,17 @@ static int show_law(const cli_args *a, const question *q) {
 static int run(cli_args *a) {
   iso_err err = {0};
   question q = {.flop = NAN, .best = -1};
-  int k = cli_action(a, ACTIONS, 2);
+  int k = cli_action(a, ACTIONS, 3);
   if (k < 0) return EXIT_USAGE;
   const char *at = cli_text(a, "at"), *flop = cli_text(a, "flop"), *set = cli_text(a, "set"), *best = cli_text(a, "best");
   if (k == 0) {
     if (a->n_pos > 1 || at || flop || set || best) return cli_usage(a, "list takes neither a name nor a question");
     return list_laws(a);
+  }
+  if (k == 2) {
+    if (a->n_pos < 2 || at || flop || set || best)
+      return cli_usage(a, "gmse: expected formats, as in isoflop law gmse int4 e2m1 2:4, and no question");
+    return cli_law_gmse(a);
   }
   if (a->n_pos != 2) return cli_usage(a, "show: expected the name of one law; isoflop law list has them");
   if (iso_law_find(a->pos[1], &q.law, &err) != ISO_OK) return cli_fail(a, ISO_EINVAL, &err);
@@ -256,10 +262,13 @@ const cli_verb cli_verb_law = {
     .name = "law",
     .summary = "Scaling laws: list them, show what one says, predict with its published constants.",
     .examples = EXAMPLES,
-    .usage = "list | show NAME [--at NAME=VALUE,...] [--flop C]",
+    .usage = "list | show NAME [--at NAME=VALUE,...] [--flop C] [--best INPUT] | gmse FORMAT...",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .min_args = 1,
-    .max_args = 2,
-    .notes = "Constants that no primary source confirms are shown and predict nothing: such a law is fitted to runs first, by isoflop fit --law.",
+    .max_args = 64,
+    .notes =
+        "gmse prints the mean squared error of number formats (uniform4, int4, lloyd4, e2m1) and sparsity (sparse0.5, 2:4) on N(0,1), which the\n"
+        "law compressed takes. Constants that no primary source confirms are shown and predict nothing: such a law is fitted to runs first, by "
+        "isoflop fit --law.",
     .run = run};

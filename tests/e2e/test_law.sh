@@ -41,7 +41,7 @@ run $E_OK law show allocation_tokens --set llama3 --at train_flop=3.8e25
 out_has 'tokens = 1\.655e\+13'
 
 # Laws that are fitted, never invented: no predictions without runs; with runs, the top decade held out, peaks and optimal dimensions.
-for law in benchmark_compute benchmark_loss rl reward_bon reward_rl shape; do
+for law in benchmark_compute benchmark_loss rl reward_bon reward_rl shape gqa compressed filtering; do
   run $E_OK law show $law
   out_has '^no published constants: fit it'
 done
@@ -77,6 +77,16 @@ run 8 fit bon.csv --law reward_bon --best samples --bootstrap 0 --max-reach 1.01
 err_has 'no best samples between'
 run $E_USAGE fit runs.csv --best samples
 err_has 'needs --law'
+
+# Errors of formats on N(0,1): Max 1960, and the smaller of two magnitudes in closed form.
+run $E_OK law gmse uniform2 int4 e2m1 1:2 --json
+json 'abs(j["formats"][0]["gmse"] - 0.1188) < 1e-4 and abs(j["formats"][3]["gmse"] - (0.5 - 1 / math.pi)) < 1e-9 and j["formats"][3]["scale"] is None'
+run $E_OK law gmse uniform4 sparse0.5
+out_has '^uniform4 +0\.01154'
+run $E_USAGE law gmse int99
+err_has 'K:M'
+run $E_USAGE law gmse
+run $E_USAGE law gmse int4 --flop 1e21
 
 run $E_USAGE law show chincilla
 err_has 'did you mean "chinchilla"'

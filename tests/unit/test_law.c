@@ -65,7 +65,7 @@ static double sample_input(const char *name) {
             {"weight_bits", 5}, {"act_bits", 6},        {"kv_bits", 5},         {"post_bits", 4},     {"experts", 8},
             {"granularity", 8}, {"active_params", 3e8}, {"loss", 2.7},          {"train_flop", 3e19}, {"batch_tokens", 5e5},
             {"lr", 2e-3},       {"chance", 0.25},       {"ceiling", 0.9},       {"rl_compute", 5000}, {"samples", 16},
-            {"kl", 3},          {"dimension", 700}};
+            {"kl", 3},          {"dimension", 700},     {"gmse", 0.0115},       {"capacity", 0.8},    {"pool", 11}};
   for (size_t i = 0; i < ISO_COUNT(AT); i++)
     if (!strcmp(AT[i].name, name)) return AT[i].value;
   fail_msg("no sample for an input called %s", name);

@@ -37,6 +37,9 @@ static truth TRUTH[] = {
     {L(reward_bon), {0.9, 0.17}, {2}, {2000}},
     {L(reward_rl), {0.6, 0.2}, {0.5}, {200}},
     {L(shape), {2.25, 0.6, 10.15, 0.5, 12.3, 0.35, -2}, {200, 1e17}, {3000, 1e21}},
+    {L(gqa), {5.5, 0.3, 0.6}, {3e7}, {3e9}},
+    {L(compressed), {6, 7, 0.55, 0.35, 0.36, -0.05, 0.2, -0.4}, {3e7, 1e9, 1e-4, 1}, {3e9, 1e11, 0.3, 1}},
+    {L(filtering), {10, -1.8, 0.7, -2.3}, {1e6, 1e6}, {1e9, 3e7}},
 };
 
 // n runs of a law spread evenly in logarithms, with noise on the target or its logarithm.
@@ -50,6 +53,7 @@ static void synthetic(const truth *t, int n, double noise, uint64_t seed, iso_la
     for (int k = 0; k < l->n_inputs; k++) {
       double u = 0.5 + (i + 1) * PHI[k];
       x[k] = t->lo[k] == t->hi[k] ? t->lo[k] : t->lo[k] * pow(t->hi[k] / t->lo[k], u - floor(u));
+      if (!strcmp(l->input[k].name, "gmse") && i % 4 == 0) x[k] = 0;  // dense
     }
     double v = l->value(t->p, x, NULL), z = noise * iso_rng_normal(seed, ISO_RNG_TEST, 0, (uint64_t)i);
     d->y[i] = iso_law_objective_is_log(l->objective) ? v * exp(z) : v + z;
