@@ -107,13 +107,11 @@ static double lloyd(int bits, double *v) {
   return iso_gmse_levels(v, n);
 }
 
-// The finite values of a float with x exponent and y mantissa bits, both signs, ascending. OCP's E4M3 gives up one code for NaN, its E5M2 the
-// top exponent for infinity and NaN; the 4 and 6 bit formats have neither. Returns how many.
+// The values of a float with x exponent and y mantissa bits, both signs, ascending. Codes that some formats keep for infinity and NaN count as
+// the largest numbers: where the scale is best these lie beyond all data. Returns how many.
 static int floats(int x, int y, double *v) {
   int bias = (1 << (x - 1)) - 1, codes = 1 << (x + y), n = 0;
   double pos[LEVELS_MAX];
-  if (x == 4 && y == 3) codes -= 1;
-  if (x == 5 && y == 2) codes -= 1 << y;
   for (int c = 0; c < codes; c++) {
     int e = c >> y, f = c & ((1 << y) - 1);
     pos[c] = e ? ldexp(1 + ldexp(f, -y), e - bias) : ldexp(f, 1 - bias - y);

@@ -14,7 +14,7 @@ typedef struct iso_gmse {
   double scale;  // distance of neighbouring levels (uniform, int) or value of 1.0 (floats) in standard deviations; NaN: none
 } iso_gmse;
 // Names: uniformB (2^B evenly spaced levels), intB (two's complement without its lowest value, so 2^B - 1 with zero), lloydB (the best 2^B
-// levels), eXmY (floats: OCP's FP4, FP6 and FP8 kinds, others with every code a number), sparseS (the share S in (0,1) of smallest magnitude
+// levels), eXmY (floats with subnormals, every code a number; e2m1 is FP4), sparseS (the share S in (0,1) of smallest magnitude
 // set to zero), K:M (all but the K largest of each M set to zero). ISO_EINVAL otherwise.
 iso_status iso_gmse_format(const char *name, iso_gmse *out, iso_err *err);
 #endif

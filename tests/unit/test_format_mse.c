@@ -75,7 +75,7 @@ static void test_order(void **state) {
   near(of("int2").scale, 1.2240, 2e-4);
 }
 
-// Floats: the values of OCP's FP4 are 0, 0.5, 1, 1.5, 2, 3, 4 and 6, E4M3 has 253 (two zeros), and the errors agree with rounding samples.
+// Floats: the values of FP4 (E2M1) are 0, 0.5, 1, 1.5, 2, 3, 4 and 6, and the error agrees with rounding samples.
 static void test_floats(void **state) {
   (void)state;
   static const double FP4[] = {-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6};

@@ -211,9 +211,10 @@ static void test_structured(void **state) {
   }
 }
 
-// Phases of random features (Paquette et al. 2024): Ia, missing capacity against descent, d* = f^(1 / (2 alpha + 1)), loss f^-(2 alpha + 2 beta
-// - 1) / (2 alpha + 1); II, features distorted by the embedding against descent, d* = f^(beta / (alpha + beta)), loss f^-(2 alpha + 2 beta - 1) /
-// (2 alpha + 2 beta); III, distortion against SGD's noise, d* = f^(1/2) whatever alpha and beta, loss f^-(4 alpha - 1) / (4 alpha).
+// Phases of random features (Paquette et al. 2024). The loss has a part of missing capacity, d^-(2 alpha + 2 beta - 1), of descent,
+// t^-(2 alpha + 2 beta - 1) / (2 alpha), of features distorted by the embedding, d^-1 t^-(1 - 1 / (2 alpha)), and of SGD's noise,
+// t^-(2 - 1 / (2 alpha)). At t = f / d the two that rule a phase balance: Ia, capacity and descent, at d* = f^(1 / (2 alpha + 1)); II, distortion
+// and descent, at f^(beta / (alpha + beta)); III, distortion and noise, at f^(1/2) whatever alpha and beta.
 // Exponents of models of 150 to 2,200 features are still above their limits by up to 0.013 (at 60 to 270 by 0.024).
 static void test_phases(void **state) {
   (void)state;

@@ -44,7 +44,7 @@ static double rl_value(const double *p, const double *x, double *g) {
   return d * (p[P_ALPHA] - p[P_BETA] * l);
 }
 
-// Starts put the mean distance at some share of the peak's.
+// Both parameters are in the reward's unit.
 static void start(const iso_law_means *m, const double *u, double *p) {
   for (int k = 0; k < P_COUNT; k++) p[k] = PARAM[k].lo * pow(PARAM[k].hi / PARAM[k].lo, u[k]) * m->y;
 }
