@@ -86,6 +86,32 @@ err_has 'count'
 run $E_OK fit flops.csv --method parametric --bootstrap 20
 out_lacks 'parabolas'
 
+# Training curves of twelve sizes: the size that is best after each amount of compute, by the same law. One size has two losses only.
+python3 - <<'PY'
+with open("curves.csv", "w") as f:
+    print("params,tokens,loss", file=f)
+    for s in range(12):
+        n = 3e7 * 1.6**s
+        for k in range(24):
+            d = n * 0.7 * 1.35**k
+            print("%r,%r,%r" % (n, d, 1.8 + 480 / n**0.35 + 2100 / d**0.37), file=f)
+    print("7e6,1e9,4\n7e6,2e9,3.9", file=f)
+PY
+run $E_OK fit curves.csv --method envelope --json
+json 'j["fit"] is None and j["envelope"]["sizes"] == 12 and j["envelope"]["sizes_short"] == 1 and j["envelope"]["steps"] >= 8'
+json 'abs(j["envelope"]["n_exponent"]["value"] - 0.37 / 0.72) < 0.005 and abs(j["envelope"]["d_exponent"]["value"] - 0.35 / 0.72) < 0.005'
+json 'j["envelope"]["n_exponent"]["lo"] <= 0.37 / 0.72 + 0.005 and j["envelope"]["n_exponent"]["hi"] >= 0.37 / 0.72 - 0.005'
+run $E_OK fit curves.csv --method envelope --flop 1e21
+out_has '^envelope of 12 training curves; 1 sizes'
+out_has '^N\* = .* C\^0\.51'
+out_has '^at C = 1e\+21 FLOP: N\* = '
+run $E_OK fit curves.csv --bootstrap 20 --json
+json 'j["envelope"]["steps"] >= 8 and j["fit"] is not None'
+run $E_INPUT fit runs.csv --where protocol=good --method envelope
+err_has 'token counts'
+run $E_OK fit runs.csv --where protocol=good --bootstrap 20 --json
+json 'j["envelope"] is None'
+
 # Any law by name: estimate, held-out rows, limits, checklist.
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 100 --holdout 'train_flop>5e21' --predict 3e9,6e10 --flop 1e22 --json
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["points"] == 36 and j["holdout"]["points"] == 9 and j["holdout"]["max_abs_error"] < 1e-3'

@@ -61,26 +61,20 @@ static double sample_input(const char *name) {
   static const struct {
     const char *name;
     double value;
-  } AT[] = {{"params", 3e8},       {"tokens", 7e9},          {"unique_tokens", 1e9}, {"vocab", 32000}, {"width", 1024},       {"weight_bits", 5},
-            {"act_bits", 6},       {"kv_bits", 5},           {"post_bits", 4},       {"experts", 8},   {"granularity", 8},    {"active_params", 3e8},
-            {"loss", 2.7},         {"train_flop", 3e19},     {"batch_tokens", 5e5},  {"lr", 2e-3},     {"active_share", 0.1}, {"streams", 4},
+  } AT[] = {{"params", 3e8},       {"tokens", 7e9},          {"unique_tokens", 1e9},
+            {"vocab", 32000},      {"width", 1024},          {"weight_bits", 5},
+            {"act_bits", 6},       {"kv_bits", 5},           {"post_bits", 4},
+            {"experts", 8},        {"granularity", 8},       {"active_params", 3e8},
+            {"loss", 2.7},         {"train_flop", 3e19},     {"batch_tokens", 5e5},
+            {"lr", 2e-3},          {"chance", 0.25},         {"ceiling", 0.9},
+            {"rl_compute", 5000},  {"samples", 16},          {"kl", 3},
+            {"dimension", 700},    {"gmse", 0.0115},         {"capacity", 0.8},
+            {"pool", 11},          {"active_share", 0.1},    {"streams", 4},
             {"teacher_loss", 2.2}, {"supervised_loss", 2.5}, {"steps", 2e4}};
   for (size_t i = 0; i < ISO_COUNT(AT); i++)
     if (!strcmp(AT[i].name, name)) return AT[i].value;
   fail_msg("no sample for an input called %s", name);
   return 0;
-}
-
-// Parameters of set c; of a law without sets, the middle of where its fits start.
-static void sample_params(const iso_law *l, int c, double *p) {
-  double u[ISO_LAW_PARAM_MAX];
-  iso_law_means m = {.y = 3, .y_min = 2};
-  for (int i = 0; i < l->n_inputs; i++) m.log_x[i] = log(sample_input(l->input[i].name));
-  for (int i = 0; i < l->n_params; i++) {
-    u[i] = 0.5;
-    p[i] = c < l->n_consts ? l->consts[c].p[i] : 0.5 * (l->param[i].lo + l->param[i].hi);
-  }
-  if (c >= l->n_consts && l->start) l->start(&m, u, p);
 }
 
 // Derivatives by the parameters against central differences, or false where the law is not defined nearby.
@@ -132,29 +126,57 @@ static void test_gradient_around(void **state) {
   }
 }
 
-// Every law at every published set, also with optional inputs left out.
+// At p and the sample inputs, or with optional inputs left out: derivatives by the parameters against central differences, the inverse in
+// closed form, and the best value of an input in closed form against the search.
+static void check_at(const iso_law *l, const double *params, const char *set, bool left_out) {
+  double p[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
+  memcpy(p, params, sizeof *p * (size_t)l->n_params);
+  iso_law_absent(l, x);
+  for (int i = 0; i < l->n_inputs; i++)
+    if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
+  assert_true(check_gradient(l, p, x, set));
+  double v = l->value(p, x, NULL);
+  for (int i = 0; i < l->n_inputs; i++) {
+    if (!l->inverse || !isfinite(x[i])) continue;
+    double back = l->inverse(p, x, i, v);
+    if (isnan(back)) continue;
+    if (fabs(back - x[i]) > 1e-9 * fabs(x[i]))
+      fail_msg("%s, set %s: inverse for %s is %.12g, not %.12g", l->base.name, set, l->input[i].name, back, x[i]);
+  }
+  for (int i = 0; l->best && i < l->n_inputs; i++) {
+    double want = l->best(p, x, i), at, y;
+    iso_law searched = *l;
+    iso_err e = {0};
+    searched.best = NULL;
+    if (!isfinite(want)) continue;
+    if (iso_law_best_input(&searched, p, x, i, want / 50, want * 70, &at, &y, &e) != ISO_OK) fail_msg("%s: %s", l->base.name, e.msg);
+    near(at, want, 1e-5);
+    assert_int_equal(iso_law_best_input(l, p, x, i, want / 50, want * 70, &at, &y, &e), ISO_OK);
+    assert_true(at == want);
+    assert_int_equal(iso_law_best_input(&searched, p, x, i, want / 50, want / 2, &at, &y, &e), ISO_ENUM);
+    assert_int_equal(iso_law_best_input(l, p, x, i, want / 50, want / 2, &at, &y, &e), ISO_ENUM);
+  }
+}
+
+// Every law at every published set, and at places where a fit may start: laws without sets are checked there alone.
 static void test_gradient(void **state) {
   (void)state;
   for (int64_t k = 0; k < iso_law_count(); k++) {
     const iso_law *l = iso_law_at(k);
     assert_true(l->n_params <= ISO_LAW_PARAM_MAX && l->n_inputs <= ISO_LAW_INPUT_MAX);
-    for (int c = 0; c < (l->n_consts ? l->n_consts : 1); c++)
-      for (int left_out = 0; left_out < 2; left_out++) {
-        double p[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
-        sample_params(l, c, p);
-        iso_law_absent(l, x);
-        for (int i = 0; i < l->n_inputs; i++)
-          if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
-        assert_true(check_gradient(l, p, x, c < l->n_consts ? l->consts[c].name : "start"));
-        double v = l->value(p, x, NULL);
-        // The inverse, in closed form or searched for.
-        for (int i = 0; i < l->n_inputs; i++) {
-          if (!l->inverse || !isfinite(x[i])) continue;
-          double back = l->inverse(p, x, i, v);
-          if (isnan(back)) continue;
-          if (fabs(back / x[i] - 1) > 1e-9) fail_msg("%s: inverse by %s is %.9g, expected %.9g", l->base.name, l->input[i].name, back, x[i]);
-        }
+    for (int c = 0; c < l->n_consts; c++)
+      for (int left_out = 0; left_out < 2; left_out++) check_at(l, l->consts[c].p, l->consts[c].name, left_out);
+    iso_law_means m = {.y = 0.7, .y_min = 0.3};
+    for (int i = 0; i < l->n_inputs; i++) m.log_x[i] = log(sample_input(l->input[i].name));
+    for (uint64_t s = 0; s < 3; s++) {
+      double u[ISO_LAW_PARAM_MAX], p[ISO_LAW_PARAM_MAX];
+      for (int i = 0; i < l->n_params; i++) {
+        u[i] = iso_rng_unit(s, ISO_RNG_TEST, 0, (uint64_t)i);
+        p[i] = l->param[i].lo + u[i] * (l->param[i].hi - l->param[i].lo);
       }
+      if (l->start) l->start(&m, u, p);
+      check_at(l, p, "start", false);
+    }
   }
 }
 
