@@ -206,9 +206,14 @@ iso_status iso_device_open(const char *name, iso_device **out, iso_err *err) {
 
 // ---- operators ------------------------------------------------------------------------------------------------------
 
+bool iso_device_has_collective(const iso_device *d, iso_coll op) {
+  const iso_device_table *t = d->table[ISO_TABLE_collective];
+  return t && !isnan(iso_prior_s(&t->prior, ISO_TABLE_collective, (double[]){(double)op, 2, 1}, &(iso_work){0}));
+}
+
 static iso_status time_of(const iso_device *d, iso_table_kind k, const double *shape, iso_num t, iso_time *out, iso_err *err) {
   const iso_device_table *tab = d->table[k];
-  bool covered = tab && !(k == ISO_TABLE_collective && isnan(iso_prior_s(&tab->prior, k, shape, &(iso_work){0})));
+  bool covered = k == ISO_TABLE_collective ? iso_device_has_collective(d, (iso_coll)shape[0]) : tab != NULL;
   return covered ? iso_device_table_time(tab, &d->spec, shape, t, out, err) : iso_device_model_time(&d->spec, k, shape, t, out, err);
 }
 

@@ -51,4 +51,6 @@ iso_status iso_device_decode_s(const iso_device *d, int64_t batch, int64_t cache
 // A collective among `gpus` devices with a buffer of `bytes` (as in iso_rows): over the link inside a host while it joins that many, else
 // over the one between hosts. One device alone takes no time.
 iso_status iso_device_collective_s(const iso_device *d, iso_coll op, int64_t gpus, double bytes, iso_time *out, iso_err *err);
+// Whether there is a table with rows of this collective.
+bool iso_device_has_collective(const iso_device *d, iso_coll op);
 #endif
