@@ -121,13 +121,27 @@ static void test_layouts(void **state) {
   layouts_by(&slow, e, &j, &l, 0.04);
   layouts_by(&fast, d, &j, &one, 0.04);
   layouts_by(&fast, d, &moe, &l, 0.04);
+  // A product in groups pays the launch once; one group is the product.
+  iso_time t1, t8, tg;
+  iso_err err;
+  ok(iso_device_gemm_s(d, 512, 1024, 4096, ISO_NUM_bf16, &t1, &err), &err);
+  ok(iso_device_grouped_gemm_s(d, 1, 512, 1024, 4096, ISO_NUM_bf16, &tg, &err), &err);
+  ok(iso_device_grouped_gemm_s(d, 8, 512, 1024, 4096, ISO_NUM_bf16, &t8, &err), &err);
+  assert_true(tg.s.mean == t1.s.mean && t8.s.mean <= 8 * t1.s.mean && t8.s.mean >= 7 * t1.s.mean && t8.s.lo >= t8.floor_s);
+  near(t8.floor_s, 8 * t1.floor_s, 1e-12, "floor");
+  assert_int_equal(iso_device_grouped_gemm_s(d, 0, 512, 1024, 4096, ISO_NUM_bf16, &t8, &err), ISO_EINVAL);
+  iso_layout_job used = j;
+  iso_layout_job_use(&used, d);
+  assert_ptr_equal(used.tables, d);
+  iso_device_set_cal(e, ISO_DEVICE_CAL_layout, json_object());
+  iso_layout_job_use(&used, e);
+  assert_null(used.tables);
   // The search prices with tables what step_cost prices with them.
   iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_search_opts o = iso_layout_search_opts_default(&m, 8);
   iso_layout_search s;
   iso_layout_step t;
-  iso_err err;
   j.tables = d;
   ok(iso_layout_search_run(&j, &m, &c, &o, &s, &err), &err);
   ok(iso_layout_step_cost(&j, &m, &c, &s.best[ISO_LAYOUT_FASTEST].layout, &t, &err), &err);

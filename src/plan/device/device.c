@@ -221,6 +221,17 @@ iso_status iso_device_gemm_s(const iso_device *d, int64_t m, int64_t n, int64_t 
   return time_of(d, ISO_TABLE_gemm, (double[]){(double)m, (double)n, (double)k}, t, out, err);
 }
 
+iso_status iso_device_grouped_gemm_s(const iso_device *d, double groups, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err) {
+  if (!(groups > 0 && groups < INFINITY)) return iso_fail(err, ISO_EINVAL, "%g products in a group, expected a positive number", groups);
+  ISO_TRY(iso_device_gemm_s(d, m, n, k, t, out, err));
+  const iso_device_table *tab = d->table[ISO_TABLE_gemm];
+  double fixed = fmin(tab ? tab->prior.p[0] : iso_prior_usual(ISO_TABLE_gemm).p[0], out->s.lo - out->floor_s);
+  fixed = fmax(0, fixed) * (1 - groups);
+  out->floor_s *= groups;
+  out->s = (iso_est){groups * out->s.lo + fixed, groups * out->s.mean + fixed, groups * out->s.hi + fixed};
+  return ISO_OK;
+}
+
 iso_status iso_device_prefill_s(const iso_device *d, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, iso_num t,
                                 iso_time *out, iso_err *err) {
   return time_of(d, ISO_TABLE_prefill, (double[]){(double)batch, (double)tokens, (double)heads, (double)kv_heads, (double)head_dim}, t, out, err);

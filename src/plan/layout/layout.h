@@ -56,6 +56,8 @@ typedef struct iso_layout_job {
   // block's and the head's shapes, flash attention's forward pass, collectives inside a node at sizes that were measured.
   const iso_device *tables;
 } iso_layout_job;
+// Sets job.tables to the device, unless it carries a layout calibration: one of whole steps says more than tables of operators.
+void iso_layout_job_use(iso_layout_job *j, const iso_device *d);
 // 2, 4, 2 and 12 bytes (mixed-precision Adam: fp32 master, two moments); no flash attention, dropout.
 iso_layout_job iso_layout_job_default(void);
 

@@ -16,12 +16,13 @@ static bool product(const iso_lay_ctx *x, double m, double n, double k, double t
   const iso_device *d = x->job->tables;
   int64_t a = (int64_t)fmax(1, ceil(m)), b = (int64_t)fmax(1, ceil(n)), c = (int64_t)fmax(1, ceil(k));
   iso_time f, i, w;
-  if (iso_device_gemm_s(d, a, b, c, x->num, &f, NULL) != ISO_OK || iso_device_gemm_s(d, a, c, b, x->num, &i, NULL) != ISO_OK ||
-      iso_device_gemm_s(d, c, b, a, x->num, &w, NULL) != ISO_OK)
+  if (iso_device_grouped_gemm_s(d, times, a, b, c, x->num, &f, NULL) != ISO_OK ||
+      iso_device_grouped_gemm_s(d, times, a, c, b, x->num, &i, NULL) != ISO_OK ||
+      iso_device_grouped_gemm_s(d, times, c, b, a, x->num, &w, NULL) != ISO_OK)
     return false;
-  o->f += times * f.s.mean;
-  o->b += times * i.s.mean;
-  o->w += times * w.s.mean;
+  o->f += f.s.mean;
+  o->b += i.s.mean;
+  o->w += w.s.mean;
   return true;
 }
 

@@ -18,10 +18,11 @@ static double take(sampler *s, iso_status st, const iso_time *t) {
   return s->failed ? 0 : t->s.mean;
 }
 
-static double product(sampler *s, double m, double n, double k) {
+static double grouped(sampler *s, double groups, double m, double n, double k) {
   iso_time t;
-  return take(s, iso_device_gemm_s(s->d, whole(m), whole(n), whole(k), s->num, &t, NULL), &t);
+  return take(s, iso_device_grouped_gemm_s(s->d, groups, whole(m), whole(n), whole(k), s->num, &t, NULL), &t);
 }
+static double product(sampler *s, double m, double n, double k) { return grouped(s, 1, m, n, k); }
 
 // All layers for `tok` tokens of the replica.
 static double blocks(sampler *s, double tok) {
@@ -34,7 +35,7 @@ static double blocks(sampler *s, double tok) {
   if (moe > 0) {
     double e = (double)h->experts, hit = e * iso_serve_reached(h, tok), own = hit / (double)l->moe_ep, each = tok * (double)h->used / hit;
     double x = (double)h->expert_mlp / (double)l->moe_tp, shared = (double)(h->shared * h->expert_mlp) / tp;
-    t += moe * (product(s, m, e, w) + own * (product(s, each, 2 * x, w) + product(s, each, w, x)));
+    t += moe * (product(s, m, e, w) + grouped(s, own, each, 2 * x, w) + grouped(s, own, each, w, x));
     if (h->shared > 0) t += moe * (product(s, m, 2 * shared, w) + product(s, m, w, shared));
   }
   return t;

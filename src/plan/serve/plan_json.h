@@ -19,8 +19,8 @@ typedef struct iso_infer_req {
   double slo_itl_s;       // for the advice; +INFINITY: none
   double eps;             // of the batching advisor
   double host_kv_b;       // > 0: also the rate with experts in host memory and this much cache there
-  // What `device` was made from, or NULL: its operator tables stand for the roofline where there are any (ops.h), and its own serving
-  // calibration is used unless `calib` says otherwise.
+  // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise, and without one its operator
+  // tables stand for the roofline where there are any (ops.h).
   const iso_device *measured;
   const iso_calib *calib;  // NULL: the measured device's, else iso_calib_default
   const char *backend;     // of the calibration; NULL: pooled
