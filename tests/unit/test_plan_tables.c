@@ -1,5 +1,4 @@
-// Planners on measured tables: tables made by a known roofline give what the planners' own model gives at the same shares of peak, and tables
-// of a slower device give what the model gives at those.
+// Planners on measured tables: made by a known roofline, they give what the planners' own model gives at the same shares of peak.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
