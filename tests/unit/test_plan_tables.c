@@ -244,6 +244,41 @@ static void test_serving(void **state) {
   ok(iso_infer_plan_json(&q, &j, &e), &e);
   assert_string_equal(json_string_value(json_object_get(j, "calibration")), given.source);
   json_decref(j);
+  // Tables of a device that has both give way.
+  q.calib = NULL;
+  q.measured = s;
+  iso_device_set_cal(s, ISO_DEVICE_CAL_serving, iso_calib_json(&cal));
+  ok(iso_infer_plan_json(&q, &j, &e), &e);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(j, "source"), "products")), "model");
+  json_decref(j);
+  // Fleets too: tables of a device with 0.4 to 0.45 of its peaks need more replicas than those of one with twice that.
+  iso_serve_request sizes[] = {{0, 500, 100}, {0, 1500, 200}};
+  iso_serve_trace from = {sizes, 2}, trace;
+  iso_serve_req r = iso_serve_req_default();
+  const iso_serve_device *kind[] = {&dev};
+  const iso_device *measured[] = {d};
+  double usd[2];
+  ok(iso_serve_trace_draw(&from, 1000, 8, 2, &trace, &e), &e);
+  r.shape = q.shape;
+  r.device = kind;
+  r.n_devices = 1;
+  r.trace = &trace;
+  r.measured = measured;
+  r.fleet.slo_ttft_s = 5;
+  r.fleet.slo_itl_s = 0.1;
+  r.fleet.attain = 0.95;
+  for (int i = 0; i < 2; i++) {
+    iso_device_set_cal(s, ISO_DEVICE_CAL_serving, NULL);
+    measured[0] = i ? s : d;
+    ok(iso_serve_plan_json(&r, &j, &e), &e);
+    usd[i] = json_number_value(json_object_get(json_object_get(j, "usd_h"), "mid"));
+    const char *name = json_object_iter_key(json_object_iter(json_object_get(j, "source")));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json_object_get(j, "source"), name), "decode_attention")), "table");
+    json_decref(j);
+  }
+  print_message("  fleet: $%.2f and $%.2f an hour\n", usd[0], usd[1]);
+  assert_true(usd[1] > usd[0]);
+  iso_serve_trace_close(&trace);
   iso_device_close(bare);
   iso_device_close(d);
   iso_device_close(s);

@@ -44,8 +44,8 @@ static iso_status rates_of(const iso_calib *calib, const iso_device *measured, c
 
 // Puts the tables of a device behind a setup. The factor of an engine belongs to the roofline that they replace.
 // A calibration of whole runs on the device itself says more than tables of its operators.
-static void use_tables(const iso_calib *calib, const iso_device *measured, iso_serve_ops *ops, iso_serve_setup *u, iso_serve_coef *c) {
-  if (!measured || (!calib && measured->cal[ISO_DEVICE_CAL_serving])) return;
+static void use_tables(const iso_device *measured, iso_serve_ops *ops, iso_serve_setup *u, iso_serve_coef *c) {
+  if (!measured || measured->cal[ISO_DEVICE_CAL_serving]) return;
   iso_serve_ops_of(u, measured, ops);
   if (!ops->products) return;
   u->ops = ops;
@@ -130,7 +130,7 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
   ISO_TRY(choose_setup(q, &f, &u, err));
   ISO_TRY(rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
-  if (!q->ideal) use_tables(q->calib, q->measured, ops, &u, &r.coef);
+  if (!q->ideal) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
   ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
   double batch = q->batch > 0 ? q->batch : p.room.seqs, usd_s = q->device->usd_h * (double)u.devices / 3600;
@@ -188,7 +188,7 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
     const iso_serve_device *d = q->device[k];
     const iso_device *measured = q->measured ? q->measured[k] : NULL;
     rates r;
-    ISO_TRY(rates_of(q->calib, measured, q->backend, d, format, false, &r, err));
+    ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, &r, err));
     iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
                                       &type[*n], &last);
     if (st == ISO_ENOMEM) {
@@ -199,7 +199,7 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
       if (err) *err = last;
       return st;
     }
-    use_tables(q->calib, measured, &ops[*n], &type[*n].server.setup, &type[*n].server.coef);
+    use_tables(measured, &ops[*n], &type[*n].server.setup, &type[*n].server.coef);
     type[*n].most = q->most ? q->most[k] : -1;
     rate[(*n)++] = r;
   }

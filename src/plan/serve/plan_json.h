@@ -19,8 +19,8 @@ typedef struct iso_infer_req {
   double slo_itl_s;       // for the advice; +INFINITY: none
   double eps;             // of the batching advisor
   double host_kv_b;       // > 0: also the rate with experts in host memory and this much cache there
-  // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise, and without one its operator
-  // tables stand for the roofline where there are any (ops.h).
+  // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise. A device without one has its
+  // operator tables stand for the roofline where there are any (ops.h).
   const iso_device *measured;
   const iso_calib *calib;  // NULL: the measured device's, else iso_calib_default
   const char *backend;     // of the calibration; NULL: pooled
@@ -46,6 +46,7 @@ typedef struct iso_serve_req {
   bool split;                         // also pools split by phase, beside mixed pools of one type
   const iso_device *const *measured;  // by kind, as iso_infer_req's; NULL: none
   const iso_calib *calib;
+  const iso_calib *const *calib_of;  // by kind, in place of calib; NULL: calib for all
   const char *backend;
 } iso_serve_req;
 iso_serve_req iso_serve_req_default(void);
