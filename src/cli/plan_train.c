@@ -130,6 +130,7 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   ISO_TRY(cli_cluster_open(a, prices, &r->cluster, err));
   q->machine = &r->cluster.machine;
   q->cal = &r->cluster.cal;
+  q->device = r->cluster.device;
   q->devices = r->cluster.devices;
   return ISO_OK;
 }
@@ -215,21 +216,18 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   iso_serve_shape shape;
   iso_serve_device dev;
   iso_device *d = NULL;
-  iso_calib calib;
   json_t *plan;
   *usd_tok = NAN;
   if (name) ISO_TRY(cli_devices(name, "--serve-device", &q.devices, &d, err));
   iso_status st = iso_serve_device_from_device(d ? d : r->cluster.device, &dev, err);
-  if (st == ISO_OK) st = iso_calib_of_device(d ? d : r->cluster.device, &calib, err);
-  iso_device_close(d);
-  if (st != ISO_OK) return st;
   shape = cli_serve_shape_of(&p->shape);
   q.shape = &shape;
   q.device = &dev;
-  q.calib = &calib;
+  q.measured = d ? d : r->cluster.device;
   q.prompt = r->serve_prompt;
   q.output = r->serve_output;
-  st = iso_infer_plan_json(&q, &plan, err);
+  if (st == ISO_OK) st = iso_infer_plan_json(&q, &plan, err);
+  iso_device_close(d);
   if (st != ISO_OK) return iso_err_prefix(err, st, "--serve");
   double prompt = cli_at(plan, "usd_per_mtok_prompt.mid") / 1e6, output = cli_at(plan, "usd_per_mtok_output.mid") / 1e6;
   *usd_tok = (q.prompt * prompt + q.output * output) / (q.prompt + q.output);

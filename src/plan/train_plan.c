@@ -32,6 +32,7 @@ static iso_layout_job job_of(const iso_train_req *q, const iso_layout_shape *s) 
   j.batch = q->batch;
   j.flash = true;
   j.dropout = false;
+  if (q->device) iso_layout_job_use(&j, q->device);
   return j;
 }
 
