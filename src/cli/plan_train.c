@@ -127,6 +127,9 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   ISO_TRY(cli_quantity(a, "serve-output", ISO_UNIT_TOK, &r->serve_output, err));
   ISO_TRY(read_ways(a, r, err));
   if (isnan(q->unique_tok)) q->unique_tok = INFINITY;
+  // A law of repeated data chooses with it; others are asked at the fresh tokens' worth afterwards.
+  int unique = iso_law_input_find(q->law, "unique_tokens");
+  if (unique >= 0 && q->unique_tok < INFINITY) q->x[unique] = q->unique_tok;
   ISO_TRY(cli_cluster_open(a, prices, &r->cluster, err));
   q->machine = &r->cluster.machine;
   q->cal = &r->cluster.cal;
@@ -263,7 +266,9 @@ static json_t *ways_json(const iso_lifetime_job *j, const request *r, const char
 // The sizes that are cheapest over the whole life for the plan's loss, in FLOPs and in dollars.
 static iso_status serve_json(const cli_args *a, const request *r, const iso_train_plan *p, json_t *result, iso_err *err) {
   const iso_train_req *q = &r->q;
-  iso_lifetime_job j = {.law = q->law, .p = q->set->p, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1}, usd = j;
+  iso_lifetime_job
+      j = {.law = q->law, .p = q->set->p, .x = q->x, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1},
+      usd = j;
   iso_lifetime_point best, train, at;
   double usd_tok;
   if (isnan(r->serve_tok)) return ISO_OK;
