@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,7 +137,7 @@ iso_status iso_csv_parse(const char *text, size_t n, const char *what, iso_csv *
   if (n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.p += 3;
   ISO_TRYG(read_row(&r, err));
   if (!r.fields) {
-    st = iso_fail(err, ISO_EFORMAT, "%s is empty, expected a header row such as params,tokens,loss", what);
+    st = iso_fail(err, ISO_EFORMAT, "%s is empty, expected a header row", what);
     goto done;
   }
   ISO_TRYG(keep_row(&r, out, &cap, true, err));
@@ -198,6 +199,11 @@ iso_status iso_csv_find_like(const iso_csv *t, const char *name, int *col, iso_e
   return ISO_OK;
 }
 
+iso_status iso_csv_need(const iso_csv *t, const char *name, int *col, iso_err *err) {
+  ISO_TRY(iso_csv_find_like(t, name, col, err));
+  return *col >= 0 ? ISO_OK : iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column '%s'", t->what, (long long)t->header, name);
+}
+
 static iso_status number(const iso_csv *t, int64_t row, int col, const char *name, bool positive, double *out, iso_err *err) {
   *out = NAN;
   const char *s = iso_csv_cell(t, row, col);
@@ -219,6 +225,29 @@ iso_status iso_csv_number(const iso_csv *t, int64_t row, int col, const char *na
 
 iso_status iso_csv_positive(const iso_csv *t, int64_t row, int col, const char *name, double *out, iso_err *err) {
   return number(t, row, col, name, true, out, err);
+}
+
+static iso_status outside(const iso_csv *t, int64_t row, int col, const char *name, const char *expected, iso_err *err) {
+  return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): '%.40s', expected %s", t->what, (long long)t->line[row], col + 1, name,
+                  iso_csv_cell(t, row, col), expected);
+}
+
+iso_status iso_csv_within(const iso_csv *t, int64_t row, int col, const char *name, double min, double max, double *out, iso_err *err) {
+  char expected[80];
+  (void)snprintf(expected, sizeof expected, "a number from %g to %g", min, max);
+  if (number(t, row, col, name, false, out, NULL) == ISO_OK && *out >= min && *out <= max) return ISO_OK;
+  return outside(t, row, col, name, expected, err);
+}
+
+iso_status iso_csv_whole(const iso_csv *t, int64_t row, int col, const char *name, int64_t min, int64_t max, int64_t *out, iso_err *err) {
+  char expected[80];
+  double v;
+  (void)snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)min, (long long)max);
+  // 1e3 is one too; beyond 2^53 doubles skip whole numbers.
+  bool good =
+      number(t, row, col, name, false, &v, NULL) == ISO_OK && v == floor(v) && fabs(v) <= 9007199254740992.0 && v >= (double)min && v <= (double)max;
+  *out = good ? (int64_t)v : 0;
+  return good ? ISO_OK : outside(t, row, col, name, expected, err);
 }
 
 iso_status iso_csv_columns(const iso_csv *t, const char *list, int *col, int max, int *n, iso_err *err) {

@@ -30,10 +30,15 @@ int iso_csv_find(const iso_csv *t, const char *name);
 // The column whose name equals `name` without case and with spaces and hyphens as underscores; -1 when there is none. ISO_EFORMAT when
 // there are two.
 iso_status iso_csv_find_like(const iso_csv *t, const char *name, int *col, iso_err *err);
+// The same, ISO_EFORMAT also when there is none.
+iso_status iso_csv_need(const iso_csv *t, const char *name, int *col, iso_err *err);
 // The field as a finite decimal number; NaN when it is empty. ISO_EFORMAT for other text, calling the column `name` in the message.
 iso_status iso_csv_number(const iso_csv *t, int64_t row, int col, const char *name, double *out, iso_err *err);
 // The same for numbers that must be above zero.
 iso_status iso_csv_positive(const iso_csv *t, int64_t row, int col, const char *name, double *out, iso_err *err);
+// The field as a number from min to max, or a whole number from min to max. ISO_EFORMAT also when it is empty.
+iso_status iso_csv_within(const iso_csv *t, int64_t row, int col, const char *name, double min, double max, double *out, iso_err *err);
+iso_status iso_csv_whole(const iso_csv *t, int64_t row, int col, const char *name, int64_t min, int64_t max, int64_t *out, iso_err *err);
 // Columns from a comma-separated list of names, at most `max` of them. ISO_EINVAL for a name that is unknown, empty or given twice.
 iso_status iso_csv_columns(const iso_csv *t, const char *list, int *col, int max, int *n, iso_err *err);
 #endif

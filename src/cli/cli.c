@@ -110,6 +110,21 @@ int cli_put_json(json_t *j) {
   return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+void cli_row(const char *name, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  printf("%-22s ", name);
+  vprintf(fmt, ap);
+  printf("\n");
+  va_end(ap);
+}
+
+iso_status cli_input(iso_status st, iso_err *err) {
+  if (st != ISO_EINVAL) return st;
+  err->status = ISO_EFORMAT;
+  return ISO_EFORMAT;
+}
+
 int cli_fail(const cli_args *a, iso_status st, const iso_err *err) {
   fprintf(stderr, "isoflop%s%s: %s\n", a && a->verb ? " " : "", a && a->verb ? a->verb->name : "", err->msg[0] ? err->msg : iso_status_name(st));
   if (err->hint[0]) fprintf(stderr, "  hint: %s\n", err->hint);

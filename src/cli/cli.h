@@ -87,6 +87,10 @@ int cli_fail(const cli_args *a, iso_status st, const iso_err *err);
 int cli_usage(const cli_args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Prints one JSON object on one line to stdout and drops the reference.
 int cli_put_json(json_t *j);
+// One line "name  value" of a table on stdout.
+void cli_row(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// Bad text, not a bad call: what reads input says ISO_EINVAL for files without use, and those end with the exit code of bad files.
+iso_status cli_input(iso_status st, iso_err *err);
 // The verb's options, then those that every verb takes.
 size_t cli_count_opts(const cli_verb *v);
 const cli_opt *cli_opt_at(const cli_verb *v, size_t i);

@@ -9,6 +9,7 @@ static const char *const EXAMPLES[] = {"isoflop hw list",
                                        "isoflop hw show h100",
                                        "isoflop hw add mybox --from-calibration",
                                        "isoflop hw fit h100 --gemm gemm.csv --attention prefill:attn.csv --collectives nccl.csv",
+                                       "isoflop hw fit a100 --layouts steps.csv --serving points.csv",
                                        "isoflop hw test h100 --gemm gemm.csv --json",
                                        NULL};
 static const cli_opt OPTS[] = {
@@ -19,10 +20,16 @@ static const cli_opt OPTS[] = {
      "fit, test: CSV with batch, tokens, heads, kv_heads, head_dim and a time; its name says prefill or decode, or prefill:FILE, decode:FILE"},
     {"collectives", CLI_LIST, "FILE", NULL, "fit, test: CSV with op, gpus, bytes (or elements, of the class's size) and a time"},
     {"allreduce", CLI_LIST, "FILE", NULL, "fit, test: CSV with bytes, a time, and gpus or busbw_gbs"},
+    {"layouts", CLI_TEXT, "FILE", NULL,
+     "fit, test: CSV of measured training steps: gpus, global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline, "
+     "iteration_ms"},
+    {"serving", CLI_TEXT, "FILE", NULL,
+     "fit, test: CSV of measured serving: backend, model, system, precision, mode, prompt_tok, output_tok, batch_size, tp_size, pp_size, "
+     "attention_dp_size, moe_tp_size, moe_ep_size, ttft_ms, tpot_ms"},
     {"num", CLI_TEXT, "CLASS", "bf16", "number class that was measured: f64, f32, tf32, bf16, f16, fp8, int8, fp4, int4"},
-    {"seed", CLI_INT, "N", "0", "test: which random half of the rows calibrates; the other half is predicted"},
+    {"seed", CLI_INT, "N", "0", "fit, test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted"},
     {"above", CLI_TEXT, "SIZE", "256MiB", "test --allreduce: smaller sizes calibrate, the others are predicted"},
-    {"saved", CLI_FLAG, NULL, NULL, "test: predict every row from the table that hw fit has saved"},
+    {"saved", CLI_FLAG, NULL, NULL, "test: predict every row from what hw fit has saved"},
 };
 
 char *hw_rate(double v, const char *unit, char *buf, size_t n) {
@@ -40,6 +47,15 @@ char *hw_rate(double v, const char *unit, char *buf, size_t n) {
 }
 
 // ---- list -----------------------------------------------------------------------------------------------------------
+
+static const char *const CALS[ISO_DEVICE_CAL_COUNT] = {"layouts", "serving"};
+
+static json_t *cals_json(const iso_device *d) {
+  json_t *a = json_array();
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++)
+    if (d->cal[k]) (void)json_array_append_new(a, json_string(CALS[k]));
+  return a;
+}
 
 static json_t *kinds_json(const iso_device *d) {
   json_t *a = json_array();
@@ -62,6 +78,8 @@ static void list_row(const iso_device *d, bool saved, iso_str *out) {
   iso_str_fmt(out, "%-14s %-12.12s %-4s %14s %8.0f %9.0f %6s %7s", s->name, s->vendor, s->kind, hw_rate(peak, "FLOP/s", bf16, sizeof bf16),
               s->mem_b / 1e9, s->mem_b_s / 1e9, tdp, price);
   if (saved) iso_str_fmt(out, "  saved%s%s", tables[0] ? " " : "", tables);
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++)
+    if (d->cal[k]) iso_str_fmt(out, " %s", CALS[k]);
   iso_str_add(out, "\n");
 }
 
@@ -70,6 +88,7 @@ static json_t *list_json(const iso_device *d, bool saved) {
   if (j) {
     json_object_set_new(j, "saved", json_boolean(saved));
     json_object_set_new(j, "tables", kinds_json(d));
+    json_object_set_new(j, "calibrations", cals_json(d));
   }
   return j;
 }
@@ -146,6 +165,11 @@ static void show_text(const iso_device *d) {
   show_link("between hosts", &s->inter);
   show_link("to the host", &s->host);
   if (isfinite(s->tdp_w)) cli_row("design power", "%.4g W", s->tdp_w);
+  if (isfinite(s->prefill_w))
+    cli_row("power by phase", "idle %.4g W, prefill and training %.4g W, decode %.4g W: %s", s->idle_w, s->prefill_w, s->decode_w, s->power_source);
+  if (isfinite(s->host_mem_b))
+    cli_row("share of the host", "%s at %s, %.4g W: %s", hw_rate(s->host_mem_b, "B", b[0], 40), hw_rate(s->host_mem_b_s, "B/s", b[1], 40), s->host_w,
+            s->host_source);
   if (isfinite(s->usd_h)) cli_row("price", "$%.4g an hour: %s, %s", s->usd_h, s->price_source, s->price_date);
   for (int k = 0; k < ISO_TABLE_COUNT; k++) {
     const iso_device_table *t = d->table[k];
@@ -153,17 +177,27 @@ static void show_text(const iso_device *d) {
     cli_row(iso_table_name((iso_table_kind)k), "%lld rows of %s, fitted %s", (long long)t->rows.n, t->source, t->date);
     cli_row("", "a row from the others: median error %.1f%%, 90%% within %.1f%%", 100 * t->median_err, 100 * t->p90_err);
   }
+  iso_device_estimates e;
+  (void)iso_device_spec_complete(s, &e);
+  for (int i = 0; i < e.n; i++) cli_row(i ? "" : "planners take", "%s = %.4g, model: %s", e.at[i].key, e.at[i].value, e.at[i].rule);
 }
 
 static iso_status show(const cli_args *a, iso_err *err) {
   iso_device *d;
+  iso_status st = ISO_OK;
   ISO_TRY(iso_device_open(a->pos[1], &d, err));
-  if (a->json)
-    (void)cli_put_json(iso_device_json(d));
-  else
+  if (a->json) {
+    iso_device_estimates e;
+    json_t *j = iso_device_json(d);
+    (void)iso_device_spec_complete(&d->spec, &e);
+    if (j) (void)json_object_set_new(j, "estimates", iso_device_estimates_json(&e));
+    (void)cli_put_json(j);
+  } else {
     show_text(d);
+    st = cli_input(hw_show_cals(d, err), err);
+  }
   iso_device_close(d);
-  return ISO_OK;
+  return st;
 }
 
 // ---- add ------------------------------------------------------------------------------------------------------------
@@ -214,12 +248,16 @@ static int run(cli_args *a) {
   iso_status st = ISO_OK;
   int what = cli_action(a, ACTIONS, (int)ISO_COUNT(ACTIONS));
   bool tables = cli_given(a, "gemm") || cli_given(a, "attention") || cli_given(a, "collectives") || cli_given(a, "allreduce");
+  bool runs = cli_given(a, "layouts") || cli_given(a, "serving");
   bool origin = cli_given(a, "from") || cli_given(a, "from-calibration");
   if (what < 0) return EXIT_USAGE;
   if (what == LIST && a->n_pos > 1) return cli_usage(a, "hw list takes no name; hw show %s describes one", a->pos[1]);
   if (what != LIST && a->n_pos < 2) return cli_usage(a, "hw %s needs a device, as in hw %s h100", ACTIONS[what], ACTIONS[what]);
-  if (tables && what != FIT && what != TEST) return cli_usage(a, "tables are for hw fit and hw test");
-  if (!tables && (what == FIT || what == TEST)) return cli_usage(a, "hw %s needs --gemm, --attention, --collectives or --allreduce", ACTIONS[what]);
+  if ((tables || runs) && what != FIT && what != TEST) return cli_usage(a, "tables and runs are for hw fit and hw test");
+  if (!tables && !runs && (what == FIT || what == TEST))
+    return cli_usage(a, "hw %s needs --gemm, --attention, --collectives, --allreduce, --layouts or --serving", ACTIONS[what]);
+  if (what == TEST && runs && (tables || (cli_given(a, "layouts") && cli_given(a, "serving"))))
+    return cli_usage(a, "hw test takes one of tables, --layouts and --serving at a time");
   if (origin && what != ADD) return cli_usage(a, "--from and --from-calibration are for hw add");
   if (what == ADD && cli_given(a, "from") == cli_given(a, "from-calibration"))
     return cli_usage(a, "hw add needs one of --from-calibration and --from FILE");
@@ -228,7 +266,7 @@ static int run(cli_args *a) {
     case SHOW: st = show(a, &err); break;
     case ADD: st = add(a, &err); break;
     case FIT: st = hw_fit(a, &err); break;
-    default: st = hw_test(a, &err); break;
+    default: st = runs ? hw_test_runs(a, &err) : hw_test(a, &err); break;
   }
   return st == ISO_OK ? EXIT_DONE : cli_fail(a, st, &err);
 }
@@ -237,14 +275,17 @@ const cli_verb cli_verb_hw = {
     .name = "hw",
     .summary = "Devices to plan for: data sheets, this machine, and operator times predicted from measured tables.",
     .examples = EXAMPLES,
-    .usage = "list | show NAME | add NAME --from-calibration | fit NAME --gemm FILE... | test NAME --gemm FILE...",
+    .usage = "list | show NAME | add NAME --from-calibration | fit NAME --gemm FILE... | fit NAME --layouts FILE | test NAME --gemm FILE...",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .min_args = 1,
     .max_args = 2,
     .notes =
-        "NAME is a device of hw list, one of its other names, or a JSON file (show, test). fit replaces the tables of the kinds given and saves\n"
+        "NAME is a device of hw list, one of its other names, or a JSON file (show, test). fit replaces what is given and saves\n"
         "hw/NAME.device.json in isoflop's home, which from then on stands for that device. Times are columns time_s, time_ms, time_us or time_ns.\n"
         "A predicted time is the roofline (FLOPs over the peak, bytes over the bandwidth, launch, tiles and waves) times an efficiency that is\n"
-        "interpolated among the measured rows; it is tagged measured inside the table and model beyond it. Errors are |predicted / measured - 1|.",
+        "interpolated among the measured rows; it is tagged measured inside the table and model beyond it. Errors are |predicted / measured - 1|.\n"
+        "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
+        "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
+        "every row from the saved calibration, or, without one or with --seed, fits to two thirds of the rows in 20 random splits.",
     .run = run};

@@ -22,7 +22,7 @@ static void close_tables(tables *t) {
   for (int k = 0; k < ISO_TABLE_COUNT; k++) iso_rows_close(&t->rows[k]);
 }
 
-static const char *base_name(const char *path) {
+const char *hw_base_name(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
 }
@@ -39,7 +39,7 @@ static iso_status phase_of(const char **path, iso_table_kind *kind, iso_err *err
       *kind = KIND[i];
       return ISO_OK;
     }
-    if (strstr(base_name(*path), PHASES[i])) found = found < 0 ? i : 2;
+    if (strstr(hw_base_name(*path), PHASES[i])) found = found < 0 ? i : 2;
   }
   if (found == 0 || found == 1) {
     *kind = KIND[found];
@@ -64,7 +64,7 @@ static iso_status load(const cli_args *a, iso_num num, tables *t, iso_err *err) 
       iso_rows_close(&one);
       ISO_TRY(st);
       size_t at = strlen(t->what[k]);
-      (void)snprintf(t->what[k] + at, sizeof t->what[k] - at, "%s%s", at ? ", " : "", base_name(path));
+      (void)snprintf(t->what[k] + at, sizeof t->what[k] - at, "%s%s", at ? ", " : "", hw_base_name(path));
     }
   }
   return ISO_OK;
@@ -97,19 +97,25 @@ iso_status hw_fit(const cli_args *a, iso_err *err) {
   iso_num num;
   tables t = {0};
   iso_device *d = NULL;
-  json_t *out = a->json ? json_array() : NULL;
+  json_t *fitted = a->json ? json_array() : NULL;
+  json_t *out = a->json ? json_object() : NULL;
   char path[4200];
   ISO_TRYG(iso_num_find(cli_text(a, "num"), &num, err));
   ISO_TRYG(iso_device_open(a->pos[1], &d, err));
   ISO_TRYG(load(a, num, &t, err));
   ISO_TRYG(iso_device_path(d->spec.name, path, sizeof path, err));
-  ISO_TRYG(cli_input(fit_all(a, &t, num, d, out, err), err));
+  ISO_TRYG(cli_input(fit_all(a, &t, num, d, fitted, err), err));
+  if (cli_given(a, "layouts")) ISO_TRYG(hw_fit_layouts(a, d, out, err));
+  if (cli_given(a, "serving")) ISO_TRYG(hw_fit_serving(a, d, out, err));
   ISO_TRYG(iso_device_save(a->ctx, d, err));
-  if (out)
-    (void)cli_put_json(json_pack("{s:s, s:s, s:O}", "name", d->spec.name, "path", path, "tables", out));
-  else
+  if (out) {
+    (void)json_object_update_new(out, json_pack("{s:s, s:s, s:O}", "name", d->spec.name, "path", path, "tables", fitted));
+    (void)cli_put_json(out);
+    out = NULL;
+  } else
     cli_row("saved", "%s", path);
 done:
+  json_decref(fitted);
   json_decref(out);
   close_tables(&t);
   iso_device_close(d);
@@ -133,11 +139,11 @@ static void print_score(const iso_device *d, const iso_device_score *sc, const c
   cli_row("device", "%s", d->spec.name);
   cli_row("table", "%s: %s", iso_table_name(sc->kind), what);
   cli_row("calibrated on", "%lld rows: %s", (long long)sc->fitted, how);
-  cli_row("predicted", "%lld rows, %lld of them inside the table", (long long)sc->n, (long long)sc->measured);
-  cli_row("mean error", "%.2f%%", 100 * sc->mape);
-  cli_row("median error", "%.2f%%", 100 * sc->median_error);
-  cli_row("90% within", "%.2f%%", 100 * sc->p90_error);
-  cli_row("bias", "%+.2f%%", 100 * sc->bias);
+  cli_row("predicted", "%lld rows, %lld of them inside the table", (long long)sc->errors.n, (long long)sc->measured);
+  cli_row("mean error", "%.2f%%", 100 * sc->errors.mape);
+  cli_row("median error", "%.2f%%", 100 * sc->errors.median_error);
+  cli_row("90% within", "%.2f%%", 100 * sc->errors.p90_error);
+  cli_row("bias", "%+.2f%%", 100 * sc->errors.bias);
   cli_row("in 90% intervals", "%.1f%%", 100 * sc->coverage);
   printf("\nworst rows\n%8s %12s %12s %8s  %s\n", "line", "measured us", "predicted us", "error", "shape");
   for (int i = 0; i < sc->n_worst; i++) {

@@ -44,15 +44,6 @@ void cli_work_json(json_t *o, const iso_cost *predicted, const iso_cost *measure
   if (measured) json_object_set_new(o, "measured", iso_cost_json(measured));
 }
 
-void cli_row(const char *name, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  printf("%-22s ", name);
-  vprintf(fmt, ap);
-  printf("\n");
-  va_end(ap);
-}
-
 void cli_work_print(const iso_cost *predicted, const iso_cost *measured) {
   char lo[40], mean[40], hi[40], got[40], range[90];
   printf("\n%-14s %14s  %-26s", "cost", "predicted", "(interval)");
@@ -68,12 +59,6 @@ void cli_work_print(const iso_cost *predicted, const iso_cost *measured) {
     if (measured) printf(" %14s", iso_unit_print(m, info->unit, got, sizeof got));
     printf("\n");
   }
-}
-
-iso_status cli_input(iso_status st, iso_err *err) {
-  if (st != ISO_EINVAL) return st;
-  err->status = ISO_EFORMAT;
-  return ISO_EFORMAT;
 }
 
 iso_status cli_store_open(const cli_args *a, iso_store **out, iso_err *err) {

@@ -21,11 +21,7 @@ iso_status cli_work_fits(iso_env *e, const char *label, const iso_cost *cost, is
 void cli_work_json(json_t *o, const iso_cost *predicted, const iso_cost *measured);
 // The same as a table on stdout.
 void cli_work_print(const iso_cost *predicted, const iso_cost *measured);
-// One line "name  value" of a table on stdout.
-void cli_row(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-// Bad text, not a bad call: what reads input says ISO_EINVAL for files without use, and those end with the exit code of bad files.
-iso_status cli_input(iso_status st, iso_err *err);
 // Opens the store of --store for reading; a named one must be there.
 iso_status cli_store_open(const cli_args *a, iso_store **out, iso_err *err);
 // Width, colours and character set of stdout.

@@ -11,10 +11,12 @@ static void check(bool ok) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_device_spec a100;
+  iso_layout_machine m;
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_rows r;
   iso_err e = {0};
+  check(iso_device_spec_find("a100-80", &a100, &e) == ISO_OK && iso_layout_machine_from(&a100, &m, &e) == ISO_OK);
   if (iso_layout_rows_parse((const char *)data, size, "fuzz", &m, &r, &e) != ISO_OK) {
     check(e.msg[0] != 0 && !r.row);
     return 0;

@@ -12,6 +12,15 @@ static inline void ok(iso_status st, const iso_err *e) {
   if (st != ISO_OK) fail_msg("%s: %s", iso_status_name(st), e->msg);
 }
 
+static inline iso_layout_machine a100(void) {
+  iso_device_spec s;
+  iso_layout_machine m;
+  iso_err e;
+  ok(iso_device_spec_find("a100-80", &s, &e), &e);
+  ok(iso_layout_machine_from(&s, &m, &e), &e);
+  return m;
+}
+
 static inline iso_layout_shape gpt(int64_t layers, int64_t width, int64_t heads) {
   return iso_layout_shape_gpt("gpt", layers, width, heads, 51200, 2048);
 }

@@ -35,8 +35,8 @@ static iso_device_spec spec(const char *name) {
 
 static void test_list(void **state) {
   (void)state;
-  static const char *const NAMES[] = {"v100",    "a100-40", "a100-80", "h100-sxm", "h200", "b200",    "mi250x",     "mi300x",   "tpu-v4",
-                                      "tpu-v5e", "tpu-v5p", "l4",      "a10g",     "t4",   "rtx4090", "xeon-8480+", "epyc-9654"};
+  static const char *const NAMES[] = {"v100",    "a100-40", "a100-80", "h100-sxm", "h200", "b200", "mi250x", "mi300x",  "tpu-v4",     "tpu-v5e",
+                                      "tpu-v5p", "b300",    "gb200",   "gb300",    "l4",   "a10g", "t4",     "rtx4090", "xeon-8480+", "epyc-9654"};
   iso_device_spec s;
   iso_err e;
   for (size_t i = 0; i < ISO_COUNT(NAMES); i++) ok(iso_device_spec_find(NAMES[i], &s, &e), &e);
@@ -66,6 +66,39 @@ static void test_list(void **state) {
   assert_true(spec("tpu_v5p").peak_flop_s[ISO_NUM_bf16] == 459e12 && spec("v5e").peak_flop_s[ISO_NUM_bf16] == 197e12);
   assert_true(isnan(spec("v100").peak_flop_s[ISO_NUM_bf16]) && isnan(spec("mi250x").usd_h) && isnan(spec("tpu-v5e").tdp_w));
   near(spec("mi250x").peak_flop_s[ISO_NUM_bf16], 2 * spec("gcd").peak_flop_s[ISO_NUM_bf16], 1e-3);
+}
+
+// What a descriptor lacks is estimated and said; what it has is kept.
+static void test_estimates(void **state) {
+  (void)state;
+  iso_device_estimates e;
+  iso_num t;
+  iso_device_spec s = spec("a100"), c = iso_device_spec_complete(&s, &e);
+  json_t *a = iso_device_spec_json(&s), *b = iso_device_spec_json(&c);
+  assert_true(e.n == 0 && json_equal(a, b));
+  json_decref(a);
+  json_decref(b);
+  // Splitwise's watts, DGX A100's host: 6.5 kW less eight times 400 W, 2 TB and 8 channels of DDR4-3200 on each of two CPUs.
+  assert_true(s.idle_w == 63 && s.prefill_w == 400 && s.decode_w == 250 && s.host_w == 412.5 && s.host_mem_b == 256e9);
+  near(s.host_mem_b_s, 2 * 8 * 3200e6 * 8 / 8, 1e-9);
+  assert_true(iso_device_spec_peak16(&s, &t) == 312e12 && t == ISO_NUM_bf16);
+  s = spec("t4");
+  c = iso_device_spec_complete(&s, &e);
+  assert_true(isnan(s.idle_w) && c.idle_w == 0.15 * 70 && c.prefill_w == 70 && c.decode_w == 0.6 * 70 && e.n == 6);
+  assert_string_equal(e.at[0].key, "idle_w");
+  assert_true(iso_device_spec_peak16(&s, &t) == 65e12 && t == ISO_NUM_f16);
+  // No design power, no estimate of it.
+  s = spec("tpu-v5e");
+  c = iso_device_spec_complete(&s, &e);
+  assert_true(isnan(c.idle_w) && isnan(c.host_w) && c.host_mem_b == 2 * s.mem_b);
+  // Nothing but the required numbers: alone in its host.
+  s = iso_device_spec_blank();
+  s.mem_b = 1e9;
+  s.mem_b_s = 1e10;
+  s.peak_flop_s[ISO_NUM_int8] = 1e12;
+  c = iso_device_spec_complete(&s, &e);
+  assert_true(c.intra.devices == 1 && c.intra.b_s == c.inter.b_s && c.inter.b_s > 0 && c.host.b_s > 0);
+  assert_true(isnan(iso_device_spec_peak16(&s, NULL)));
 }
 
 static void test_names(void **state) {
@@ -251,14 +284,14 @@ static void test_learned(void **state) {
     measure(&s, KINDS[i], 600, 0.2, 0.01, &r);
     ok(iso_device_score_split(NULL, &s, &r, ISO_NUM_bf16, 1, &sc, &e), &e);
     // The wobble is 12% in the mean, noise 0.8%: what is left must be near the noise.
-    if (!(sc.median_error < 0.03 && sc.p90_error < 0.10 && fabs(sc.bias) < 0.02))
-      fail_msg("%s: median %g, p90 %g, bias %g", iso_table_name(KINDS[i]), sc.median_error, sc.p90_error, sc.bias);
+    if (!(sc.errors.median_error < 0.03 && sc.errors.p90_error < 0.10 && fabs(sc.errors.bias) < 0.02))
+      fail_msg("%s: median %g, p90 %g, bias %g", iso_table_name(KINDS[i]), sc.errors.median_error, sc.errors.p90_error, sc.errors.bias);
     if (!(sc.coverage > 0.82 && sc.coverage < 0.98)) fail_msg("%s: %g of the rows are in 90%% intervals", iso_table_name(KINDS[i]), sc.coverage);
-    assert_true(sc.n == 300 && sc.fitted == 300 && sc.measured > 270 && sc.n_worst == ISO_DEVICE_WORST);
+    assert_true(sc.errors.n == 300 && sc.fitted == 300 && sc.measured > 270 && sc.n_worst == ISO_SCORE_WORST);
     for (int k = 1; k < sc.n_worst; k++)
       assert_true(fabs(sc.worst[k].predicted_s / sc.worst[k].measured_s - 1) <= fabs(sc.worst[k - 1].predicted_s / sc.worst[k - 1].measured_s - 1));
     ok(iso_device_score_split(NULL, &s, &r, ISO_NUM_bf16, 1, &again, &e), &e);
-    assert_true(again.mape == sc.mape);
+    assert_true(again.errors.mape == sc.errors.mape);
     iso_rows_close(&r);
   }
 }
@@ -406,6 +439,7 @@ static void test_from_calibration(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_list),
+                                     cmocka_unit_test(test_estimates),
                                      cmocka_unit_test(test_names),
                                      cmocka_unit_test(test_bad_descriptors),
                                      cmocka_unit_test(test_rooflines),

@@ -48,10 +48,10 @@ static void held_out(const char *file, const char *device, iso_table_kind k, int
   for (int i = 0; i < seeds; i++) {
     iso_device_score sc;
     ok(iso_device_score_split(NULL, &s, &r, ISO_NUM_bf16, (uint64_t)i, &sc, &e), &e);
-    med[i] = sc.median_error;
-    hi[i] = sc.p90_error;
+    med[i] = sc.errors.median_error;
+    hi[i] = sc.errors.p90_error;
     cover[i] = sc.coverage;
-    mape[i] = sc.mape;
+    mape[i] = sc.errors.mape;
   }
   iso_rows_close(&r);
   print_message("%s: median %.2f%%, p90 %.2f%%, mean %.2f%%, in 90%% intervals %.0f%%\n", file, 100 * iso_median(med, seeds),
@@ -96,8 +96,9 @@ static void test_allreduce(void **state) {
       load(file, DEVICES[d], ISO_TABLE_collective, &s, &r);
       for (int64_t i = 0; i < r.n; i++) assert_true(r.shape[3 * i + 1] == g);  // from bus bandwidths
       ok(iso_device_score_above(NULL, &s, &r, 256 * 1048576.0, &sc, &e), &e);
-      print_message("%s: mean error %.2f%% of %lld sizes\n", file, 100 * sc.mape, (long long)sc.n);
-      if (!(sc.mape <= 0.05 && sc.n == 96 && sc.fitted == 32)) fail_msg("%s: mean error %g over %lld sizes", file, sc.mape, (long long)sc.n);
+      print_message("%s: mean error %.2f%% of %lld sizes\n", file, 100 * sc.errors.mape, (long long)sc.errors.n);
+      if (!(sc.errors.mape <= 0.05 && sc.errors.n == 96 && sc.fitted == 32))
+        fail_msg("%s: mean error %g over %lld sizes", file, sc.errors.mape, (long long)sc.errors.n);
       iso_rows_close(&r);
     }
 }

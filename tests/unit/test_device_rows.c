@@ -77,7 +77,7 @@ static void test_hostile(void **state) {
   REFUSE("m,n,k,time_ms\n1,1,1,0\n", gemm, "'0'");
   REFUSE("m,n,k,time_ns\n1,1,1,1e-320\n", gemm, "line 2, column 4: a time too small");
   REFUSE("m,n,k,time_ms\n1,1,1,1\n0,1,1,1\n", gemm, "line 3, column 1 (m)");
-  REFUSE("m,n,k,time_ms\n1.5,1,1,1\n", gemm, "column 1 (m): 1.5, expected an integer");
+  REFUSE("m,n,k,time_ms\n1.5,1,1,1\n", gemm, "column 1 (m): '1.5', expected a whole number from 1 to 1099511627776");
   REFUSE("m,n,k,time_ms\n1,1e13,1,1\n", gemm, "column 2 (n)");
   REFUSE("m,n,k,time_ms\n1,1,1,1 ms\n", gemm, "'1 ms'");
   REFUSE("m,n,k,time_ms\n1,\"1,1,1\n", gemm, "a quoted field is not closed");

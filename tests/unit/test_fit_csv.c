@@ -91,8 +91,22 @@ static void test_errors(void **state) {
   refuse(text, strlen(text), &(iso_fit_csv_opts){.where = unknown, .n_where = 1}, ISO_EINVAL, "no column of that name");
   refuse(text, strlen(text), &(iso_fit_csv_opts){.where = none, .n_where = 1}, ISO_EINVAL, "passes the filters");
   refuse(text, strlen(text), &(iso_fit_csv_opts){.drop_highest = 1}, ISO_EINVAL, "cannot drop");
-  iso_fit_data d;
+  // Fields with a range.
+  iso_csv t;
+  double v;
+  int64_t k;
+  int col;
   iso_err e = {0};
+  assert_int_equal(iso_csv_parse("a,b\n1e3,\n2.5,nan\n", 17, "t.csv", &t, &e), ISO_OK);
+  assert_true(iso_csv_need(&t, "A", &col, &e) == ISO_OK && col == 0 && iso_csv_need(&t, "c", &col, &e) == ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "line 1: no column 'c'"));
+  assert_true(iso_csv_whole(&t, 0, 0, "a", 1, 1000, &k, &e) == ISO_OK && k == 1000);
+  assert_true(iso_csv_whole(&t, 0, 0, "a", 1, 999, &k, &e) == ISO_EFORMAT && iso_csv_whole(&t, 1, 0, "a", 1, 9, &k, &e) == ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "line 3, column 1 (a): '2.5', expected a whole number from 1 to 9"));
+  assert_true(iso_csv_within(&t, 1, 0, "a", 2.5, 3, &v, &e) == ISO_OK && v == 2.5 && iso_csv_within(&t, 1, 0, "a", 2.6, 3, &v, &e) == ISO_EFORMAT);
+  assert_true(iso_csv_within(&t, 0, 1, "b", -1, 1, &v, &e) == ISO_EFORMAT && iso_csv_whole(&t, 1, 1, "b", -1, 1, &k, &e) == ISO_EFORMAT);
+  iso_csv_close(&t);
+  iso_fit_data d;
   assert_int_equal(iso_fit_csv_load("/nonexistent/runs.csv", NULL, &d, &e), ISO_EIO);
   assert_non_null(strstr(e.msg, "/nonexistent/runs.csv"));
 }

@@ -232,7 +232,7 @@ static void refuse(const iso_layout_job *j, iso_layout l, const char *word) {
 static void test_rules(void **state) {
   (void)state;
   iso_layout_job j = iso_layout_job_default();
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_err e = {0};
   j.shape = gpt(24, 2048, 16);
   j.batch = 96;
@@ -303,7 +303,7 @@ static void test_rules(void **state) {
 static void test_refuses_bytes(void **state) {
   (void)state;
   iso_layout_job j = iso_layout_job_default();
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_mem k;
   iso_err e = {0};
   char want[64];
@@ -314,7 +314,7 @@ static void test_refuses_bytes(void **state) {
   assert_int_equal(iso_layout_fits(&m, &k, &e), ISO_ENOMEM);
   snprintf(want, sizeof want, "needs %.0f bytes", k.total_b);
   assert_non_null(strstr(e.msg, want));
-  assert_non_null(strstr(e.msg, "has 85899345920 (80.00 GiB); optimizer state take"));
+  assert_non_null(strstr(e.msg, "has 80000000000 (74.51 GiB); optimizer state take"));
   j.shape = gpt(24, 2304, 24);
   iso_layout_memory(&j, &l, &k);
   ok(iso_layout_fits(&m, &k, &e), &e);
@@ -352,7 +352,7 @@ static void check_bounds(const iso_layout_job *j, const iso_layout_machine *m, c
 
 static void test_invariants(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;
   iso_err e;
@@ -379,7 +379,7 @@ static void test_invariants(void **state) {
 // The bubble's share falls with the number of micro-batches; a stage, more chunks and zero-bubble schedules shrink it.
 static void test_bubble(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;
@@ -415,7 +415,7 @@ static void test_bubble(void **state) {
 // More of what helps never hurts: a faster machine, a better stack, less to send.
 static void test_monotone(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step a, b;
@@ -441,7 +441,7 @@ static void test_monotone(void **state) {
 // Dollars and joules are what the clock and the watts say; unknown prices give unknown costs.
 static void test_costs(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;
@@ -451,7 +451,7 @@ static void test_costs(void **state) {
   iso_layout l = tpd(8, 1, 32, 8);
   l.recompute = ISO_LAYOUT_FULL;
   ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
-  near(s.usd, 256 * s.step_s / 3600 * 2.21, 1e-9 * s.usd, "usd");
+  near(s.usd, 256 * s.step_s / 3600 * 3.67, 1e-9 * s.usd, "usd");
   assert_true(s.joule > 256 * m.pue * m.idle_w * s.step_s && s.joule < 256 * m.pue * m.max_w * s.step_s);
   near(s.tok_s, 1024 * 2048 / s.step_s, 1e-9 * s.tok_s, "tokens/s");
   near(s.hi_s / s.step_s, exp(1.6448536 * c.resid_sd), 1e-6, "interval");

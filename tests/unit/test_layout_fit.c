@@ -35,7 +35,7 @@ static void load(const char *name, const iso_layout_machine *m, iso_layout_rows 
 static void test_recovery(void **state) {
   (void)state;
   enum { N = 160 };
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal truth = iso_layout_cal_start();
   iso_layout_row row[N];
   iso_layout_rows r = {.n = N, .row = row};
@@ -75,8 +75,8 @@ static void test_recovery(void **state) {
 
 static void print_check(const char *what, const iso_layout_check_result *k) {
   print_message("%s: %lld rows; all %.2f%%, two thirds -> third %.2f%% (sd %.2f), size left out %.2f%%, regret %.2f%% (worst size %.2f%%)\n", what,
-                (long long)k->all.n, 100 * k->all.mape, 100 * k->split_mape, 100 * k->split_sd, 100 * k->out_mape, 100 * k->regret,
-                100 * k->regret_worst);
+                (long long)k->all.n, 100 * k->all.mape, 100 * k->held.mape, 100 * k->held.mape_sd, 100 * k->out.errors.mape, 100 * k->out.regret,
+                100 * k->out.regret_worst);
 }
 
 static iso_layout_check_result *check(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o) {
@@ -90,7 +90,7 @@ static iso_layout_check_result *check(const iso_layout_rows *r, const iso_layout
 // The limits that were set: 7% on a held-out third, and 8% lost by the choice of layout.
 static void test_single_node(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   load("vtrain_single_node_a100.csv", &m, &r);
   assert_int_equal(r.n, 720);
@@ -99,14 +99,14 @@ static void test_single_node(void **state) {
   assert_true(o.n_free <= 12);
   iso_layout_check_result *k = check(&r, &m, &o);
   print_check("one node", k);
-  assert_true(k->split_mape <= 0.05 && k->out_mape <= 0.05);
-  assert_true(k->regret <= 0.03 && k->regret_worst <= 0.05);
-  assert_int_equal(k->n_sizes, 8);
-  assert_int_equal(k->cells, 118);
-  assert_true(k->n_tensor == 4 && k->n_data == 4 && k->n_pipeline == 3);
-  for (int i = 0; i < 4; i++) assert_true(fabs(k->tensor[i].mean) < 0.05 && fabs(k->data[i].mean) < 0.05);
-  json_t *j = iso_layout_check_json(k, &o);
-  assert_int_equal(json_array_size(json_object_get(j, "bias_by_pipeline")), 3);
+  assert_true(k->held.mape <= 0.05 && k->out.errors.mape <= 0.05);
+  assert_true(k->out.regret <= 0.03 && k->out.regret_worst <= 0.05);
+  assert_int_equal(k->out.n_sizes, 8);
+  assert_int_equal(k->out.cells, 118);
+  assert_true(k->out.n_tensor == 4 && k->out.n_data == 4 && k->out.n_pipeline == 3);
+  for (int i = 0; i < 4; i++) assert_true(fabs(k->out.tensor[i].mean) < 0.05 && fabs(k->out.data[i].mean) < 0.05);
+  json_t *j = iso_layout_check_json(k, &r, &o);
+  assert_int_equal(json_array_size(json_object_get(json_object_get(j, "left_out"), "bias_by_pipeline")), 3);
   json_decref(j);
   free(k);
   iso_layout_rows_close(&r);
@@ -114,7 +114,7 @@ static void test_single_node(void **state) {
 
 static void test_multi_node(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   load("vtrain_multi_node_a100.csv", &m, &r);
   assert_int_equal(r.n, 54);
@@ -123,9 +123,9 @@ static void test_multi_node(void **state) {
   assert_true(o.n_free <= 12);
   iso_layout_check_result *k = check(&r, &m, &o);
   print_check("several nodes", k);
-  assert_true(k->split_mape <= 0.075 && k->out_mape <= 0.08);
-  assert_int_equal(k->cells, 4);
-  assert_true(k->regret <= 0.03 && k->regret_worst <= 0.06);
+  assert_true(k->held.mape <= 0.075 && k->out.errors.mape <= 0.08);
+  assert_int_equal(k->out.cells, 4);
+  assert_true(k->out.regret <= 0.03 && k->out.regret_worst <= 0.06);
   free(k);
   iso_layout_rows_close(&r);
 }
@@ -133,7 +133,7 @@ static void test_multi_node(void **state) {
 // The calibration that ships: device numbers from one node, then eight more from several nodes.
 static void test_default(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows one, many;
   iso_layout_fit f, g;
   iso_err e;
@@ -151,16 +151,87 @@ static void test_default(void **state) {
   for (int i = 0; i < ISO_LAYOUT_CALS; i++) near(g.cal.v[i] / c.v[i], 1, 0.01, iso_layout_cal_name(i));
   iso_layout_check_result *k = check(&many, &m, &q);
   print_check("default", k);
-  near(k->out_sd, c.resid_sd, 0.01, "spread");
+  near(k->out.errors.sd_log, c.resid_sd, 0.01, "spread");
   free(k);
   iso_layout_rows_close(&one);
   iso_layout_rows_close(&many);
 }
 
+// A device's own calibration: through JSON bit for bit, refused when a number is missing or makes no sense; without one the default.
+static void test_saved(void **state) {
+  (void)state;
+  iso_device_spec spec;
+  iso_device *d;
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, 0.37), got;
+  iso_err e = {0};
+  ok(iso_device_spec_find("a100", &spec, &e), &e);
+  ok(iso_device_new(&spec, &d, &e), &e);
+  ok(iso_layout_cal_of_device(d, &got, &e), &e);
+  assert_memory_equal(got.v, base.v, sizeof got.v);
+  c.resid_sd = NAN;
+  iso_device_set_cal(d, ISO_DEVICE_CAL_layout, iso_layout_cal_json(&c));
+  json_t *j = iso_device_json(d);
+  iso_device_close(d);
+  ok(iso_device_from_json(j, "d.json", &d, &e), &e);
+  ok(iso_layout_cal_of_device(d, &got, &e), &e);
+  assert_memory_equal(got.v, c.v, sizeof got.v);
+  assert_true(isnan(got.resid_sd));
+  json_object_set_new(d->cal[ISO_DEVICE_CAL_layout], "mem_eff", json_real(1.5));
+  assert_int_equal(iso_layout_cal_of_device(d, &got, &e), ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "a100-80: layout_calibration: calibration: mem_eff is 1.5"));
+  json_object_del(d->cal[ISO_DEVICE_CAL_layout], "mem_eff");
+  assert_int_equal(iso_layout_cal_of_device(d, &got, &e), ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "\"mem_eff\" is missing"));
+  iso_device_close(d);
+  json_object_set_new(j, "layout_calibration", json_integer(3));
+  assert_int_equal(iso_device_from_json(j, "d.json", &d, &e), ISO_EFORMAT);
+  json_decref(j);
+}
+
+// One model size: thirds are left out; rows predicted by the numbers that made them have no error and the choice costs nothing.
+static void test_one_size(void **state) {
+  (void)state;
+  enum { N = 60 };
+  iso_layout_machine m = a100();
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_layout_row row[N];
+  iso_layout_rows r = {.n = N, .row = row};
+  iso_layout_step s;
+  iso_err e;
+  for (int i = 0; i < N; i++) {
+    row[i] = (iso_layout_row){.job = iso_layout_job_default(), .line = i + 2};
+    row[i].job.shape = gpt(16, 2048, 16);
+    row[i].job.batch = 128;
+    row[i].layout = random_layout(&row[i].job, 800000 + (uint64_t)i);
+    ok(iso_layout_step_cost(&row[i].job, &m, &c, &row[i].layout, &s, &e), &e);
+    row[i].step_s = s.step_s;
+  }
+  iso_layout_score *k = calloc(1, sizeof *k);
+  assert_non_null(k);
+  ok(iso_layout_score_rows(&r, &m, &c, k, &e), &e);
+  assert_true(k->errors.mape < 1e-12 && k->regret < 1e-12 && k->cells > 3 && k->n_sizes == 1 && k->n_worst == ISO_SCORE_WORST);
+  row[17].step_s *= 1.5;
+  ok(iso_layout_score_rows(&r, &m, &c, k, &e), &e);
+  near(k->errors.bias, (1 / 1.5 - 1) / N, 1e-12, "bias");
+  assert_true(k->worst[0] == 17 && k->errors.median_error < 1e-12);
+  free(k);
+  row[17].step_s /= 1.5;
+  iso_layout_fit_opts o = iso_layout_fit_opts_for(&r, &m);
+  iso_layout_check_result *q = calloc(1, sizeof *q);
+  assert_non_null(q);
+  ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
+  print_message("one size: two thirds -> third %.2f%%, thirds left out %.2f%%\n", 100 * q->held.mape, 100 * q->out.errors.mape);
+  assert_true(q->held.splits == 5 && q->held.mape < 0.08 && q->out.errors.mape < 0.08 && q->out.errors.n == N);
+  r.n = 16;
+  assert_int_equal(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "at least 18"));
+  free(q);
+}
+
 #define HEAD "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,iteration_ms\n"
 
 static void refuse(const char *text, const char *word) {
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   iso_err e = {0};
   iso_status st = iso_layout_rows_parse(text, strlen(text), "runs.csv", &m, &r, &e);
@@ -170,7 +241,7 @@ static void refuse(const char *text, const char *word) {
 
 static void test_csv(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_rows r;
   iso_err e;
   const char *good = "\xef\xbb\xbf# a comment\r\n" HEAD "8,64,2,1024,16,24,2048,2,2,2,300.5\r\n\r\n8, 64, 1,1024,16,24,2048,8,1,1,1e3";
@@ -187,21 +258,21 @@ static void test_csv(void **state) {
   assert_true(!r.recompute_inferred && r.row[0].layout.recompute == ISO_LAYOUT_SELECTIVE && r.row[0].layout.chunks == 3);
   iso_layout_rows_close(&r);
   refuse("", "empty");
-  refuse(HEAD, "no rows");
-  refuse("gpus,gpus\n", "twice");
+  refuse(HEAD, "no row below");
+  refuse("gpus,gpus\n", "both called gpus");
   refuse("gpus,colour\n", "'colour'");
-  refuse("gpus,iteration_ms\n1,2\n", "no column 'global_batch'");
-  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2\n", "line 2: expected 11 fields");
-  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,3,4\n", "line 2: expected 11 fields");
+  refuse("gpus,iteration_ms\n1,2\n", "line 1: no column 'global_batch'");
+  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2\n", "expected 11 as in the header");
+  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,3,4\n", "expected 11 as in the header");
   refuse(HEAD "9,64,2,1024,16,24,2048,2,2,2,3\n", "line 2: gpus is 9, and the degrees multiply to 8");
-  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,nan\n", "iteration_ms is 'nan'");
-  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,-3\n", "iteration_ms is '-3'");
-  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,0x10\n", "iteration_ms is '0x10'");
-  refuse(HEAD "8,64,2.5,1024,16,24,2048,2,2,2,3\n", "micro_batch is '2.5'");
-  refuse(HEAD "8,64,,1024,16,24,2048,2,2,2,3\n", "micro_batch is ''");
-  refuse(HEAD "8,64,1e400,1024,16,24,2048,2,2,2,3\n", "micro_batch is '1e400'");
+  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,nan\n", "(iteration_ms): 'nan'");
+  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,-3\n", "(iteration_ms): '-3'");
+  refuse(HEAD "8,64,2,1024,16,24,2048,2,2,2,0x10\n", "(iteration_ms): '0x10'");
+  refuse(HEAD "8,64,2.5,1024,16,24,2048,2,2,2,3\n", "(micro_batch): '2.5'");
+  refuse(HEAD "8,64,,1024,16,24,2048,2,2,2,3\n", "(micro_batch): ''");
+  refuse(HEAD "8,64,1e400,1024,16,24,2048,2,2,2,3\n", "(micro_batch): '1e400'");
   refuse(HEAD "8,64,2,1024,15,24,2048,2,2,2,3\n", "line 2");
-  refuse(HEAD "8,\"64\",2,1024,16,24,2048,2,2,2,3\n", "quoted");
+  refuse(HEAD "8,\"64,2,1024,16,24,2048,2,2,2,3\n", "not closed");
   iso_layout_rows none = {0};
   iso_layout_fit f;
   iso_layout_fit_opts o = iso_layout_fit_opts_default(true);
@@ -212,7 +283,8 @@ static void test_csv(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery), cmocka_unit_test(test_csv), cmocka_unit_test(test_single_node),
-                                 cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery),   cmocka_unit_test(test_csv),     cmocka_unit_test(test_single_node),
+                                 cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default), cmocka_unit_test(test_saved),
+                                 cmocka_unit_test(test_one_size)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

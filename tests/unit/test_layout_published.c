@@ -25,7 +25,7 @@ typedef struct stack {
 } stack;
 
 static stack open_stack(const char *name) {
-  stack s = {.name = name, .m = iso_layout_machine_a100(), .job = iso_layout_job_default()};
+  stack s = {.name = name, .m = a100(), .job = iso_layout_job_default()};
   return s;
 }
 
@@ -50,7 +50,7 @@ static void run(stack *s, iso_layout_shape shape, int64_t batch, iso_layout l, d
       iso_layout_memory(&j, &l, &k);
       if ((choose && k.total_b > s->m.mem_b) || t.step_s >= best) continue;
       best = t.step_s;
-      s->row[s->n] = (iso_layout_row){j, l, step_s};
+      s->row[s->n] = (iso_layout_row){j, l, step_s, 0};
     }
   }
   if (!(best < INFINITY)) fail_msg("%s, run %d: no layout", s->name, s->n);

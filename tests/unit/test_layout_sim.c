@@ -123,7 +123,7 @@ static double pipeline_s(const iso_layout_step *s) {
 // A whole layout: stages that differ by the head, real links. Without hops the closed form is exact where a stage is the slowest of all.
 static void test_step(void **state) {
   (void)state;
-  iso_layout_machine m = iso_layout_machine_a100();
+  iso_layout_machine m = a100();
   iso_layout_cal c = iso_layout_cal_default();
   iso_layout_job j = iso_layout_job_default();
   iso_layout_step s;

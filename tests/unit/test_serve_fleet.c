@@ -233,13 +233,15 @@ static void test_ip_refusals(void **state) {
 
 static int types_for(const char *model, const char *format, iso_fleet_type *type) {
   static const char *const name[] = {"l4", "a10g", "a100-80", "h100"};
+  static const double usd_h[] = {0.70, 1.01, 3.67, 7.516};  // Melange's prices
   iso_serve_coef c = iso_calib_default().coef;
   int n = 0;
   for (int i = 0; i < 4; i++) {
-    const iso_serve_device *d;
+    iso_serve_device d;
     iso_err e;
     ok(iso_serve_device_get(name[i], &d, &e), &e);
-    if (iso_fleet_type_of(iso_serve_shape_find(model), d, format, &c, 0, 4096, 0.9, &type[n], &e) == ISO_OK) n++;
+    d.usd_h = usd_h[i];
+    if (iso_fleet_type_of(iso_serve_shape_find(model), &d, format, &c, 0, 4096, 0.9, &type[n], &e) == ISO_OK) n++;
   }
   return n;
 }
@@ -416,14 +418,14 @@ static void test_splitwise(void **state) {
 // H100.
 static void test_ratios(void **state) {
   (void)state;
-  const iso_serve_device *a, *h;
+  iso_serve_device a, h;
   iso_err e;
   ok(iso_serve_device_get("a100", &a, &e), &e);
   ok(iso_serve_device_get("h100", &h, &e), &e);
-  near(h->mem_b_s / a->mem_b_s, 1.64, 0.005);
-  near(h->mem_b / a->mem_b, 1, 0);
-  near(h->prefill_w / a->prefill_w, 1.75, 1e-9);
-  near(40 * h->prefill_w / a->prefill_w, 70, 1e-9);
+  near(h.mem_b_s / a.mem_b_s, 1.64, 0.005);
+  near(h.mem_b / a.mem_b, 1, 0);
+  near(h.prefill_w / a.prefill_w, 1.75, 1e-9);
+  near(40 * h.prefill_w / a.prefill_w, 70, 1e-9);
   near(4.76 / 2.21, 2.16, 0.01);
   near(floor(40 * 4.76 / 2.21), 86, 0);
 }
@@ -479,10 +481,12 @@ static double num(const json_t *o, const char *path) {
 static void test_infer_json(void **state) {
   (void)state;
   iso_infer_req q = iso_infer_req_default();
+  iso_serve_device h100;
   iso_err e;
   json_t *j;
   q.shape = iso_serve_shape_find("llama3-70b");
-  ok(iso_serve_device_get("h100", &q.device, &e), &e);
+  ok(iso_serve_device_get("h100", &h100, &e), &e);
+  q.device = &h100;
   q.format = "fp8";
   q.prompt = 50000;
   q.output = 1000;
@@ -502,7 +506,7 @@ static void test_infer_json(void **state) {
   }
   assert_true(num(j, "itl_s/mid") >= num(j, "itl_s/floor") && num(j, "ttft_s/mid") >= num(j, "ttft_s/floor"));
   near(num(j, "tok_per_s/mid"), users / num(j, "itl_s/mid"), 1e-6);
-  near(num(j, "usd_per_mtok_output"), 2 * 7.516 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
+  near(num(j, "usd_per_mtok_output"), 2 * 6.88 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
   assert_true(num(j, "itl_s_per_extra_sequence") > 0);
   assert_true(num(j, "energy/choices/best_under_limit/itl_s") <= 0.05);
   assert_string_equal(json_string_value(json_object_get(json_object_get(j, "ttft_s"), "bound")), "compute");
@@ -525,7 +529,8 @@ static void test_infer_json(void **state) {
   // Experts in host memory.
   q = iso_infer_req_default();
   q.shape = iso_serve_shape_find("gpt-oss-120b");
-  ok(iso_serve_device_get("h100", &q.device, &e), &e);
+  ok(iso_serve_device_get("h100", &h100, &e), &e);
+  q.device = &h100;
   q.prompt = 98;
   q.output = 32;
   q.host_kv_b = 70e9;
@@ -539,15 +544,16 @@ static void test_infer_json(void **state) {
 
 static void test_serve_json(void **state) {
   (void)state;
-  const iso_serve_device *d[3];
+  iso_serve_device dev[3];
+  const iso_serve_device *d[3] = {&dev[0], &dev[1], &dev[2]};
   iso_serve_request sizes[] = {{0, 200, 100}, {0, 1000, 200}, {0, 3000, 400}};
   iso_serve_trace from = {sizes, 3}, t;
   iso_serve_req q = iso_serve_req_default();
   iso_err e;
   json_t *j;
-  ok(iso_serve_device_get("a10g", &d[0], &e), &e);
-  ok(iso_serve_device_get("a100", &d[1], &e), &e);
-  ok(iso_serve_device_get("h100", &d[2], &e), &e);
+  ok(iso_serve_device_get("a10g", &dev[0], &e), &e);
+  ok(iso_serve_device_get("a100", &dev[1], &e), &e);
+  ok(iso_serve_device_get("h100", &dev[2], &e), &e);
   ok(iso_serve_trace_draw(&from, 2000, 6, 2, &t, &e), &e);
   q.shape = iso_serve_shape_find("llama3-8b");
   q.device = d;
@@ -566,9 +572,9 @@ static void test_serve_json(void **state) {
   json_t *v;
   double cost = 0;
   json_object_foreach(json_object_get(j, "fleet"), name, v) {
-    const iso_serve_device *x;
+    iso_serve_device x;
     ok(iso_serve_device_get(name, &x, &e), &e);
-    cost += (double)json_integer_value(v) * x->usd_h;
+    cost += (double)json_integer_value(v) * x.usd_h;
   }
   near(cost, num(j, "usd_h/mid"), 1e-9);
   assert_true(num(j, "phase_split/split/usd_h") > 0 && num(j, "phase_split/mixed/usd_h") > 0);
@@ -586,7 +592,7 @@ static void test_serve_json(void **state) {
   q.replica_devices = replica;
   ok(iso_serve_plan_json(&q, &j, &e), &e);
   assert_non_null(json_object_get(json_object_get(j, "left_out"), "a10g"));
-  assert_non_null(json_object_get(json_object_get(j, "fleet"), "2xh100"));
+  assert_non_null(json_object_get(json_object_get(j, "fleet"), "2xh100-sxm"));
   json_decref(j);
   q.n_devices = 0;
   assert_int_equal(iso_serve_plan_json(&q, &j, &e), ISO_EINVAL);

@@ -17,6 +17,13 @@ iso_status iso_device_new(const iso_device_spec *spec, iso_device **out, iso_err
   return ISO_OK;
 }
 
+const char *iso_device_cal_key(iso_device_cal c) { return c == ISO_DEVICE_CAL_layout ? "layout_calibration" : "serving_calibration"; }
+
+void iso_device_set_cal(iso_device *d, iso_device_cal c, json_t *j) {
+  json_decref(d->cal[c]);
+  d->cal[c] = j;
+}
+
 static void drop_table(iso_device *d, iso_table_kind k) {
   if (!d->table[k]) return;
   iso_device_table_close(d->table[k]);
@@ -27,6 +34,7 @@ static void drop_table(iso_device *d, iso_table_kind k) {
 void iso_device_close(iso_device *d) {
   if (!d) return;
   for (int k = 0; k < ISO_TABLE_COUNT; k++) drop_table(d, (iso_table_kind)k);
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) json_decref(d->cal[k]);
   free(d);
 }
 
@@ -58,6 +66,8 @@ json_t *iso_device_json(const iso_device *d) {
   for (int k = 0; k < ISO_TABLE_COUNT; k++)
     if (d->table[k]) bad |= json_array_append_new(tables, iso_device_table_json(d->table[k])) != 0;
   bad |= json_object_set_new(o, "tables", tables) != 0;
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++)
+    if (d->cal[k]) bad |= json_object_set(o, iso_device_cal_key((iso_device_cal)k), d->cal[k]) != 0;
   if (!bad) return o;
   json_decref(o);
   return NULL;
@@ -79,6 +89,16 @@ static iso_status read_tables(const json_t *tables, const char *what, iso_device
   return ISO_OK;
 }
 
+static iso_status read_cals(const json_t *j, const char *what, iso_device *d, iso_err *err) {
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) {
+    const char *key = iso_device_cal_key((iso_device_cal)k);
+    json_t *c = json_object_get(j, key);
+    if (c && !json_is_object(c)) return iso_fail(err, ISO_EFORMAT, "%s: \"%s\" must be an object", what, key);
+    if (c) iso_device_set_cal(d, (iso_device_cal)k, json_incref(c));
+  }
+  return ISO_OK;
+}
+
 iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **out, iso_err *err) {
   *out = NULL;
   if (!json_is_object(j)) return iso_fail(err, ISO_EFORMAT, "%s: must be a JSON object", what);
@@ -89,10 +109,13 @@ iso_status iso_device_from_json(const json_t *j, const char *what, iso_device **
   iso_device *d = NULL;
   if (!rest) return iso_fail(err, ISO_ENOMEM, "%s: no memory", what);
   (void)json_object_del(rest, "tables");
+  (void)json_object_del(rest, "estimates");
+  for (int k = 0; k < ISO_DEVICE_CAL_COUNT; k++) (void)json_object_del(rest, iso_device_cal_key((iso_device_cal)k));
   iso_status st = iso_device_spec_from_json(rest, what, &s, err);
   json_decref(rest);
   if (st == ISO_OK) st = iso_device_new(&s, &d, err);
   if (st == ISO_OK) st = read_tables(tables, what, d, err);
+  if (st == ISO_OK) st = read_cals(j, what, d, err);
   if (st == ISO_OK)
     *out = d;
   else
@@ -183,14 +206,30 @@ iso_status iso_device_open(const char *name, iso_device **out, iso_err *err) {
 
 // ---- operators ------------------------------------------------------------------------------------------------------
 
+bool iso_device_has_collective(const iso_device *d, iso_coll op) {
+  const iso_device_table *t = d->table[ISO_TABLE_collective];
+  return t && !isnan(iso_prior_s(&t->prior, ISO_TABLE_collective, (double[]){(double)op, 2, 1}, &(iso_work){0}));
+}
+
 static iso_status time_of(const iso_device *d, iso_table_kind k, const double *shape, iso_num t, iso_time *out, iso_err *err) {
   const iso_device_table *tab = d->table[k];
-  bool covered = tab && !(k == ISO_TABLE_collective && isnan(iso_prior_s(&tab->prior, k, shape, &(iso_work){0})));
+  bool covered = k == ISO_TABLE_collective ? iso_device_has_collective(d, (iso_coll)shape[0]) : tab != NULL;
   return covered ? iso_device_table_time(tab, &d->spec, shape, t, out, err) : iso_device_model_time(&d->spec, k, shape, t, out, err);
 }
 
 iso_status iso_device_gemm_s(const iso_device *d, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err) {
   return time_of(d, ISO_TABLE_gemm, (double[]){(double)m, (double)n, (double)k}, t, out, err);
+}
+
+iso_status iso_device_grouped_gemm_s(const iso_device *d, double groups, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err) {
+  if (!(groups > 0 && groups < INFINITY)) return iso_fail(err, ISO_EINVAL, "%g products in a group, expected a positive number", groups);
+  ISO_TRY(iso_device_gemm_s(d, m, n, k, t, out, err));
+  const iso_device_table *tab = d->table[ISO_TABLE_gemm];
+  double fixed = fmin(tab ? tab->prior.p[0] : iso_prior_usual(ISO_TABLE_gemm).p[0], out->s.lo - out->floor_s);
+  fixed = fmax(0, fixed) * (1 - groups);
+  out->floor_s *= groups;
+  out->s = (iso_est){groups * out->s.lo + fixed, groups * out->s.mean + fixed, groups * out->s.hi + fixed};
+  return ISO_OK;
 }
 
 iso_status iso_device_prefill_s(const iso_device *d, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, iso_num t,

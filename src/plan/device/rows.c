@@ -83,7 +83,7 @@ static const struct {
   const char *name;
   double s;
 } TIMES[] = {{"time_s", 1}, {"time_ms", 1e-3}, {"time_us", 1e-6}, {"time_ns", 1e-9}};
-static const double DIM_MAX = 1099511627776;  // 2^40
+static const int64_t DIM_MAX = (int64_t)1 << 40;
 
 // The row that is being read.
 typedef struct place {
@@ -141,10 +141,9 @@ static iso_status filled(const place *r, int col, const char *name, double *out,
 }
 
 static iso_status whole(const place *r, int col, const char *name, double *out, iso_err *err) {
-  ISO_TRY(filled(r, col, name, out, err));
-  if (*out != floor(*out) || *out > DIM_MAX)
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): %g, expected an integer from 1 to 2^40", r->t->what, line_of(r), col + 1, name,
-                    *out);
+  int64_t v;
+  ISO_TRY(iso_csv_whole(r->t, r->row, col, name, 1, DIM_MAX, &v, err));
+  *out = (double)v;
   return ISO_OK;
 }
 

@@ -3,51 +3,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
-#include "base/stat.h"
 #include "plan/device/table.h"
 
-// Keeps the ISO_DEVICE_WORST largest errors, largest first.
-static void note_worst(iso_device_score *sc, const iso_device_error *e, double error) {
-  int i = sc->n_worst < ISO_DEVICE_WORST ? sc->n_worst++ : ISO_DEVICE_WORST;
-  for (; i > 0 && fabs(sc->worst[i - 1].predicted_s / sc->worst[i - 1].measured_s - 1) < error; i--)
-    if (i < ISO_DEVICE_WORST) sc->worst[i] = sc->worst[i - 1];
-  if (i < ISO_DEVICE_WORST) sc->worst[i] = *e;
+static iso_status predict(const iso_device_table *tab, const iso_device_spec *s, const iso_rows *rows, iso_num t, double *predicted,
+                          iso_device_score *sc, iso_err *err) {
+  int64_t inside = 0;
+  for (int64_t i = 0; i < rows->n; i++) {
+    iso_time p;
+    iso_status st = iso_device_table_time(tab, s, rows->shape + i * iso_table_cols(rows->kind), t, &p, err);
+    if (st != ISO_OK) return iso_err_prefix(err, st, "line %lld", (long long)rows->line[i]);
+    predicted[i] = p.s.mean;
+    inside += rows->time_s[i] >= p.s.lo && rows->time_s[i] <= p.s.hi;
+    sc->measured += p.basis == ISO_BASIS_measured;
+  }
+  sc->coverage = (double)inside / (double)rows->n;
+  return iso_score_of(predicted, rows->time_s, rows->n, &sc->errors, err);
 }
 
 iso_status iso_device_score_rows(const iso_device_table *tab, const iso_device_spec *s, const iso_rows *rows, iso_num t, iso_device_score *out,
                                  iso_err *err) {
   int cols = iso_table_cols(rows->kind);
-  iso_device_score sc = {.kind = rows->kind, .n = rows->n, .fitted = tab->rows.n};
-  double *e = calloc((size_t)rows->n, sizeof *e), bias = 0;
-  int64_t inside = 0;
-  iso_status st = ISO_OK;
-  if (!e) return iso_fail(err, ISO_ENOMEM, "grading %lld rows: no memory", (long long)rows->n);
-  for (int64_t i = 0; i < rows->n && st == ISO_OK; i++) {
-    iso_time p;
-    iso_device_error one = {.line = rows->line[i], .measured_s = rows->time_s[i]};
-    memcpy(one.shape, rows->shape + i * cols, sizeof(double) * (size_t)cols);
-    st = iso_device_table_time(tab, s, one.shape, t, &p, err);
-    if (st != ISO_OK) {
-      iso_err_prefix(err, st, "line %lld", (long long)one.line);
-      break;
-    }
-    one.predicted_s = p.s.mean;
-    e[i] = fabs(p.s.mean / one.measured_s - 1);
-    bias += p.s.mean / one.measured_s - 1;
-    inside += one.measured_s >= p.s.lo && one.measured_s <= p.s.hi;
-    sc.measured += p.basis == ISO_BASIS_measured;
-    note_worst(&sc, &one, e[i]);
-  }
+  iso_device_score sc = {.kind = rows->kind, .fitted = tab->rows.n};
+  int64_t worst[ISO_SCORE_WORST];
+  double *predicted = calloc((size_t)rows->n, sizeof *predicted);
+  if (!predicted) return iso_fail(err, ISO_ENOMEM, "grading %lld rows: no memory", (long long)rows->n);
+  iso_status st = predict(tab, s, rows, t, predicted, &sc, err);
   if (st == ISO_OK) {
-    sc.mape = iso_mean(e, rows->n);
-    sc.median_error = iso_median(e, rows->n);
-    sc.p90_error = iso_quantile(e, rows->n, 0.9);
-    sc.bias = bias / (double)rows->n;
-    sc.coverage = (double)inside / (double)rows->n;
+    sc.n_worst = iso_score_worst(predicted, rows->time_s, rows->n, worst);
+    for (int i = 0; i < sc.n_worst; i++) {
+      iso_device_error *e = &sc.worst[i];
+      *e = (iso_device_error){.line = rows->line[worst[i]], .measured_s = rows->time_s[worst[i]], .predicted_s = predicted[worst[i]]};
+      memcpy(e->shape, rows->shape + worst[i] * cols, sizeof(double) * (size_t)cols);
+    }
     *out = sc;
   }
-  free(e);
+  free(predicted);
   return st;
 }
 
@@ -93,12 +83,7 @@ iso_status iso_device_score_split(iso_pool *pool, const iso_device_spec *s, cons
     st = iso_fail(err, ISO_ENOMEM, "splitting %lld rows: no memory", (long long)rows->n);
     goto done;
   }
-  for (int64_t i = 0; i < rows->n; i++) order[i] = i;
-  for (int64_t i = rows->n - 1; i > 0; i--) {
-    int64_t j = iso_rng_below(seed, ISO_RNG_SPLIT, 0, (uint64_t)i, i + 1), swap = order[i];
-    order[i] = order[j];
-    order[j] = swap;
-  }
+  iso_score_shuffle(seed, 0, order, rows->n);
   for (int64_t i = (rows->n + 1) / 2; i < rows->n; i++) held[order[i]] = 1;
   st = score_held(pool, s, rows, t, held, out, err);
 done:
@@ -137,7 +122,7 @@ json_t *iso_device_score_json(const iso_device_score *sc) {
         worst, json_pack("{s:I, s:o, s:f, s:f, s:f}", "line", (json_int_t)e->line, "shape", shape_json(sc->kind, e->shape), "measured_s",
                          e->measured_s, "predicted_s", e->predicted_s, "error", e->predicted_s / e->measured_s - 1));
   }
-  return json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:o}", "kind", iso_table_name(sc->kind), "n", (json_int_t)sc->n, "fitted",
-                   (json_int_t)sc->fitted, "mape", sc->mape, "median_error", sc->median_error, "p90_error", sc->p90_error, "bias", sc->bias,
-                   "coverage", sc->coverage, "measured", (json_int_t)sc->measured, "worst", worst);
+  return json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:o}", "kind", iso_table_name(sc->kind), "n", (json_int_t)sc->errors.n, "fitted",
+                   (json_int_t)sc->fitted, "mape", sc->errors.mape, "median_error", sc->errors.median_error, "p90_error", sc->errors.p90_error,
+                   "bias", sc->errors.bias, "coverage", sc->coverage, "measured", (json_int_t)sc->measured, "worst", worst);
 }

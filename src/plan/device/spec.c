@@ -53,7 +53,13 @@ static const struct {
                {"mem_b_s", offsetof(iso_device_spec, mem_b_s), true},
                {"cache_b", offsetof(iso_device_spec, cache_b), false},
                {"tdp_w", offsetof(iso_device_spec, tdp_w), false},
-               {"usd_h", offsetof(iso_device_spec, usd_h), false}};
+               {"usd_h", offsetof(iso_device_spec, usd_h), false},
+               {"idle_w", offsetof(iso_device_spec, idle_w), false},
+               {"prefill_w", offsetof(iso_device_spec, prefill_w), false},
+               {"decode_w", offsetof(iso_device_spec, decode_w), false},
+               {"host_mem_b", offsetof(iso_device_spec, host_mem_b), false},
+               {"host_mem_b_s", offsetof(iso_device_spec, host_mem_b_s), false},
+               {"host_w", offsetof(iso_device_spec, host_w), false}};
 static const struct {
   const char *key;
   size_t at, n;
@@ -61,8 +67,8 @@ static const struct {
 } TEXTS[] = {
 #define T(name, required) \
   { #name, offsetof(iso_device_spec, name), sizeof(((iso_device_spec *)0)->name), required }
-    T(name, true), T(aliases, false), T(vendor, false),       T(kind, false),       T(source, true),
-    T(date, true), T(note, false),    T(price_source, false), T(price_date, false),
+    T(name, true),  T(aliases, false),      T(vendor, false),     T(kind, false),         T(source, true),       T(date, true),
+    T(note, false), T(price_source, false), T(price_date, false), T(power_source, false), T(host_source, false),
 #undef T
 };
 static const struct {
@@ -173,6 +179,60 @@ iso_status iso_device_spec_from_hw(const iso_hw *hw, const char *name, iso_devic
   }
   *out = s;
   return ISO_OK;
+}
+
+// ---- estimates ------------------------------------------------------------------------------------------------------
+
+double iso_device_spec_peak16(const iso_device_spec *s, iso_num *t) {
+  static const iso_num ORDER[] = {ISO_NUM_bf16, ISO_NUM_f16, ISO_NUM_tf32, ISO_NUM_f32, ISO_NUM_f64};
+  for (size_t i = 0; i < ISO_COUNT(ORDER); i++) {
+    if (!(s->peak_flop_s[ORDER[i]] > 0)) continue;
+    if (t) *t = ORDER[i];
+    return s->peak_flop_s[ORDER[i]];
+  }
+  return NAN;
+}
+
+static void estimate(iso_device_estimates *e, double *to, double value, const char *key, const char *rule) {
+  if (isfinite(*to) || isnan(value)) return;
+  *to = value;
+  if (e && e->n < ISO_DEVICE_ESTIMATES_MAX) e->at[e->n++] = (iso_device_estimate){key, value, rule};
+}
+
+static void estimate_links(iso_device_spec *s, iso_device_estimates *e) {
+  estimate(e, &s->inter.b_s, 1.25e9, "inter.b_s", "a 10 Gb/s network");
+  estimate(e, &s->inter.latency_s, 5e-6, "inter.latency_s", "5 us a step between hosts");
+  // Without a link of its own a device is alone in its host.
+  if (!isfinite(s->intra.b_s)) s->intra.devices = 1;
+  estimate(e, &s->intra.b_s, s->inter.b_s, "intra.b_s", "as between hosts, one device a host");
+  estimate(e, &s->intra.latency_s, fmin(1e-6, s->inter.latency_s), "intra.latency_s", "1 us a step inside a host");
+  if (strcmp(s->kind, "cpu") == 0)
+    estimate(e, &s->host.b_s, s->mem_b_s, "host.b_s", "its memory is the host's");
+  else
+    estimate(e, &s->host.b_s, 15.75e9, "host.b_s", "PCIe 3.0 x16");
+}
+
+iso_device_spec iso_device_spec_complete(const iso_device_spec *spec, iso_device_estimates *e) {
+  iso_device_spec s = *spec;
+  bool cpu = strcmp(s.kind, "cpu") == 0;
+  if (e) e->n = 0;
+  estimate_links(&s, e);
+  estimate(e, &s.idle_w, 0.15 * s.tdp_w, "idle_w", "0.15 of the design power");
+  estimate(e, &s.prefill_w, s.tdp_w, "prefill_w", "the design power");
+  estimate(e, &s.decode_w, 0.6 * s.tdp_w, "decode_w", "0.6 of the design power");
+  // DGX A100, H100 and B200: 1.03, 0.82 and 0.79 of the design power of the devices.
+  estimate(e, &s.host_w, (cpu ? 0.3 : 0.8) * s.tdp_w, "host_w", cpu ? "0.3 of the design power" : "0.8 of the design power");
+  estimate(e, &s.host_mem_b, cpu ? s.mem_b : 2 * s.mem_b, "host_mem_b", cpu ? "its own memory" : "twice its own memory");
+  estimate(e, &s.host_mem_b_s, cpu ? s.mem_b_s : 50e9, "host_mem_b_s", cpu ? "its own memory" : "two server CPUs for eight devices");
+  return s;
+}
+
+json_t *iso_device_estimates_json(const iso_device_estimates *e) {
+  json_t *a = json_array();
+  for (int i = 0; i < e->n; i++)
+    (void)json_array_append_new(
+        a, json_pack("{s:s, s:f, s:s, s:s}", "key", e->at[i].key, "value", e->at[i].value, "rule", e->at[i].rule, "source", "model"));
+  return a;
 }
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ typedef struct iso_device_spec {
   double usd_h;  // of one device rented by the hour
   char price_source[120], price_date[16];
   iso_device_link intra, inter, host;  // inside a host, between hosts, to the host's memory
+  double idle_w, prefill_w, decode_w;  // power of one device: waiting, in large products (prefill, training), decoding
+  char power_source[96];
+  double host_mem_b, host_mem_b_s, host_w;  // a device's share of its host: memory, its bandwidth, power of all but the devices
+  char host_source[120];
 } iso_device_spec;
 
 // The compiled-in devices (devices.def), in the order of the list.
@@ -53,6 +57,27 @@ iso_status iso_device_spec_find(const char *name, iso_device_spec *out, iso_err 
 bool iso_device_spec_is(const iso_device_spec *s, const char *name);
 // A machine that isoflop calibrate measured, as a device called `name`: peaks are the best products seen.
 iso_status iso_device_spec_from_hw(const iso_hw *hw, const char *name, iso_device_spec *out, iso_err *err);
+
+// Peak of 16-bit products: bf16, else f16, else of the next wider class that there is; *t (may be NULL) says which. NaN: only narrower ones.
+double iso_device_spec_peak16(const iso_device_spec *s, iso_num *t);
+
+// Planners need numbers that a descriptor may lack. Rules of thumb stand in for them; all of these are tagged `model`.
+enum { ISO_DEVICE_ESTIMATES_MAX = 16 };
+typedef struct iso_device_estimate {
+  const char *key;  // as in JSON; "intra.b_s" for a link's
+  double value;
+  const char *rule;
+} iso_device_estimate;
+typedef struct iso_device_estimates {
+  int n;
+  iso_device_estimate at[ISO_DEVICE_ESTIMATES_MAX];
+} iso_device_estimates;
+// The descriptor with estimates for missing links, power by phase and share of the host. Power stays NaN where the design power is unknown.
+// `e` may be NULL.
+iso_device_spec iso_device_spec_complete(const iso_device_spec *s, iso_device_estimates *e);
+
+// Array of {key, value, rule, source: "model"}.
+json_t *iso_device_estimates_json(const iso_device_estimates *e);
 
 json_t *iso_device_spec_json(const iso_device_spec *s);
 // Required: name, source, date, mem_b, mem_b_s and one peak. ISO_EFORMAT names the key: unknown keys, numbers that are not positive, texts too long.

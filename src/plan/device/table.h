@@ -4,6 +4,7 @@
 #include "base/ctx.h"
 #include "cost/budget.h"
 #include "plan/device/model.h"
+#include "plan/score.h"
 
 typedef enum iso_basis {
   ISO_BASIS_model,    // roofline with usual efficiencies, or beyond what was measured, or another number class than was measured
@@ -41,20 +42,19 @@ iso_status iso_device_table_time(const iso_device_table *tab, const iso_device_s
 // The same from the usual prior alone.
 iso_status iso_device_model_time(const iso_device_spec *s, iso_table_kind k, const double *shape, iso_num t, iso_time *out, iso_err *err);
 
-// How well times are predicted: relative errors |predicted / measured - 1|.
+// How well times are predicted.
 typedef struct iso_device_error {
   int64_t line;  // of the row in its file
   double shape[ISO_ROW_COLS_MAX], measured_s, predicted_s;
 } iso_device_error;
-enum { ISO_DEVICE_WORST = 10 };
 typedef struct iso_device_score {
   iso_table_kind kind;
-  int64_t n, fitted;                           // rows predicted, rows calibrated on
-  double mape, median_error, p90_error, bias;  // bias: mean of predicted / measured - 1
-  double coverage;                             // share of measurements inside the intervals
-  int64_t measured;                            // predictions whose basis is measured
+  iso_score errors;
+  int64_t fitted;    // rows calibrated on
+  double coverage;   // share of measurements inside the intervals
+  int64_t measured;  // predictions whose basis is measured
   int n_worst;
-  iso_device_error worst[ISO_DEVICE_WORST];  // largest errors first
+  iso_device_error worst[ISO_SCORE_WORST];  // largest errors first
 } iso_device_score;
 
 // Predicts every row with `tab`.

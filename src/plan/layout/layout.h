@@ -1,7 +1,7 @@
 // The cost of a training step under a parallel layout: parameters, FLOPs, memory per device and seconds, all in closed form.
 #ifndef ISO_PLAN_LAYOUT_H
 #define ISO_PLAN_LAYOUT_H
-#include "base/json.h"
+#include "plan/device/device.h"
 
 // ---- The model: one token stream of `seq` tokens through `layers` equal blocks.
 typedef struct iso_layout_shape {
@@ -52,7 +52,12 @@ typedef struct iso_layout_job {
   double weight_b, grad_b, grad_comm_b, optim_b;  // bytes per parameter: weight, gradient in memory, gradient on the wire, optimizer state
   bool flash;                                     // attention keeps no seq x seq scores and skips the masked half
   bool dropout;                                   // masks are kept for the backward pass
+  // Borrowed, NULL: none. Where this device has measured tables, their times stand for the model's shares of peak and links: GEMMs of the
+  // block's and the head's shapes, flash attention's forward pass, collectives inside a node at sizes that were measured.
+  const iso_device *tables;
 } iso_layout_job;
+// Sets job.tables to the device, unless it carries a layout calibration: one of whole steps says more than tables of operators.
+void iso_layout_job_use(iso_layout_job *j, const iso_device *d);
 // 2, 4, 2 and 12 bytes (mixed-precision Adam: fp32 master, two moments); no flash attention, dropout.
 iso_layout_job iso_layout_job_default(void);
 
@@ -67,8 +72,10 @@ typedef struct iso_layout_machine {
   double idle_w, max_w, pue;  // power of a device with its share of the node
   double usd_h;               // price of a device-hour
 } iso_layout_machine;
-// Datasheet A100-80 SXM, eight a node on NVLink 3 (300 GB/s a direction) and one 200 Gb/s adapter a device.
-iso_layout_machine iso_layout_machine_a100(void);
+// A machine of such devices (src/plan/device): 16-bit peak, links, host and power of the descriptor, estimates where it lacks them
+// (iso_device_spec_complete), pue 1.1. The host's share of power is drawn all the time. ISO_EUNSUP without any 16-bit or wider peak.
+iso_status iso_layout_machine_from(const iso_device_spec *s, iso_layout_machine *out, iso_err *err);
+iso_status iso_layout_machine_from_device(const iso_device *d, iso_layout_machine *out, iso_err *err);
 iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err);
 
 // ---- The layout. Ranks are numbered tensor first, then context, data, pipeline, so tensor groups are neighbours.
@@ -140,6 +147,10 @@ iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z);
 iso_status iso_layout_cal_check(const iso_layout_cal *c, iso_err *err);
 const char *iso_layout_cal_name(int id);
 json_t *iso_layout_cal_json(const iso_layout_cal *c);
+// ISO_EFORMAT names the key: all numbers must be there and pass iso_layout_cal_check.
+iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layout_cal *out, iso_err *err);
+// The one that `isoflop hw fit` left with the device, else the default. ISO_EFORMAT as above.
+iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err);
 
 // ---- A step.
 typedef struct iso_layout_step {
@@ -159,8 +170,9 @@ typedef struct iso_layout_step {
   double mfu, mfu_full, hfu;                      // over devices x peak x step_s
   // No layout is faster than these (seconds of a device at its full rates); roofline_s is the largest.
   double flop_roof_s, mem_roof_s, intra_roof_s, inter_roof_s, roofline_s;
-  double usd, joule;  // of the step, with pue
-  const char *bound;  // name of the largest part
+  double usd, joule;                                  // of the step, with pue
+  const char *bound;                                  // name of the largest part
+  bool table_matrices, table_attention, table_links;  // came from job.tables; links: some of them
 } iso_layout_step;
 // Checks the layout, not the memory. Everything is a closed form; layout_sim.h replays the schedule.
 iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,

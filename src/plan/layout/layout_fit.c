@@ -31,6 +31,7 @@ iso_layout_fit_opts iso_layout_fit_opts_default(bool nodes) {
   if (!nodes) {
     o.base.v[C(overlap)] = 0.5;
     o.base.v[C(jitter)] = 0;
+    o.base.v[C(inter_eff)] = iso_layout_cal_default().v[C(inter_eff)];  // no row sees it; plans over several nodes will
   } else {
     o.base.v[C(launch_tp_s)] = o.base.v[C(unfused_s)] = o.base.v[C(head_extra)] = 0;
   }

@@ -2,11 +2,13 @@
 #ifndef ISO_PLAN_LAYOUT_FIT_H
 #define ISO_PLAN_LAYOUT_FIT_H
 #include "plan/layout/layout.h"
+#include "plan/score.h"
 
 typedef struct iso_layout_row {
   iso_layout_job job;
   iso_layout layout;
   double step_s;  // measured
+  int64_t line;   // of its file
 } iso_layout_row;
 
 typedef struct iso_layout_rows {
@@ -16,7 +18,7 @@ typedef struct iso_layout_rows {
   iso_layout_recompute recompute;  // where the file does not say: none when every row fits the machine's memory without, else full
 } iso_layout_rows;
 
-// A CSV of measured steps: header row, commas, '.' as decimal point, blank lines and lines that start with # are skipped. Columns:
+// A CSV of measured steps (base/csv.h). Columns:
 //   gpus (checked against the product of the degrees), global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline,
 //   iteration_ms or iteration_s; optional vocab (51,200), kv_heads, mlp, context, expert, chunks, zero, recompute (none, selective, full),
 //   schedule (1f1b), seq_parallel, params_b (not used). Shapes are GPT's unless kv_heads or mlp say otherwise.
@@ -58,31 +60,35 @@ iso_status iso_layout_fit_run(const iso_layout_rows *r, const int64_t *pick, int
 iso_status iso_layout_fit_shift(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base, double *z,
                                 iso_err *err);
 
-enum { ISO_LAYOUT_SIZES_MAX = 64, ISO_LAYOUT_DEGREES_MAX = 16 };
-typedef struct iso_layout_bias {
-  int64_t degree, n;
-  double mean, mape;  // of predicted / measured - 1 and of its size
-} iso_layout_bias;
-
-typedef struct iso_layout_size_check {
+enum { ISO_LAYOUT_SIZES_MAX = 64 };
+typedef struct iso_layout_size_score {
   int64_t layers, width, n, cells;  // cells: (GPUs, global batch) with two or more layouts
-  double mape;                      // predicted by a fit without this size
-  double regret;                    // mean over cells: measured seconds of the layout predicted fastest over the best measured, minus 1
-} iso_layout_size_check;
+  double mape;
+  double regret;  // mean over cells: measured seconds of the layout predicted fastest over the best measured, minus 1
+} iso_layout_size_score;
+
+// Predicted steps beside measured ones.
+typedef struct iso_layout_score {
+  iso_score errors;
+  double regret, regret_worst;  // over all cells, and the worst size's; NaN without a choice
+  int64_t cells;
+  int n_sizes, n_tensor, n_data, n_pipeline, n_worst;
+  iso_layout_size_score size[ISO_LAYOUT_SIZES_MAX];  // a model size is (layers, width)
+  iso_score_bias tensor[ISO_SCORE_DEGREES_MAX], data[ISO_SCORE_DEGREES_MAX], pipeline[ISO_SCORE_DEGREES_MAX];
+  int64_t worst[ISO_SCORE_WORST];   // indices of rows, largest error first
+  double worst_s[ISO_SCORE_WORST];  // predicted for them
+} iso_layout_score;
+// Every row predicted with `c`.
+iso_status iso_layout_score_rows(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_cal *c, iso_layout_score *out, iso_err *err);
+json_t *iso_layout_score_json(const iso_layout_score *s, const iso_layout_rows *r);
 
 typedef struct iso_layout_check_result {
-  iso_layout_fit all;  // fitted to every row
-  int splits;
-  double split_mape, split_sd;  // fitted to two thirds, on the rest: mean over random splits and its standard deviation
-  double out_mape, out_sd;      // every size left out in turn; standard deviation of log residuals
-  double regret, regret_worst;  // over all cells, and the worst size's
-  int64_t cells;
-  int n_sizes, n_tensor, n_data, n_pipeline;
-  iso_layout_size_check size[ISO_LAYOUT_SIZES_MAX];
-  iso_layout_bias tensor[ISO_LAYOUT_DEGREES_MAX], data[ISO_LAYOUT_DEGREES_MAX], pipeline[ISO_LAYOUT_DEGREES_MAX];  // of sizes left out
+  iso_layout_fit all;     // fitted to every row; all.cal.resid_sd is out.errors.sd_log
+  iso_score_splits held;  // fitted to two thirds, on the rest
+  iso_layout_score out;   // every size left out in turn; with one size in the file, every third of the rows
 } iso_layout_check_result;
-// `seed` numbers the splits. A model size is (layers, width). all.cal.resid_sd becomes out_sd. Nothing to close.
+// `seed` numbers the splits, of which there are at most ISO_SCORE_SPLITS_MAX. Nothing to close.
 iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,
                                 iso_layout_check_result *out, iso_err *err);
-json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_fit_opts *o);
+json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_rows *r, const iso_layout_fit_opts *o);
 #endif

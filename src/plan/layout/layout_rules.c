@@ -5,31 +5,43 @@
 
 #include "plan/layout/layout.h"
 
+enum { PER_NODE_MAX = 1 << 20 };
+
 iso_layout_job iso_layout_job_default(void) {
   return (iso_layout_job){.batch = 1, .weight_b = 2, .grad_b = 4, .grad_comm_b = 2, .optim_b = 12, .dropout = true};
 }
+
+void iso_layout_job_use(iso_layout_job *j, const iso_device *d) { j->tables = d && d->cal[ISO_DEVICE_CAL_layout] ? NULL : d; }
 
 iso_layout iso_layout_default(void) {
   return (iso_layout){.tensor = 1, .pipeline = 1, .data = 1, .context = 1, .expert = 1, .micro_batch = 1, .chunks = 1, .schedule = ISO_LAYOUT_1F1B};
 }
 
-iso_layout_machine iso_layout_machine_a100(void) {
-  return (iso_layout_machine){.name = "a100-80",
-                              .peak_flop_s = 312e12,
-                              .mem_b = 80 * 0x1p30,  // 81,920 MiB
-                              .mem_b_s = 2.039e12,
-                              .intra_b_s = 300e9,
-                              .intra_lat_s = 10e-6,
-                              .inter_b_s = 25e9,
-                              .inter_lat_s = 20e-6,
-                              .host_b_s = 25e9,
-                              .host_mem_b = 200e9,
-                              .host_mem_b_s = 40e9,
-                              .per_node = 8,
-                              .idle_w = 100,
-                              .max_w = 812,  // 6,500 W of a DGX over eight
-                              .pue = 1.1,
-                              .usd_h = 2.21};
+iso_status iso_layout_machine_from(const iso_device_spec *spec, iso_layout_machine *out, iso_err *err) {
+  iso_device_spec s = iso_device_spec_complete(spec, NULL);
+  double peak = iso_device_spec_peak16(&s, NULL);
+  if (!(peak > 0)) return iso_fail(err, ISO_EUNSUP, "%s has no peak for bf16, f16 or a wider class", s.name);
+  *out = (iso_layout_machine){.peak_flop_s = peak,
+                              .mem_b = s.mem_b,
+                              .mem_b_s = s.mem_b_s,
+                              .intra_b_s = s.intra.b_s,
+                              .intra_lat_s = s.intra.latency_s,
+                              .inter_b_s = s.inter.b_s,
+                              .inter_lat_s = s.inter.latency_s,
+                              .host_b_s = s.host.b_s,
+                              .host_mem_b = s.host_mem_b,
+                              .host_mem_b_s = s.host_mem_b_s,
+                              .per_node = s.intra.devices > 0 ? s.intra.devices : PER_NODE_MAX,
+                              .idle_w = s.idle_w + s.host_w,
+                              .max_w = s.prefill_w + s.host_w,
+                              .pue = 1.1,  // hyperscale sites state 1.08 to 1.12
+                              .usd_h = s.usd_h};
+  snprintf(out->name, sizeof out->name, "%s", s.name);
+  return iso_layout_machine_check(out, err);
+}
+
+iso_status iso_layout_machine_from_device(const iso_device *d, iso_layout_machine *out, iso_err *err) {
+  return iso_layout_machine_from(&d->spec, out, err);
 }
 
 int64_t iso_layout_devices(const iso_layout *l) { return l->tensor * l->pipeline * l->data * l->context; }
@@ -127,8 +139,8 @@ iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err) {
       return iso_fail(err, ISO_EINVAL, "machine %s: %s is %g, expected a positive number", m->name, pos[i].name, pos[i].v);
   if (!(m->intra_lat_s >= 0 && m->intra_lat_s < 1 && m->inter_lat_s >= 0 && m->inter_lat_s < 1))
     return iso_fail(err, ISO_EINVAL, "machine %s: link latencies of %g and %g s, expected 0 to 1", m->name, m->intra_lat_s, m->inter_lat_s);
-  if (m->per_node < 1 || m->per_node > 1 << 20)
-    return iso_fail(err, ISO_EINVAL, "machine %s: %lld devices a node, expected 1 to %d", m->name, (long long)m->per_node, 1 << 20);
+  if (m->per_node < 1 || m->per_node > PER_NODE_MAX)
+    return iso_fail(err, ISO_EINVAL, "machine %s: %lld devices a node, expected 1 to %d", m->name, (long long)m->per_node, PER_NODE_MAX);
   if (m->idle_w < 0 || m->max_w < m->idle_w || m->usd_h < 0 || m->pue < 1 || m->host_mem_b < 0)
     return iso_fail(err, ISO_EINVAL, "machine %s: idle_w %g, max_w %g, pue %g, usd_h %g, host_mem_b %g: a negative cost, or pue below 1", m->name,
                     m->idle_w, m->max_w, m->pue, m->usd_h, m->host_mem_b);
@@ -189,24 +201,51 @@ json_t *iso_layout_cal_json(const iso_layout_cal *c) {
   return o;
 }
 
+iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layout_cal *out, iso_err *err) {
+  const char *keys[ISO_LAYOUT_CALS + 3] = {"resid_sd_log_s", "source"}, *source;
+  iso_layout_cal c = {.resid_sd = NAN};
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) keys[i + 2] = CALS[i].name;
+  ISO_TRY(iso_json_only_keys(j, what, keys, err));
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) ISO_TRY(iso_json_get_f64(j, CALS[i].name, what, &c.v[i], err));
+  ISO_TRY(iso_json_opt_f64(j, "resid_sd_log_s", what, &c.resid_sd, err));
+  ISO_TRY(iso_json_get_str(j, "source", what, &source, err));
+  if (c.resid_sd < 0) return iso_fail(err, ISO_EFORMAT, "%s: \"resid_sd_log_s\" is %g, expected a number that is not negative", what, c.resid_sd);
+  snprintf(c.source, sizeof c.source, "%s", source);
+  iso_status st = iso_layout_cal_check(&c, err);
+  if (st != ISO_OK) {
+    if (err) err->status = ISO_EFORMAT;
+    return iso_err_prefix(err, ISO_EFORMAT, "%s", what);
+  }
+  *out = c;
+  return ISO_OK;
+}
+
+iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err) {
+  char what[80];
+  *out = iso_layout_cal_default();
+  if (!d->cal[ISO_DEVICE_CAL_layout]) return ISO_OK;
+  snprintf(what, sizeof what, "%s: layout_calibration", d->spec.name);
+  return iso_layout_cal_from_json(d->cal[ISO_DEVICE_CAL_layout], what, out, err);
+}
+
 // Device numbers from 720 measured single-node steps, links, stragglers, head and the product rate from 54 steps on 64 to 512 A100s
 // (vTrain's measurements, Bang et al. 2024, arXiv:2312.12391); tests/unit/test_layout_fit.c repeats the fit.
 iso_layout_cal iso_layout_cal_default(void) {
-  return (iso_layout_cal){.v = {[ISO_LAYOUT_CAL_gemm_eff] = 0.8032,
-                                [ISO_LAYOUT_CAL_mem_eff] = 0.8885,
-                                [ISO_LAYOUT_CAL_kernel_s] = 4.971e-4,
-                                [ISO_LAYOUT_CAL_launch_s] = 1.0338e-3,
-                                [ISO_LAYOUT_CAL_launch_tp_s] = 8.744e-5,
-                                [ISO_LAYOUT_CAL_sharp] = 20.3,
-                                [ISO_LAYOUT_CAL_unfused_s] = 5.24e-4,
-                                [ISO_LAYOUT_CAL_head_extra] = 0.217,
-                                [ISO_LAYOUT_CAL_intra_eff] = 0.7982,
-                                [ISO_LAYOUT_CAL_inter_eff] = 0.6151,
-                                [ISO_LAYOUT_CAL_lat_mult] = 2.072,
-                                [ISO_LAYOUT_CAL_overlap] = 0.2278,
-                                [ISO_LAYOUT_CAL_optim_eff] = 0.5901,
-                                [ISO_LAYOUT_CAL_fixed_s] = 5.288e-3,
-                                [ISO_LAYOUT_CAL_jitter] = 2.05e-3},
+  return (iso_layout_cal){.v = {[ISO_LAYOUT_CAL_gemm_eff] = 0.7986,
+                                [ISO_LAYOUT_CAL_mem_eff] = 0.8892,
+                                [ISO_LAYOUT_CAL_kernel_s] = 4.994e-4,
+                                [ISO_LAYOUT_CAL_launch_s] = 1.034e-3,
+                                [ISO_LAYOUT_CAL_launch_tp_s] = 8.746e-5,
+                                [ISO_LAYOUT_CAL_sharp] = 20.74,
+                                [ISO_LAYOUT_CAL_unfused_s] = 5.237e-4,
+                                [ISO_LAYOUT_CAL_head_extra] = 0.218,
+                                [ISO_LAYOUT_CAL_intra_eff] = 0.7856,
+                                [ISO_LAYOUT_CAL_inter_eff] = 0.6031,
+                                [ISO_LAYOUT_CAL_lat_mult] = 14.35,
+                                [ISO_LAYOUT_CAL_overlap] = 0.2251,
+                                [ISO_LAYOUT_CAL_optim_eff] = 0.5932,
+                                [ISO_LAYOUT_CAL_fixed_s] = 5.293e-3,
+                                [ISO_LAYOUT_CAL_jitter] = 2.075e-3},
                           .resid_sd = 0.14,
                           .source = "measured A100 steps, one node and 64 to 512 GPUs (vTrain, arXiv:2312.12391)"};
 }

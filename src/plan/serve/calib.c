@@ -1,5 +1,5 @@
-// Fits serving times to measured points and predicts each model from the others.
-#include "plan/serve/calib.h"
+// Fits serving times to measured points.
+#include "plan/serve/calib_impl.h"
 
 #include <math.h>
 #include <nlopt.h>
@@ -9,31 +9,14 @@
 
 #include "base/stat.h"
 
-// Parameters of time per output token: seconds per second at peak of memory, decode products, links, prefill; seconds per kernel, per
-// exchange, per exchange between nodes. Parameters of TTFT: fixed, prefill, step, queue.
-enum { TIME_N = 7, TTFT_N = 4, SHRINK = 6 };
+enum { SHRINK = 6 };
 
-static const double TIME_START[TIME_N] = {1.2, 1.5, 1.5, 2.3, 5e-6, 4e-6, 20e-6};
-static const double TTFT_START[TTFT_N] = {0.05, 1, 2, 0.01};
+static const double TIME_START[ISO_CALIB_TIME_N] = {1.2, 1.5, 1.5, 2.3, 5e-6, 4e-6, 20e-6};
+static const double TTFT_START[ISO_CALIB_TTFT_N] = {0.05, 1, 2, 0.01};
 
-typedef struct row {
-  double x[TIME_N], floor_s;  // tpot = sum x[i] theta[i]
-  double prefill_s, queue;    // of one prompt at peak on its prefill worker; prompts in flight per prefill worker
-  double log_tpot, log_ttft, log_step;
-  int group;
-  int64_t point;  // index in the points
-} row;
-
-typedef struct table {
-  row *row;  // owned
-  int64_t n;
-  iso_calib_group group[ISO_CALIB_GROUPS_MAX];  // names only
-  int groups;
-} table;
-
-static int group_of(const table *t, const iso_serve_point *p) {
+static int group_of(const iso_calib_table *t, const iso_serve_point *p) {
   for (int i = 0; i < t->groups; i++)
-    if (!strcmp(t->group[i].system, p->device->name) && !strcmp(t->group[i].backend, p->backend) && !strcmp(t->group[i].precision, p->precision))
+    if (!strcmp(t->group[i].system, p->device.name) && !strcmp(t->group[i].backend, p->backend) && !strcmp(t->group[i].precision, p->precision))
       return i;
   return -1;
 }
@@ -41,18 +24,18 @@ static int group_of(const table *t, const iso_serve_point *p) {
 // The prefill time of one prompt at peak: on its own attention rank, whose share of the replica's devices works alone.
 static iso_status prefill_of(const iso_serve_point *p, const iso_serve_setup *decode, double *seconds, iso_err *err) {
   iso_serve_setup u = *decode;
-  if (p->split) ISO_TRY(iso_serve_setup_init(&u, p->shape, p->device, &decode->format, p->prefill, err));
+  if (p->split) ISO_TRY(iso_serve_setup_init(&u, p->shape, &p->device, &decode->format, p->prefill, err));
   iso_serve_step s = {.prefill_tok = p->prompt, .prefill_ctx = p->prompt / 2};
   *seconds = iso_serve_work_of(&u, &s).prefill_s * fmin((double)u.layout.dp, 8);
   return ISO_OK;
 }
 
-static iso_status fill_row(const iso_serve_point *p, row *r, iso_err *err) {
+static iso_status fill_row(const iso_serve_point *p, iso_calib_row *r, iso_err *err) {
   iso_serve_setup u;
   ISO_TRY(iso_serve_point_setup(p, &u, err));
   ISO_TRY(prefill_of(p, &u, &r->prefill_s, err));
   iso_serve_work w = iso_serve_mean_work(&u, p->in_flight, p->prompt, p->output, !p->split);
-  const double x[TIME_N] = {w.mem_s, w.flop_s, w.link_s, w.prefill_s, w.launches, w.collectives, w.net_collectives};
+  const double x[ISO_CALIB_TIME_N] = {w.mem_s, w.flop_s, w.link_s, w.prefill_s, w.launches, w.collectives, w.net_collectives};
   memcpy(r->x, x, sizeof x);
   r->floor_s = iso_serve_floor_s(&w);
   r->queue = p->in_flight * p->workers / p->prefill_workers;
@@ -61,14 +44,14 @@ static iso_status fill_row(const iso_serve_point *p, row *r, iso_err *err) {
   return ISO_OK;
 }
 
-static iso_status table_open(const iso_serve_points *p, table *t, iso_err *err) {
+iso_status iso_calib_table_open(const iso_serve_points *p, iso_calib_table *t, iso_err *err) {
   memset(t, 0, sizeof *t);
   t->row = calloc((size_t)p->used + 1, sizeof *t->row);
   if (!t->row) return iso_fail(err, ISO_ENOMEM, "calibration: no memory for %lld points", (long long)p->used);
   for (int64_t i = 0; i < p->n; i++) {
     const iso_serve_point *q = &p->at[i];
     if (q->skip != ISO_POINT_USED) continue;
-    row *r = &t->row[t->n];
+    iso_calib_row *r = &t->row[t->n];
     iso_status st = fill_row(q, r, err);
     r->point = i;
     r->group = group_of(t, q);
@@ -77,14 +60,14 @@ static iso_status table_open(const iso_serve_points *p, table *t, iso_err *err) 
         st = iso_fail(err, ISO_EINVAL, "calibration: more than %d kinds of (system, backend, precision)", ISO_CALIB_GROUPS_MAX);
       } else {
         iso_calib_group *g = &t->group[t->groups];
-        snprintf(g->system, sizeof g->system, "%s", q->device->name);
+        snprintf(g->system, sizeof g->system, "%s", q->device.name);
         memcpy(g->backend, q->backend, sizeof g->backend);
         memcpy(g->precision, q->precision, sizeof g->precision);
         r->group = t->groups++;
       }
     }
     if (st != ISO_OK) {
-      free(t->row);
+      iso_calib_table_close(t);
       return iso_err_prefix(err, st, "line %lld", (long long)q->line);
     }
     t->n++;
@@ -92,9 +75,14 @@ static iso_status table_open(const iso_serve_points *p, table *t, iso_err *err) 
   return ISO_OK;
 }
 
+void iso_calib_table_close(iso_calib_table *t) {
+  free(t->row);
+  memset(t, 0, sizeof *t);
+}
+
 // One fit over part of a table: which rows, and residuals by group.
 typedef struct job {
-  const table *t;
+  const iso_calib_table *t;
   const bool *drop;  // by row; NULL: none
   int64_t *order;    // owned: kept rows sorted by group
   double *resid, *sorted;
@@ -102,19 +90,19 @@ typedef struct job {
   bool ttft;
 } job;
 
-static double tpot_of(const row *r, const double *theta) {
+static double tpot_of(const iso_calib_row *r, const double *theta) {
   double t = 0;
-  for (int i = 0; i < TIME_N; i++) t += r->x[i] * theta[i];
+  for (int i = 0; i < ISO_CALIB_TIME_N; i++) t += r->x[i] * theta[i];
   return fmax(t, r->floor_s);
 }
 
-static double ttft_of(const row *r, const double *theta) {
+static double ttft_of(const iso_calib_row *r, const double *theta) {
   return theta[0] + r->prefill_s * (theta[1] + theta[3] * r->queue) + theta[2] * exp(r->log_step);
 }
 
 static void residuals(job *j, const double *theta) {
   for (int64_t i = 0; i < j->n; i++) {
-    const row *r = &j->t->row[j->order[i]];
+    const iso_calib_row *r = &j->t->row[j->order[i]];
     j->resid[i] = j->ttft ? r->log_ttft - log(ttft_of(r, theta)) : r->log_tpot - log(tpot_of(r, theta));
   }
 }
@@ -130,7 +118,7 @@ static double group_median(job *j, int g) {
 static double objective(unsigned n, const double *log_theta, double *grad, void *self) {
   job *j = self;
   const double *start = j->ttft ? TTFT_START : TIME_START;
-  double theta[TIME_N], sum = 0;
+  double theta[ISO_CALIB_TIME_N], sum = 0;
   (void)grad;
   for (unsigned i = 0; i < n; i++) {
     double d = log_theta[i] - log(start[i]);
@@ -148,9 +136,9 @@ static double objective(unsigned n, const double *log_theta, double *grad, void 
 }
 
 static iso_status minimise(job *j, double *theta, iso_err *err) {
-  unsigned n = j->ttft ? TTFT_N : TIME_N;
+  unsigned n = j->ttft ? ISO_CALIB_TTFT_N : ISO_CALIB_TIME_N;
   const double *start = j->ttft ? TTFT_START : TIME_START;
-  double x[TIME_N], best = 0;
+  double x[ISO_CALIB_TIME_N], best = 0;
   for (unsigned i = 0; i < n; i++) x[i] = log(start[i]);
   nlopt_opt o = nlopt_create(NLOPT_LN_NELDERMEAD, n);
   if (!o) return iso_fail(err, ISO_ENOMEM, "calibration: no memory for the optimiser");
@@ -171,7 +159,7 @@ static void job_close(job *j) {
   free(j->sorted);
 }
 
-static iso_status job_open(job *j, const table *t, const bool *drop, iso_err *err) {
+static iso_status job_open(job *j, const iso_calib_table *t, const bool *drop, iso_err *err) {
   memset(j, 0, sizeof *j);
   j->t = t;
   j->drop = drop;
@@ -278,10 +266,9 @@ static iso_status name_groups(const job *j, iso_calib *c, iso_err *err) {
   return ISO_OK;
 }
 
-// Fits a table but the dropped rows. Leaves each row's log of the fitted step in log_step.
-static iso_status fit_table(table *t, const bool *drop, iso_calib *c, iso_err *err) {
+iso_status iso_calib_table_fit(iso_calib_table *t, const bool *drop, iso_calib *c, iso_err *err) {
   job j;
-  double theta[TIME_N], first[TTFT_N];
+  double theta[ISO_CALIB_TIME_N], first[ISO_CALIB_TTFT_N];
   memset(c, 0, sizeof *c);
   ISO_TRY(job_open(&j, t, drop, err));
   iso_status st = name_groups(&j, c, err);
@@ -297,7 +284,7 @@ static iso_status fit_table(table *t, const bool *drop, iso_calib *c, iso_err *e
                                .scale = 1};
     factors(&j, theta, c, false);
     for (int64_t i = 0; i < t->n; i++) {
-      row alone = t->row[i];
+      iso_calib_row alone = t->row[i];
       alone.x[3] = 0;
       t->row[i].log_step = log(tpot_of(&alone, theta));
     }
@@ -319,15 +306,15 @@ static iso_status fit_table(table *t, const bool *drop, iso_calib *c, iso_err *e
 }
 
 iso_status iso_calib_fit(const iso_serve_points *p, const bool *drop, iso_calib *out, iso_err *err) {
-  table t;
-  ISO_TRY(table_open(p, &t, err));
+  iso_calib_table t;
+  ISO_TRY(iso_calib_table_open(p, &t, err));
   bool *rows = calloc((size_t)t.n + 1, sizeof *rows);
   iso_status st = ISO_OK;
   if (!rows) st = iso_fail(err, ISO_ENOMEM, "calibration: no memory for %lld points", (long long)t.n);
   for (int64_t i = 0; rows && drop && i < t.n; i++) rows[i] = drop[t.row[i].point];
-  if (st == ISO_OK) st = fit_table(&t, rows, out, err);
+  if (st == ISO_OK) st = iso_calib_table_fit(&t, rows, out, err);
   free(rows);
-  free(t.row);
+  iso_calib_table_close(&t);
   return st;
 }
 
@@ -348,8 +335,8 @@ iso_calib iso_calib_default(void) {
 }
 
 static void scales(const iso_calib *c, const char *system, const char *backend, const char *precision, double *tpot, double *ttft) {
-  const iso_serve_device *d;
-  if (iso_serve_device_get(system, &d, NULL) == ISO_OK) system = d->name;  // "h100_sxm" is "h100"
+  iso_device_spec d;
+  if (iso_device_spec_find(system, &d, NULL) == ISO_OK) system = d.name;  // "h100_sxm" is "h100-sxm"
   for (int i = 0; i < c->groups; i++) {
     const iso_calib_group *g = &c->group[i];
     if (strcmp(g->system, system) || strcmp(g->backend, backend) || strcmp(g->precision, precision)) continue;
@@ -368,214 +355,22 @@ iso_serve_coef iso_calib_coef(const iso_calib *c, const char *system, const char
   return k;
 }
 
-static void predict_row(const iso_calib *c, const iso_serve_point *p, row *r, double *tpot_s, double *ttft_s) {
-  const double theta[TIME_N] = {c->coef.mem, c->coef.flop, c->coef.link, c->coef.prefill, c->coef.launch_s, c->coef.collective_s, c->coef.net_s};
-  const double first[TTFT_N] = {c->ttft_fixed_s, c->ttft_prefill, c->ttft_step, c->ttft_queue};
+void iso_calib_predict_row(const iso_calib *c, const iso_serve_point *p, iso_calib_row *r, double *tpot_s, double *ttft_s) {
+  const double theta[ISO_CALIB_TIME_N] = {c->coef.mem,      c->coef.flop,         c->coef.link, c->coef.prefill,
+                                          c->coef.launch_s, c->coef.collective_s, c->coef.net_s};
+  const double first[ISO_CALIB_TTFT_N] = {c->ttft_fixed_s, c->ttft_prefill, c->ttft_step, c->ttft_queue};
   double a, b;
-  row alone = *r;
+  iso_calib_row alone = *r;
   alone.x[3] = 0;
   r->log_step = log(tpot_of(&alone, theta));
-  scales(c, p->system, p->backend, p->precision, &a, &b);
+  scales(c, p->device.name, p->backend, p->precision, &a, &b);
   *tpot_s = fmax(tpot_of(r, theta) * a, r->floor_s);
   *ttft_s = ttft_of(r, first) * b;
 }
 
 iso_status iso_calib_predict(const iso_calib *c, const iso_serve_point *p, double *tpot_s, double *ttft_s, iso_err *err) {
-  row r = {0};
+  iso_calib_row r = {0};
   ISO_TRY(fill_row(p, &r, err));
-  predict_row(c, p, &r, tpot_s, ttft_s);
+  iso_calib_predict_row(c, p, &r, tpot_s, ttft_s);
   return ISO_OK;
-}
-
-// ---- each model from the others ----
-
-static bool same_model(const iso_serve_point *a, const iso_serve_point *b, bool by_shape) {
-  if (!by_shape) return !strcmp(a->model, b->model);
-  iso_serve_counts x = iso_serve_counts_of(a->shape), y = iso_serve_counts_of(b->shape);
-  return x.total == y.total && x.kv_per_tok == y.kv_per_tok && a->shape->layers == b->shape->layers;
-}
-
-static bool same_load(const iso_serve_point *a, const iso_serve_point *b) {
-  return a->prompt == b->prompt && a->output == b->output && !strcmp(a->model, b->model) && !strcmp(a->system, b->system);
-}
-
-static bool same_layout(const iso_serve_layout *a, const iso_serve_layout *b) {
-  return a->tp == b->tp && a->dp == b->dp && a->moe_tp == b->moe_tp && a->moe_ep == b->moe_ep;
-}
-
-static bool same_config(const iso_serve_point *a, const iso_serve_point *b) {
-  return a->split == b->split && a->batch == b->batch && a->workers == b->workers && same_layout(&a->file, &b->file) &&
-         !strcmp(a->backend, b->backend) && !strcmp(a->precision, b->precision);
-}
-
-// Kendall's tau-b; NaN when either side is constant.
-static double kendall(const double *x, const double *y, int64_t n) {
-  double s = 0, a = 0, b = 0;
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t k = 0; k < i; k++) {
-      double p = (x[i] > x[k]) - (x[i] < x[k]), q = (y[i] > y[k]) - (y[i] < y[k]);
-      s += p * q;
-      a += p * p;
-      b += q * q;
-    }
-  }
-  return a > 0 && b > 0 ? s / sqrt(a * b) : NAN;
-}
-
-// One (model, system, prompt, output): mean measured and predicted per configuration, then tau. Marks its rows as done.
-static double group_tau(const iso_serve_points *p, const table *t, const double *pred, int64_t first, bool *done, double *x, double *y, int64_t *rep,
-                        int64_t *configs) {
-  int64_t k = 0;
-  for (int64_t i = first; i < t->n; i++) {
-    const iso_serve_point *q = &p->at[t->row[i].point];
-    if (done[i] || !same_load(&p->at[t->row[first].point], q)) continue;
-    double sx = 0, sy = 0, m = 0;
-    for (int64_t h = i; h < t->n; h++) {
-      const iso_serve_point *r = &p->at[t->row[h].point];
-      if (done[h] || !same_load(q, r) || !same_config(q, r)) continue;
-      done[h] = true;
-      sx += r->tpot_s;
-      sy += pred[h];
-      m++;
-    }
-    x[k] = sx / m;
-    y[k] = sy / m;
-    rep[k++] = i;
-  }
-  *configs = k;
-  return k >= 4 ? kendall(x, y, k) : NAN;
-}
-
-static iso_status rank(const iso_serve_points *p, const table *t, const double *pred, iso_calib_check *out, iso_err *err) {
-  size_t n = (size_t)t->n + 1;
-  bool *done = calloc(n, sizeof *done);
-  double *x = malloc(2 * n * sizeof *x);
-  int64_t *rep = malloc(n * sizeof *rep);
-  out->tau_min = INFINITY;
-  if (done && x && rep) {
-    double sum = 0;
-    for (int64_t i = 0; i < t->n; i++) {
-      int64_t configs = 0;
-      if (done[i]) continue;
-      double tau = group_tau(p, t, pred, i, done, x, x + n, rep, &configs);
-      if (isnan(tau)) continue;
-      sum += tau;
-      out->tau_min = fmin(out->tau_min, tau);
-      out->tau_groups++;
-    }
-    out->tau_mean = out->tau_groups ? sum / (double)out->tau_groups : NAN;
-    if (!out->tau_groups) out->tau_min = NAN;
-  }
-  bool ok = done && x && rep;
-  free(done);
-  free(x);
-  free(rep);
-  return ok ? ISO_OK : iso_fail(err, ISO_ENOMEM, "calibration: no memory to rank %lld points", (long long)t->n);
-}
-
-// Predicts the rows of the model of row `first` from all others.
-static iso_status leave_out(const iso_serve_points *p, table *t, int64_t first, bool by_shape, bool *drop, bool *done, double *tpot, double *ttft,
-                            iso_calib_model *m, double *buf, iso_err *err) {
-  const iso_serve_point *q = &p->at[t->row[first].point];
-  iso_calib *c = malloc(sizeof *c);
-  if (!c) return iso_fail(err, ISO_ENOMEM, "calibration: no memory");
-  for (int64_t i = 0; i < t->n; i++) drop[i] = same_model(&p->at[t->row[i].point], q, by_shape);
-  iso_status st = fit_table(t, drop, c, err);
-  int64_t k = 0, n = t->n;
-  for (int64_t i = 0; st == ISO_OK && i < n; i++) {
-    if (!drop[i]) continue;
-    const iso_serve_point *r = &p->at[t->row[i].point];
-    done[i] = true;
-    predict_row(c, r, &t->row[i], &tpot[i], &ttft[i]);
-    buf[k] = fabs(tpot[i] / r->tpot_s - 1);
-    buf[n + k] = tpot[i] / r->tpot_s;
-    buf[2 * n + k++] = fabs(ttft[i] / r->ttft_s - 1);
-  }
-  free(c);
-  if (st != ISO_OK) return iso_err_prefix(err, st, "without %s", by_shape ? q->shape->name : q->model);
-  snprintf(m->name, sizeof m->name, "%s", by_shape ? q->shape->name : q->model);
-  m->points = k;
-  m->error = iso_median(buf, k);
-  m->ratio = iso_median(buf + n, k);
-  m->ttft_error = iso_median(buf + 2 * n, k);
-  return ISO_OK;
-}
-
-static void summarise(const iso_serve_points *p, const table *t, const double *tpot, const double *ttft, double *buf, iso_calib_check *o) {
-  for (int pass = 0; pass < 2; pass++) {
-    double *e = buf, *r = buf + t->n;
-    for (int64_t i = 0; i < t->n; i++) {
-      const iso_serve_point *q = &p->at[t->row[i].point];
-      double got = pass ? q->ttft_s : q->tpot_s, want = pass ? ttft[i] : tpot[i];
-      e[i] = fabs(want / got - 1);
-      r[i] = got / want;
-    }
-    double mean = iso_mean(e, t->n);
-    *(pass ? &o->ttft_error : &o->error) = iso_median(e, t->n);
-    *(pass ? &o->ttft_p90_error : &o->p90_error) = iso_quantile(e, t->n, 0.9);
-    *(pass ? &o->ttft_lo : &o->lo) = iso_quantile(r, t->n, 0.05);
-    *(pass ? &o->ttft_hi : &o->hi) = iso_quantile(r, t->n, 0.95);
-    if (!pass) o->mean_error = mean;
-  }
-  o->points = t->n;
-}
-
-iso_status iso_calib_check_run(const iso_serve_points *p, bool by_shape, iso_calib_check *out, iso_err *err) {
-  table t;
-  memset(out, 0, sizeof *out);
-  ISO_TRY(table_open(p, &t, err));
-  size_t n = (size_t)t.n + 1;
-  bool *drop = calloc(n, sizeof *drop), *done = calloc(n, sizeof *done);
-  double *tpot = malloc(n * sizeof *tpot), *ttft = malloc(n * sizeof *ttft), *buf = malloc(3 * n * sizeof *buf);
-  iso_status st = drop && done && tpot && ttft && buf ? ISO_OK : iso_fail(err, ISO_ENOMEM, "calibration: no memory for %lld points", (long long)t.n);
-  for (int64_t i = 0; st == ISO_OK && i < t.n; i++) {
-    if (done[i]) continue;
-    if (out->models == ISO_CALIB_MODELS_MAX) {
-      st = iso_fail(err, ISO_EINVAL, "calibration: more than %d models", ISO_CALIB_MODELS_MAX);
-      break;
-    }
-    st = leave_out(p, &t, i, by_shape, drop, done, tpot, ttft, &out->model[out->models], buf, err);
-    out->models += st == ISO_OK;
-  }
-  if (st == ISO_OK) summarise(p, &t, tpot, ttft, buf, out);
-  if (st == ISO_OK) st = rank(p, &t, tpot, out, err);
-  free(drop);
-  free(done);
-  free(tpot);
-  free(ttft);
-  free(buf);
-  free(t.row);
-  return st;
-}
-
-json_t *iso_calib_json(const iso_calib *c) {
-  json_t *groups = json_array();
-  for (int i = 0; i < c->groups; i++) {
-    const iso_calib_group *g = &c->group[i];
-    json_array_append_new(groups,
-                          json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "system", g->system, "backend", g->backend, "precision", g->precision, "points",
-                                    (json_int_t)g->points, "efficiency", iso_json_num(1 / g->scale), "ttft_scale", iso_json_num(g->ttft_scale)));
-  }
-  return json_pack("{s:s, s:I, s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o}, s:{s:o, s:o, s:o, s:o}, s:[o,o], s:[o,o], s:o}", "source", c->source, "points",
-                   (json_int_t)c->points, "time", "memory", iso_json_num(c->coef.mem), "compute", iso_json_num(c->coef.flop), "link",
-                   iso_json_num(c->coef.link), "prefill", iso_json_num(c->coef.prefill), "launch_s", iso_json_num(c->coef.launch_s), "collective_s",
-                   iso_json_num(c->coef.collective_s), "net_collective_s", iso_json_num(c->coef.net_s), "ttft", "fixed_s",
-                   iso_json_num(c->ttft_fixed_s), "prefill", iso_json_num(c->ttft_prefill), "step", iso_json_num(c->ttft_step), "queue",
-                   iso_json_num(c->ttft_queue), "interval", iso_json_num(c->lo), iso_json_num(c->hi), "ttft_interval", iso_json_num(c->ttft_lo),
-                   iso_json_num(c->ttft_hi), "groups", groups);
-}
-
-json_t *iso_calib_check_json(const iso_calib_check *c) {
-  json_t *models = json_array();
-  for (int i = 0; i < c->models; i++) {
-    const iso_calib_model *m = &c->model[i];
-    json_array_append_new(
-        models, json_pack("{s:s, s:I, s:o, s:o, s:o}", "name", m->name, "points", (json_int_t)m->points, "median_error", iso_json_num(m->error),
-                          "median_ratio", iso_json_num(m->ratio), "ttft_median_error", iso_json_num(m->ttft_error)));
-  }
-  return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:I}, s:[o,o], s:o}", "points", (json_int_t)c->points, "median_error",
-                   iso_json_num(c->error), "mean_error", iso_json_num(c->mean_error), "p90_error", iso_json_num(c->p90_error), "ttft_median_error",
-                   iso_json_num(c->ttft_error), "ttft_p90_error", iso_json_num(c->ttft_p90_error), "kendall_tau", "mean", iso_json_num(c->tau_mean),
-                   "min", iso_json_num(c->tau_min), "groups", (json_int_t)c->tau_groups, "interval", iso_json_num(c->lo), iso_json_num(c->hi),
-                   "models", models);
 }

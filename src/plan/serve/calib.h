@@ -1,20 +1,21 @@
 // Calibration of serving times on measured points: seven numbers for all systems and one factor per (system, backend, precision).
 #ifndef ISO_PLAN_SERVE_CALIB_H
 #define ISO_PLAN_SERVE_CALIB_H
+#include "plan/score.h"
 #include "plan/serve/points.h"
 
 enum { ISO_CALIB_GROUPS_MAX = 128, ISO_CALIB_EFFECTS_MAX = 96, ISO_CALIB_MODELS_MAX = 64 };
 
 // The factor of one (system, backend, precision): the median of measured over computed time, drawn to the pooled one by few points.
 typedef struct iso_calib_group {
-  char system[24], backend[16], precision[8];  // system: the device's name
+  char system[32], backend[16], precision[8];  // system: the device's name
   int64_t points;
   double scale, ttft_scale;
 } iso_calib_group;
 // A term of the pooled factor, log scale = base + system + backend + precision: what a group without points gets.
 typedef struct iso_calib_effect {
   int kind;  // 0 system, 1 backend, 2 precision
-  char name[24];
+  char name[32];
   double log_scale, log_ttft;
 } iso_calib_effect;
 
@@ -49,13 +50,16 @@ typedef struct iso_calib_model {
   int64_t points;
   double error, ratio, ttft_error;  // medians of |predicted / measured - 1|, of predicted / measured, and of the former for TTFT
 } iso_calib_model;
+// Kendall's tau-b between predicted and measured over the configurations of each (model, system, prompt, output) that has four or more.
+typedef struct iso_calib_tau {
+  double mean, min;
+  int64_t groups;
+} iso_calib_tau;
 typedef struct iso_calib_check {
   int64_t points;
   double error, mean_error, p90_error;  // of time per output token: median, mean, 90th percentile of |predicted / measured - 1|
   double ttft_error, ttft_p90_error;
-  // Kendall's tau-b between predicted and measured over the configurations of each (model, system, prompt, output) that has four or more.
-  double tau_mean, tau_min;
-  int64_t tau_groups;
+  iso_calib_tau tau;
   double lo, hi, ttft_lo, ttft_hi;  // 5% and 95% quantiles of measured / predicted
   iso_calib_model model[ISO_CALIB_MODELS_MAX];
   int models;
@@ -64,5 +68,39 @@ typedef struct iso_calib_check {
 // Needs two models or more: ISO_EINVAL.
 iso_status iso_calib_check_run(const iso_serve_points *p, bool by_shape, iso_calib_check *out, iso_err *err);
 json_t *iso_calib_json(const iso_calib *c);
+// ISO_EFORMAT names the key: factors must be positive, seconds not negative. What iso_calib_json wrote comes back bit for bit.
+iso_status iso_calib_from_json(const json_t *j, const char *what, iso_calib *out, iso_err *err);
+// The one that `isoflop hw fit` left with the device, else the default. ISO_EFORMAT as above.
+iso_status iso_calib_of_device(const iso_device *d, iso_calib *out, iso_err *err);
 json_t *iso_calib_check_json(const iso_calib_check *c);
+
+// ---- One system: what `isoflop hw fit --serving` and `hw test --serving` tell.
+
+// Predictions of the points of one system (a device's name; NULL: of all) beside what was measured.
+typedef struct iso_calib_score {
+  iso_score tpot, ttft;
+  iso_calib_tau tau;
+  // Over (model, precision, prompt, output, requests in flight, devices) with two or more configurations: measured time per output token of
+  // the one predicted fastest over the best, minus 1. NaN without a choice.
+  double regret, regret_worst;
+  int64_t choices;
+  int n_tensor, n_ranks, n_devices, n_worst, models;
+  iso_score_bias tensor[ISO_SCORE_DEGREES_MAX], ranks[ISO_SCORE_DEGREES_MAX], devices[ISO_SCORE_DEGREES_MAX];  // of time per output token
+  iso_calib_model model[ISO_CALIB_MODELS_MAX];
+  int64_t worst[ISO_SCORE_WORST];  // indices of points
+  double worst_s[ISO_SCORE_WORST];
+} iso_calib_score;
+// Every used point of the system predicted with `c`. ISO_EINVAL when there is none.
+iso_status iso_calib_score_points(const iso_serve_points *p, const char *system, const iso_calib *c, iso_calib_score *out, iso_err *err);
+json_t *iso_calib_score_json(const iso_calib_score *s, const iso_serve_points *p);
+
+typedef struct iso_calib_system {
+  iso_calib all;                // fitted to every used point of every system; its intervals are those of the points left out
+  iso_score_splits tpot, ttft;  // fitted to two thirds of the points, on the system's among the rest
+  iso_calib_score out;          // every model (shape) left out in turn; with one model in the file, every third of the points
+  bool by_model;
+} iso_calib_system;
+// `seed` numbers the splits, of which there are at most ISO_SCORE_SPLITS_MAX. ISO_EINVAL when no point is of the system, or too few in all.
+iso_status iso_calib_check_system(const iso_serve_points *p, const char *system, int splits, uint64_t seed, iso_calib_system *out, iso_err *err);
+json_t *iso_calib_system_json(const iso_calib_system *c, const iso_serve_points *p);
 #endif

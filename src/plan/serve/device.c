@@ -1,29 +1,62 @@
-// The table of serving devices.
+// Serving devices from descriptors.
 #include "plan/serve/device.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const iso_serve_device DEVICES[] = {
-#define X(n, bf16, fp8, fp4, gb, gbs, link, net, host, in_node, wi, wp, wd, usd, src) \
-  {n, (bf16)*1e12, (fp8)*1e12, (fp4)*1e12, (gb)*1e9, (gbs)*1e9, (link)*1e9, (net)*1e9, (host)*1e9, in_node, wi, wp, wd, usd, src},
-#include "plan/serve/devices.def"
-#undef X
-};
+iso_status iso_serve_device_from(const iso_device_spec *spec, iso_serve_device *out, iso_err *err) {
+  iso_device_estimates e;
+  iso_device_spec s = iso_device_spec_complete(spec, &e);
+  double peak = iso_device_spec_peak16(&s, NULL);
+  if (!(peak > 0)) return iso_fail(err, ISO_EUNSUP, "%s has no peak for bf16, f16 or a wider class", s.name);
+  *out = (iso_serve_device){.bf16_flop_s = peak,
+                            .fp8_flop_s = s.peak_flop_s[ISO_NUM_fp8],
+                            .fp4_flop_s = s.peak_flop_s[ISO_NUM_fp4],
+                            .mem_b = s.mem_b,
+                            .mem_b_s = s.mem_b_s,
+                            .link_b_s = s.intra.b_s,
+                            .net_b_s = s.inter.b_s,
+                            .host_b_s = s.host.b_s,
+                            .node = s.intra.devices > 0 ? s.intra.devices : INT32_MAX,
+                            .idle_w = s.idle_w,
+                            .prefill_w = s.prefill_w,
+                            .decode_w = s.decode_w,
+                            .usd_h = s.usd_h};
+  snprintf(out->name, sizeof out->name, "%s", s.name);
+  int at = snprintf(out->source, sizeof out->source, "%.80s, %s", s.source, s.date);
+  for (int i = 0; i < e.n && at > 0 && (size_t)at < sizeof out->source; i++)
+    at += snprintf(out->source + at, sizeof out->source - (size_t)at, "%s%s", i ? ", " : "; model: ", e.at[i].key);
+  return iso_serve_device_check(out, err);
+}
+
+iso_status iso_serve_device_from_device(const iso_device *d, iso_serve_device *out, iso_err *err) {
+  return iso_serve_device_from(&d->spec, out, err);
+}
+
+iso_status iso_serve_device_get(const char *name, iso_serve_device *out, iso_err *err) {
+  iso_device_spec s;
+  ISO_TRY(iso_device_spec_find(name, &s, err));
+  return iso_serve_device_from(&s, out, err);
+}
 
 iso_status iso_serve_device_check(const iso_serve_device *d, iso_err *err) {
   const struct {
     const char *name;
     double v;
     bool optional;
-  } f[] = {{"bf16_flop_s", d->bf16_flop_s, false}, {"fp8_flop_s", d->fp8_flop_s, true},
-           {"fp4_flop_s", d->fp4_flop_s, true},    {"mem_b", d->mem_b, false},
-           {"mem_b_s", d->mem_b_s, false},         {"link_b_s", d->link_b_s, false},
-           {"net_b_s", d->net_b_s, false},         {"host_b_s", d->host_b_s, false},
-           {"idle_w", d->idle_w, false},           {"prefill_w", d->prefill_w, false},
-           {"decode_w", d->decode_w, false},       {"usd_h", d->usd_h, true}};
+  } f[] = {{"bf16_flop_s", d->bf16_flop_s, false},
+           {"fp8_flop_s", d->fp8_flop_s, true},
+           {"fp4_flop_s", d->fp4_flop_s, true},
+           {"mem_b", d->mem_b, false},
+           {"mem_b_s", d->mem_b_s, false},
+           {"link_b_s", d->link_b_s, false},
+           {"net_b_s", d->net_b_s, false},
+           {"host_b_s", d->host_b_s, false},
+           {"idle_w", d->idle_w, true},
+           {"prefill_w", d->prefill_w, true},
+           {"decode_w", d->decode_w, true},
+           {"usd_h", d->usd_h, true}};
   for (size_t i = 0; i < ISO_COUNT(f); i++) {
     if (f[i].optional && isnan(f[i].v)) continue;
     if (!(f[i].v > 0 && f[i].v < INFINITY))
@@ -37,30 +70,6 @@ double iso_serve_device_peak(const iso_serve_device *d, int bits) {
   if (bits <= 4 && !isnan(d->fp4_flop_s)) return d->fp4_flop_s;
   if (bits <= 8 && !isnan(d->fp8_flop_s)) return d->fp8_flop_s;
   return d->bf16_flop_s;
-}
-
-const iso_serve_device *iso_serve_device_at(int i) { return i >= 0 && i < (int)ISO_COUNT(DEVICES) ? &DEVICES[i] : NULL; }
-
-// "h200_sxm" is "h200", "a100" is "a100-80".
-static bool same_device(const char *name, const char *key) {
-  size_t k = 0;
-  while (key[k] && tolower((unsigned char)name[k]) == key[k]) k++;
-  if (!key[k]) return !name[k] || name[k] == '_';
-  return !name[k] && !strcmp(key + k, "-80");
-}
-
-iso_status iso_serve_device_get(const char *name, const iso_serve_device **out, iso_err *err) {
-  char known[300] = "";
-  size_t at = 0;
-  *out = NULL;
-  for (size_t i = 0; i < ISO_COUNT(DEVICES); i++) {
-    if (same_device(name, DEVICES[i].name)) {
-      *out = &DEVICES[i];
-      return ISO_OK;
-    }
-    at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", DEVICES[i].name);
-  }
-  return iso_fail(err, ISO_EINVAL, "device \"%.40s\" is not known; known are %s", name, known);
 }
 
 json_t *iso_serve_device_json(const iso_serve_device *d) {

@@ -6,7 +6,7 @@
 
 // One kind of replica that may be rented.
 typedef struct iso_fleet_type {
-  char name[48];          // e.g. "2xa100-80"
+  char name[64];          // e.g. "2xa100-80"
   iso_sim_server server;  // setup and coefficients
   double usd_h;           // of the whole replica
   int64_t most;           // to be had; -1: any number

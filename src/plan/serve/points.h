@@ -15,7 +15,7 @@ typedef enum iso_point_skip {
 
 typedef struct iso_serve_point {
   int64_t line;  // in the file
-  char backend[16], model[64], system[20], precision[8];
+  char backend[16], model[64], system[32], precision[8];
   bool split;                       // prefill and decode on separate workers; the layout below is then of a decode worker
   double prompt, output, batch;     // tokens; batch as in the file: per attention rank
   iso_serve_layout file;            // degrees as in the file; 0 where empty
@@ -26,7 +26,7 @@ typedef struct iso_serve_point {
   double ttft_s, tpot_s;
   iso_point_skip skip;
   const iso_serve_shape *shape;  // borrowed from the table; NULL when unknown
-  const iso_serve_device *device;
+  iso_serve_device device;       // name empty when unknown
 } iso_serve_point;
 
 // How the file's columns are understood. batch_size is per attention-parallel rank: the shared file holds the same measurement (equal TTFT and
@@ -43,10 +43,11 @@ typedef struct iso_serve_points {
 
 // Columns: backend, model, system, precision, mode (agg or disagg), prompt_tok, output_tok, batch_size, tp_size, pp_size, attention_dp_size,
 // moe_tp_size, moe_ep_size, the same with decode_ and prefill_ and *_num_workers when mode is disagg, ttft_ms, tpot_ms. Others are ignored.
+// Systems are names of compiled-in devices, or of `own` (may be NULL), which stands before them.
 // Errors: ISO_EFORMAT names line, column and value. An unknown model or system is not an error but a skip. Close with iso_serve_points_close.
-iso_status iso_serve_points_load(const char *path, iso_serve_points *out, iso_err *err);
-// The same from text, which is rewritten (csv.h).
-iso_status iso_serve_points_parse(char *text, size_t n, const char *what, iso_serve_points *out, iso_err *err);
+iso_status iso_serve_points_load(const char *path, const iso_device_spec *own, iso_serve_points *out, iso_err *err);
+// The same from text.
+iso_status iso_serve_points_parse(const char *text, size_t n, const char *what, const iso_device_spec *own, iso_serve_points *out, iso_err *err);
 void iso_serve_points_close(iso_serve_points *p);
 // The setup of a point's decode worker (or of its only kind). ISO_EINVAL when the point is skipped.
 iso_status iso_serve_point_setup(const iso_serve_point *p, iso_serve_setup *out, iso_err *err);

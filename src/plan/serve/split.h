@@ -6,7 +6,7 @@
 enum { ISO_SPLIT_TYPES_MAX = 16 };
 
 typedef struct iso_split_type {
-  char name[48];
+  char name[64];
   iso_sim_node node;  // role and group are set by the search
   double usd_h;       // of one replica
   double watts;       // what a replica is provisioned for

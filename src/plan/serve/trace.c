@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/stat.h"
-#include "plan/serve/csv.h"
 
 enum { TRACE_BYTES_MAX = 1 << 30, CELLS = 11 };
 
@@ -47,21 +47,11 @@ static bool parse_time(const char *s, double *out) {
   return true;
 }
 
-static iso_status read_time(const iso_serve_csv *c, int column, double *out, iso_err *err) {
-  char *end;
-  const char *s = c->at[column];
-  if (parse_time(s, out)) return ISO_OK;
-  double v = strtod(s, &end);
-  if (end == s || *end || !(fabs(v) < 1e12))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: %s is \"%.60s\", expected seconds or YYYY-MM-DD hh:mm:ss.f", c->what, (long long)c->row_line,
-                    c->name[column], s);
-  *out = v;
-  return ISO_OK;
-}
-
-static int either(const iso_serve_csv *c, const char *a, const char *b) {
-  int i = iso_serve_csv_column(c, a);
-  return i >= 0 ? i : iso_serve_csv_column(c, b);
+static iso_status read_time(const iso_csv *c, int64_t row, int col, double *out, iso_err *err) {
+  const char *s = iso_csv_cell(c, row, col), *name = iso_csv_name(c, col);
+  if (parse_time(s, out) || iso_csv_within(c, row, col, name, -1e12, 1e12, out, NULL) == ISO_OK) return ISO_OK;
+  return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): '%.40s', expected seconds or YYYY-MM-DD hh:mm:ss.f", c->what,
+                  (long long)c->line[row], col + 1, name, s);
 }
 
 // Equal times keep their order.
@@ -100,46 +90,42 @@ static iso_status order(iso_serve_trace *t, const char *what, iso_err *err) {
   return ISO_OK;
 }
 
-static iso_status read_rows(iso_serve_csv *c, const int *col, iso_serve_trace *t, iso_err *err) {
-  int64_t cap = 0;
-  for (;;) {
-    bool more;
-    int64_t prompt = 0, output = 0;
-    ISO_TRY(iso_serve_csv_next(c, &more, err));
-    if (!more) break;
-    if (t->n == cap) {
-      cap = cap ? 2 * cap : 1024;
-      iso_serve_request *at = realloc(t->at, (size_t)cap * sizeof *at);
-      if (!at) return iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld requests", c->what, (long long)cap);
-      t->at = at;
-    }
+static iso_status read_rows(const iso_csv *c, const int *col, iso_serve_trace *t, iso_err *err) {
+  if (!c->rows) return iso_fail(err, ISO_EFORMAT, "%s: no request below the header", c->what);
+  t->at = malloc((size_t)c->rows * sizeof *t->at);
+  if (!t->at) return iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld requests", c->what, (long long)c->rows);
+  for (; t->n < c->rows; t->n++) {
     iso_serve_request *r = &t->at[t->n];
-    ISO_TRY(read_time(c, col[0], &r->arrival_s, err));
-    ISO_TRY(iso_serve_csv_i64(c, col[1], 1, ISO_TRACE_TOKENS_MAX, &prompt, err));
-    ISO_TRY(iso_serve_csv_i64(c, col[2], 1, ISO_TRACE_TOKENS_MAX, &output, err));
+    int64_t prompt, output;
+    ISO_TRY(read_time(c, t->n, col[0], &r->arrival_s, err));
+    ISO_TRY(iso_csv_whole(c, t->n, col[1], iso_csv_name(c, col[1]), 1, ISO_TRACE_TOKENS_MAX, &prompt, err));
+    ISO_TRY(iso_csv_whole(c, t->n, col[2], iso_csv_name(c, col[2]), 1, ISO_TRACE_TOKENS_MAX, &output, err));
     r->prompt = (int32_t)prompt;
     r->output = (int32_t)output;
-    t->n++;
   }
-  return t->n ? ISO_OK : iso_fail(err, ISO_EFORMAT, "%s: no request below the header", c->what);
+  return ISO_OK;
 }
 
-iso_status iso_serve_trace_parse(char *text, size_t n, const char *what, iso_serve_trace *out, iso_err *err) {
-  static const char *const name[3][2] = {{"TIMESTAMP", "arrival_s"}, {"ContextTokens", "prompt_tok"}, {"GeneratedTokens", "output_tok"}};
-  iso_serve_csv c;
-  int col[3];
-  iso_status st;
-  memset(out, 0, sizeof *out);
-  ISO_TRYG(iso_serve_csv_start(&c, text, n, what, err));
+static iso_status find_columns(const iso_csv *c, int *col, iso_err *err) {
+  static const char *const NAME[3][2] = {{"TIMESTAMP", "arrival_s"}, {"ContextTokens", "prompt_tok"}, {"GeneratedTokens", "output_tok"}};
   for (int i = 0; i < 3; i++) {
-    col[i] = either(&c, name[i][0], name[i][1]);
-    if (col[i] >= 0) continue;
-    st = iso_fail(err, ISO_EFORMAT, "%s: no column \"%s\" (or \"%s\") in the header", what, name[i][0], name[i][1]);
-    goto done;
+    ISO_TRY(iso_csv_find_like(c, NAME[i][0], &col[i], err));
+    if (col[i] < 0) ISO_TRY(iso_csv_find_like(c, NAME[i][1], &col[i], err));
+    if (col[i] < 0)
+      return iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column '%s' (or '%s')", c->what, (long long)c->header, NAME[i][0], NAME[i][1]);
   }
-  ISO_TRYG(read_rows(&c, col, out, err));
-  ISO_TRYG(order(out, what, err));
-done:
+  return ISO_OK;
+}
+
+iso_status iso_serve_trace_parse(const char *text, size_t n, const char *what, iso_serve_trace *out, iso_err *err) {
+  iso_csv c;
+  int col[3];
+  memset(out, 0, sizeof *out);
+  iso_status st = iso_csv_parse(text, n, what, &c, err);
+  if (st == ISO_OK) st = find_columns(&c, col, err);
+  if (st == ISO_OK) st = read_rows(&c, col, out, err);
+  if (st == ISO_OK) st = order(out, what, err);
+  iso_csv_close(&c);
   if (st != ISO_OK) iso_serve_trace_close(out);
   return st;
 }

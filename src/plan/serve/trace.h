@@ -19,8 +19,8 @@ typedef struct iso_serve_trace {
 // ContextTokens, GeneratedTokens; the names arrival_s, prompt_tok, output_tok do as well. Rows are sorted by arrival. ISO_EFORMAT names line and
 // column: tokens outside 1 to 2^24, a time that is none. Close with iso_serve_trace_close.
 iso_status iso_serve_trace_load(const char *path, iso_serve_trace *out, iso_err *err);
-// The same from text, which is rewritten (csv.h).
-iso_status iso_serve_trace_parse(char *text, size_t n, const char *what, iso_serve_trace *out, iso_err *err);
+// The same from text.
+iso_status iso_serve_trace_parse(const char *text, size_t n, const char *what, iso_serve_trace *out, iso_err *err);
 // n requests with Poisson arrivals at `rate` a second, sizes drawn with replacement from `from`.
 iso_status iso_serve_trace_draw(const iso_serve_trace *from, int64_t n, double rate, uint64_t seed, iso_serve_trace *out, iso_err *err);
 void iso_serve_trace_close(iso_serve_trace *t);
