@@ -116,8 +116,10 @@ static iso_status parse(const char *s, bool want_known, iso_unit want, iso_unit 
       if (want_known && k != want) return iso_fail(err, ISO_EINVAL, "\"%.60s\": the unit \"%.*s\" does not fit here", s, (int)n, w);
       if (pieces > 0 && (k != ISO_UNIT_S || u != ISO_UNIT_S)) return iso_fail(err, ISO_EINVAL, "\"%.60s\": only times may have several parts", s);
       u = k;
+    } else if (n == 1 && pieces == 0 && isfinite(prefix_scale(*w, ISO_UNIT_TOK))) {
+      scale = prefix_scale(*w, ISO_UNIT_TOK);  // $3k, $2.5M
     } else if (n > 0) {
-      return iso_fail(err, ISO_EINVAL, "\"%.60s\": nothing may follow a dollar amount", s);
+      return iso_fail(err, ISO_EINVAL, "\"%.60s\": only k, M, B or T may follow a dollar amount", s);
     } else if (pieces > 0 || (!want_known && !dollar)) {
       iso_fail(err, ISO_EINVAL, "\"%.60s\": a number without a unit", s);
       return iso_hint(err, ISO_EINVAL, "write for example 5m, 2e14flop, 600MiB");
@@ -171,8 +173,12 @@ char *iso_unit_print(double v, iso_unit u, char *buf, size_t n) {
           (void)snprintf(buf, n, v < 10 ? "%.2f s" : "%.1f s", v);
         else if (v < 7200)
           (void)snprintf(buf, n, "%.0fm%02.0fs", floor(v / 60), floor(fmod(v, 60)));
-        else
+        else if (v < 172800)
           (void)snprintf(buf, n, "%.0fh%02.0fm", floor(v / 3600), floor(fmod(v, 3600) / 60));
+        else if (v < 8.64e8)
+          (void)snprintf(buf, n, "%.0fd%02.0fh", floor(v / 86400), floor(fmod(v, 86400) / 3600));
+        else
+          (void)snprintf(buf, n, "%.3gd", v / 86400);
         break;
       case ISO_UNIT_BYTE: return scaled(v, BYTES, 6, 1024, buf, n);
       case ISO_UNIT_JOULE: return scaled(v, JOULES, 5, 1000, buf, n);
@@ -182,7 +188,9 @@ char *iso_unit_print(double v, iso_unit u, char *buf, size_t n) {
         else
           return scaled(v, GRAMS, 4, 1000, buf, n);
         break;
-      case ISO_UNIT_USD: (void)snprintf(buf, n, v > 0 && v < 0.01 ? "$%.2g" : "$%.2f", v); break;
+      case ISO_UNIT_USD:
+        (void)snprintf(buf, n, v > 0 && v < 0.01 ? "$%.2g" : v >= 1e6 ? "$%.4gM" : v >= 1e4 ? "$%.0f" : "$%.2f", v >= 1e6 ? v / 1e6 : v);
+        break;
       case ISO_UNIT_TOK: return scaled(v, TOKS, 5, 1000, buf, n);
       case ISO_UNIT_COUNT: (void)snprintf(buf, n, "%.6g", v); break;
     }

@@ -22,8 +22,10 @@ typedef struct cli_value {
 
 static const cli_verb *const VERBS[] = {
 #define X(name) &cli_verb_##name,
+#define SUB(verb, name) &cli_verb_##verb##_##name,
 #include "cli/verbs.def"
 #undef X
+#undef SUB
 };
 
 // Options that every verb takes.
@@ -39,6 +41,11 @@ static const cli_opt COMMON[] = {
 const cli_verb *const *cli_verbs(size_t *n) {
   *n = ISO_COUNT(VERBS);
   return VERBS;
+}
+
+const char *cli_sub_name(const cli_verb *verb, const cli_verb *sub) {
+  size_t n = strlen(verb->name);
+  return strncmp(sub->name, verb->name, n) == 0 && sub->name[n] == ' ' ? sub->name + n + 1 : NULL;
 }
 
 int cli_exit_code(iso_status st) {
@@ -257,18 +264,43 @@ static int run_verb(cli_args *a) {
   return code;
 }
 
-static int show_help(const char *verb, bool markdown) {
+// The verb of this name; *near (may be NULL) gets the one whose name is nearest.
+static const cli_verb *find_verb(const char *name, const char **near) {
+  const cli_verb *found = NULL;
+  const char *best = VERBS[0]->name;
+  for (size_t i = 0; i < ISO_COUNT(VERBS); i++) {
+    if (strcmp(VERBS[i]->name, name) == 0) found = VERBS[i];
+    if (!strchr(VERBS[i]->name, ' ') && iso_str_distance(VERBS[i]->name, name) < iso_str_distance(best, name)) best = VERBS[i]->name;
+  }
+  if (near) *near = best;
+  return found;
+}
+
+// The same for the subverbs of a verb; NULL and *near NULL when it has none.
+static const cli_verb *find_sub(const cli_verb *verb, const char *name, const char **near) {
+  const cli_verb *found = NULL;
+  *near = NULL;
+  for (size_t i = 0; i < ISO_COUNT(VERBS); i++) {
+    const char *sub = cli_sub_name(verb, VERBS[i]);
+    if (!sub) continue;
+    if (strcmp(sub, name) == 0) found = VERBS[i];
+    if (!*near || iso_str_distance(sub, name) < iso_str_distance(*near, name)) *near = sub;
+  }
+  return found;
+}
+
+static int show_help(const char *verb, const char *sub, bool markdown) {
   iso_str s = {0};
   int code = EXIT_DONE;
   if (!verb)
     cli_help_all(&s, markdown);
   else {
-    const cli_verb *found = NULL;
-    for (size_t i = 0; i < ISO_COUNT(VERBS); i++)
-      if (strcmp(VERBS[i]->name, verb) == 0) found = VERBS[i];
+    const char *near;
+    const cli_verb *found = find_verb(verb, NULL);
+    if (found && sub) found = find_sub(found, sub, &near);
     if (!found) {
       iso_str_free(&s);
-      fprintf(stderr, "isoflop help: no verb \"%.40s\"\n", verb);
+      fprintf(stderr, "isoflop help: no verb \"%.40s%s%.40s\"\n", verb, sub ? " " : "", sub ? sub : "");
       return EXIT_USAGE;
     }
     cli_help(found, &s);
@@ -278,39 +310,52 @@ static int show_help(const char *verb, bool markdown) {
   return code;
 }
 
+// An argument too many: perhaps a subverb, misspelt or not in its place.
+static int unexpected(const cli_args *a) {
+  const char *near, *s = a->pos[a->verb->max_args];
+  if (find_sub(a->verb, s, &near)) return cli_usage(a, "%s comes right after %s: isoflop %s %s ...", s, a->verb->name, a->verb->name, s);
+  if (near && a->verb->max_args == 0) return cli_usage(a, "no \"%.40s\" here; did you mean \"isoflop %s %s\"?", s, a->verb->name, near);
+  return cli_usage(a, "unexpected argument \"%.60s\"", s);
+}
+
 int cli_main(int argc, char **argv) {
   cli_args a = {.argc = argc, .argv = argv};
-  const char *name = argc > 1 ? argv[1] : "help";
+  const char *name = argc > 1 ? argv[1] : "help", *near;
+  int first = 2;
   if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
   if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
     const char *what = argc > 2 ? argv[2] : NULL;
-    if (what && strcmp(what, "--markdown") == 0) return show_help(NULL, true);
-    if (what && strcmp(what, "--all") == 0) return show_help(NULL, false);
-    return show_help(what, false);
+    if (what && strcmp(what, "--markdown") == 0) return show_help(NULL, NULL, true);
+    if (what && strcmp(what, "--all") == 0) return show_help(NULL, NULL, false);
+    return show_help(what, argc > 3 ? argv[3] : NULL, false);
   }
-  const char *best = VERBS[0]->name;
-  for (size_t i = 0; i < ISO_COUNT(VERBS); i++) {
-    if (strcmp(VERBS[i]->name, name) == 0) a.verb = VERBS[i];
-    if (iso_str_distance(VERBS[i]->name, name) < iso_str_distance(best, name)) best = VERBS[i]->name;
-  }
+  a.verb = find_verb(name, &near);
   if (!a.verb) {
-    fprintf(stderr, "isoflop: no verb \"%.40s\"; did you mean \"%s\"?\n  hint: isoflop help\n", name, best);
+    fprintf(stderr, "isoflop: no verb \"%.40s\"; did you mean \"%s\"?\n  hint: isoflop help\n", name, near);
     return EXIT_USAGE;
+  }
+  const cli_verb *sub = argc > 2 ? find_sub(a.verb, argv[2], &near) : NULL;
+  if (sub) {
+    a.verb = sub;
+    first = 3;
   }
   a.n_values = cli_count_opts(a.verb);
   a.values = calloc(a.n_values, sizeof *a.values);
   a.pos = calloc((size_t)argc + 1, sizeof *a.pos);
   int code = EXIT_MEMORY;
   if (a.values && a.pos) {
-    code = parse(&a, argc - 2 > 0 ? argc - 2 : 0, argv + 2);
+    code = parse(&a, argc > first ? argc - first : 0, argv + first);
     if (code == 0 && cli_flag(&a, "help")) {
-      code = show_help(a.verb->name, false);
+      iso_str s = {0};
+      cli_help(a.verb, &s);
+      if (s.p) fputs(s.p, stdout);
+      iso_str_free(&s);
     } else if (code == 0) {
       join_command(&a);
       if (a.n_pos < a.verb->min_args)
         code = cli_usage(&a, "%s", a.verb->usage[0] ? "an argument is missing" : "");
       else if (a.n_pos > a.verb->max_args)
-        code = cli_usage(&a, "unexpected argument \"%.60s\"", a.pos[a.verb->max_args]);
+        code = unexpected(&a);
       else
         code = run_verb(&a);
     }

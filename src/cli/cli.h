@@ -39,7 +39,7 @@ typedef struct cli_opt {
 typedef struct cli_args cli_args;
 
 typedef struct cli_verb {
-  const char *name;
+  const char *name;             // "plan", "plan layout"
   const char *summary;          // one line
   const char *const *examples;  // NULL-terminated, two or three runnable lines
   const char *usage;            // after the verb: "[options] --text FILE..."
@@ -51,9 +51,14 @@ typedef struct cli_verb {
 } cli_verb;
 
 #define X(name) extern const cli_verb cli_verb_##name;
+#define SUB(verb, name) extern const cli_verb cli_verb_##verb##_##name;
 #include "cli/verbs.def"
 #undef X
+#undef SUB
+// All of them; a subverb stands below its verb and its name is both words.
 const cli_verb *const *cli_verbs(size_t *n);
+// The second word of a subverb of `verb`, else NULL.
+const char *cli_sub_name(const cli_verb *verb, const cli_verb *sub);
 
 struct cli_args {
   const cli_verb *verb;

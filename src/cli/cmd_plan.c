@@ -6,7 +6,8 @@
 #include "gen_version.h"
 
 static const char *const EXAMPLES[] = {"isoflop plan --budget 5m", "isoflop plan --text book.txt --budget 1h,2GiB --json",
-                                       "isoflop plan --model 10m --vocab 4096 --steps 1000", NULL};
+                                       "isoflop plan --model 10m --vocab 4096 --steps 1000",
+                                       "isoflop plan layout --model llama3-70b --cluster 512xa100-80 --batch 4Mtok", NULL};
 static const cli_opt OPTS[] = {CLI_SOLO_OPTS};
 
 static int run(cli_args *a) {

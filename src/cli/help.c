@@ -5,7 +5,8 @@
 
 static const char EXIT_CODES[] =
     "Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the budget does not pay for the work, 4 bad input file,\n"
-    "5 out of memory, 6 disk full, 7 not available here, 8 the numbers went wrong, 130 interrupted (state saved).\n";
+    "5 out of memory (here, or on the devices planned for), 6 disk full, 7 not available here, 8 the numbers went wrong,\n"
+    "130 interrupted (state saved).\n";
 
 // Wraps `text` at 100 columns, continuation lines indented.
 static void wrap(iso_str *s, const char *text, size_t indent, size_t column) {
@@ -28,6 +29,18 @@ static void wrap(iso_str *s, const char *text, size_t indent, size_t column) {
   iso_str_add(s, "\n");
 }
 
+static void list_subs(const cli_verb *v, iso_str *s) {
+  size_t n, found = 0;
+  const cli_verb *const *all = cli_verbs(&n);
+  for (size_t i = 0; i < n; i++) {
+    const char *sub = cli_sub_name(v, all[i]);
+    if (!sub) continue;
+    if (!found++) iso_str_fmt(s, "\nSubverbs, each with options of its own (isoflop %s NAME --help):\n", v->name);
+    iso_str_fmt(s, "  %-12s ", sub);
+    wrap(s, all[i]->summary, 15, 15);
+  }
+}
+
 void cli_help(const cli_verb *v, iso_str *s) {
   iso_str_fmt(s, "%s\n\nExamples:\n", v->summary);
   for (const char *const *e = v->examples; *e; e++) iso_str_fmt(s, "  %s\n", *e);
@@ -41,6 +54,7 @@ void cli_help(const cli_verb *v, iso_str *s) {
     (void)snprintf(text, sizeof text, "%s%s%s%s", o->help, o->def ? " (default: " : "", o->def ? o->def : "", o->def ? ")" : "");
     wrap(s, text, 29, n > 26 ? (size_t)n + 3 : 29);
   }
+  list_subs(v, s);
   if (v->notes) iso_str_fmt(s, "\n%s\n", v->notes);
   iso_str_fmt(s, "\n%s", EXIT_CODES);
 }
@@ -62,6 +76,6 @@ void cli_help_all(iso_str *s, bool markdown) {
               "  isoflop demo --budget 5m\n"
               "  isoflop train --text book.txt --budget 300s --out model\n"
               "  isoflop sample model --prompt 'Once upon a time'\n\nVerbs:\n");
-  for (size_t i = 0; i < n; i++) iso_str_fmt(s, "  %-11s %s\n", v[i]->name, v[i]->summary);
+  for (size_t i = 0; i < n; i++) iso_str_fmt(s, "  %-13s %s\n", v[i]->name, v[i]->summary);
   iso_str_fmt(s, "\nisoflop VERB --help tells more; isoflop help --markdown prints everything.\n\n%s", EXIT_CODES);
 }

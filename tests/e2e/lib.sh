@@ -102,12 +102,12 @@ j = json.loads(open(sys.argv[2], encoding="utf-8").read().strip().splitlines()[-
 print(eval(sys.argv[1]))' "$1" "${2:-$OUT}"
 }
 
-# help_ok VERB: --help prints to stdout, opens with runnable examples, and ends with 0; an unknown flag is a usage error that names it.
+# help_ok VERB [SUBVERB]: --help prints to stdout, opens with runnable examples, and ends with 0; an unknown flag is a usage error that names it.
 help_ok() {
-  run $E_OK "$1" --help
-  out_has "^ *(\\$ )?isoflop $1"
+  run $E_OK "$@" --help
+  out_has "^ *(\\$ )?isoflop $*"
   err_empty
-  run $E_USAGE "$1" --no-such-flag
+  run $E_USAGE "$@" --no-such-flag
   err_has "no-such-flag"
   out_empty
 }

@@ -20,6 +20,10 @@ iso_layout_shape iso_layout_shape_gpt(const char *name, int64_t layers, int64_t 
 iso_status iso_layout_shape_named(const char *name, int64_t seq, iso_layout_shape *out, iso_err *err);
 // The i-th name and, if asked for, its source; NULL past the last.
 const char *iso_layout_model_name(int i, const char **source);
+// The shape that a published family gives a model of about so many parameters: SwiGLU, RMSNorm, heads of 64 (128 above width 1024), 8 KV
+// heads from width 4096 on, width / layers near 128, tied head below 4e9 (LLaMA, Llama 2 and 3). ISO_EINVAL when the vocabulary alone is
+// larger.
+iso_status iso_layout_shape_family(double params, int64_t vocab, int64_t seq, iso_layout_shape *out, iso_err *err);
 // ISO_EINVAL names the field that is not positive, does not divide, or is too large for exact counts.
 iso_status iso_layout_shape_check(const iso_layout_shape *s, iso_err *err);
 

@@ -1,0 +1,290 @@
+// isoflop plan layout: the parallel layouts of a training step on a cluster, or the price of a given one.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/plan_args.h"
+
+static const char *const EXAMPLES[] = {"isoflop plan layout --model llama3-70b --cluster 512xa100-80 --batch 4Mtok --seq 4096",
+                                       "isoflop plan layout --model gpt3-175b --cluster 1024xh100 --batch 1536 --seq 2048 --tokens 300Btok --json",
+                                       "isoflop plan layout --model llama3-8b --cluster 16xa100-80 --batch 256 --layout t=2,d=8,mb=2,zero=1", NULL};
+static const cli_opt OPTS[] = {
+    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    CLI_CLUSTER_OPTS,
+    {"batch", CLI_TEXT, "SIZE", NULL, "sequences of an optimizer step, or tokens as in 4Mtok (within 5%: a count that divides well)"},
+    {"seq", CLI_INT, "N", "4096", "tokens a sequence"},
+    {"tokens", CLI_TEXT, "TOKENS", NULL, "also time, energy and price of a whole run of so many tokens, as in 300Btok"},
+    {"layout", CLI_TEXT, "KEY=N,...", NULL, "price this layout: t, p, d, c, e (degrees), mb, v (chunks), zero, sp, schedule, recompute, offload"},
+    {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
+    {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
+    CLI_PLAN_OPTS,
+};
+
+typedef struct given {
+  iso_layout layout;
+  bool seq_parallel_given;
+} given;
+
+static iso_status put_sched(iso_layout *l, const char *value, iso_err *err) {
+  for (int s = ISO_LAYOUT_GPIPE; s <= ISO_LAYOUT_ZB_H2; s++)
+    if (strcmp(value, iso_layout_sched_name((iso_layout_sched)s)) == 0) {
+      l->schedule = (iso_layout_sched)s;
+      return ISO_OK;
+    }
+  iso_fail(err, ISO_EINVAL, "schedule %s", value);
+  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1 or zb_h2");
+}
+
+static iso_status put_recompute(iso_layout *l, const char *value, iso_err *err) {
+  for (int r = ISO_LAYOUT_KEEP; r <= ISO_LAYOUT_FULL; r++)
+    if (strcmp(value, iso_layout_recompute_name((iso_layout_recompute)r)) == 0) {
+      l->recompute = (iso_layout_recompute)r;
+      return ISO_OK;
+    }
+  iso_fail(err, ISO_EINVAL, "recompute %s", value);
+  return iso_hint(err, ISO_EINVAL, "%s, %s or %s", iso_layout_recompute_name(ISO_LAYOUT_KEEP), iso_layout_recompute_name(ISO_LAYOUT_SELECTIVE),
+                  iso_layout_recompute_name(ISO_LAYOUT_FULL));
+}
+
+static iso_status put_layout(void *self, const char *key, const char *value, iso_err *err) {
+  given *g = self;
+  iso_layout *l = &g->layout;
+  const struct {
+    const char *name, *other;
+    int64_t *to;
+  } num[] = {{"t", "tensor", &l->tensor}, {"p", "pipeline", &l->pipeline},        {"d", "data", &l->data},    {"c", "context", &l->context},
+             {"e", "expert", &l->expert}, {"mb", "micro_batch", &l->micro_batch}, {"v", "chunks", &l->chunks}};
+  if (strcmp(key, "schedule") == 0) return put_sched(l, value, err);
+  if (strcmp(key, "recompute") == 0) return put_recompute(l, value, err);
+  char *end;
+  long long n = strtoll(value, &end, 10);
+  if (*end || n < 0 || n > 1 << 24) return iso_fail(err, ISO_EINVAL, "%s=%s: expected a whole number", key, value);
+  for (size_t i = 0; i < ISO_COUNT(num); i++)
+    if (strcmp(key, num[i].name) == 0 || strcmp(key, num[i].other) == 0) {
+      *num[i].to = n;
+      return ISO_OK;
+    }
+  if (strcmp(key, "zero") == 0) {
+    l->zero = (int)n;
+  } else if (strcmp(key, "sp") == 0 || strcmp(key, "seq_parallel") == 0) {
+    l->seq_parallel = n != 0;
+    g->seq_parallel_given = true;
+  } else if (strcmp(key, "offload") == 0) {
+    l->offload = n != 0;
+  } else {
+    iso_fail(err, ISO_EINVAL, "no key %s", key);
+    return iso_hint(err, ISO_EINVAL, "keys are t, p, d, c, e, mb, v, zero, sp, schedule, recompute, offload");
+  }
+  return ISO_OK;
+}
+
+// ---- tables ---------------------------------------------------------------------------------------------------------
+
+static void layout_text(const json_t *l, char *buf, size_t n) {
+  const struct {
+    const char *key, *shown;
+  } part[] = {{"tensor", "t"}, {"pipeline", "p"}, {"data", "d"}, {"context", "c"}, {"expert", "e"}, {"micro_batch", "mb"}, {"chunks", "v"}};
+  size_t at = 0;
+  *buf = 0;
+  for (size_t i = 0; i < ISO_COUNT(part); i++) {
+    double v = cli_at(l, part[i].key);
+    bool always = i < 3 || strcmp(part[i].shown, "mb") == 0;
+    if (v > 1 || always) at += (size_t)snprintf(buf + at, n - at, "%s%s=%.0f", at ? "," : "", part[i].shown, v);
+  }
+  at += (size_t)snprintf(buf + at, n - at, ",zero=%.0f,sp=%d", cli_at(l, "zero"), json_is_true(cli_json_at(l, "seq_parallel")));
+  if (cli_at(l, "pipeline") > 1) at += (size_t)snprintf(buf + at, n - at, ",schedule=%s", cli_text_at(l, "schedule"));
+  at += (size_t)snprintf(buf + at, n - at, ",recompute=%s", cli_text_at(l, "recompute"));
+  if (json_is_true(cli_json_at(l, "offload"))) (void)snprintf(buf + at, n - at, ",offload=1");
+}
+
+// "weights 12.3 GiB, ..." or "compute 1.20 s, ...": the parts above 1% of the whole, largest first.
+static void parts_text(const json_t *parts, const char *ending, double whole, iso_unit u, iso_str *s) {
+  const char *key;
+  const json_t *v;
+  double below = INFINITY;
+  for (bool more = true; more;) {
+    const char *best = NULL;
+    double most = 0.01 * whole;
+    json_object_foreach((json_t *)(uintptr_t)parts, key, v) {
+      size_t n = strlen(key), e = strlen(ending);
+      double x = json_number_value(v);
+      if (n <= e || strcmp(key + n - e, ending) != 0 || strncmp(key, "total", 5) == 0 || strncmp(key, "host", 4) == 0) continue;
+      if (x < below && x > most) {
+        most = x;
+        best = key;
+      }
+    }
+    more = best != NULL;
+    if (!best) break;
+    char b[40];
+    iso_str_fmt(s, "%s%.*s %s", s->n ? ", " : "", (int)(strlen(best) - strlen(ending)), best, iso_unit_print(most, u, b, sizeof b));
+    below = most;
+  }
+}
+
+static void print_one(const char *name, const json_t *o) {
+  char text[200], b[40], c[40], d[40];
+  iso_str s = {0};
+  layout_text(json_object_get(o, "layout"), text, sizeof text);
+  printf("\n%s: %.0f devices, %s\n", name, cli_at(o, "layout.devices"), text);
+  cli_row("  step", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.step_s"), ISO_UNIT_S, b, sizeof b),
+          iso_unit_print(cli_at(o, "step.step_s_lo"), ISO_UNIT_S, c, sizeof c), iso_unit_print(cli_at(o, "step.step_s_hi"), ISO_UNIT_S, d, sizeof d));
+  cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu_lo"),
+          100 * cli_at(o, "step.mfu_hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
+  parts_text(cli_json_at(o, "step.parts"), "_s", cli_at(o, "step.step_s"), ISO_UNIT_S, &s);
+  cli_row("  step parts", "%s", s.p ? s.p : "");
+  iso_str_free(&s);
+  parts_text(cli_json_at(o, "memory"), "_bytes", cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, &s);
+  cli_row("  memory a device", "%s: %s", iso_unit_print(cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, b, sizeof b), s.p ? s.p : "");
+  iso_str_free(&s);
+  cli_row("  a step costs", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.usd"), ISO_UNIT_USD, b, sizeof b),
+          iso_unit_print(cli_at(o, "step.usd_lo"), ISO_UNIT_USD, c, sizeof c), iso_unit_print(cli_at(o, "step.usd_hi"), ISO_UNIT_USD, d, sizeof d));
+  cli_row("  and takes", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.energy_j"), ISO_UNIT_JOULE, b, sizeof b),
+          iso_unit_print(cli_at(o, "step.energy_j_lo"), ISO_UNIT_JOULE, c, sizeof c),
+          iso_unit_print(cli_at(o, "step.energy_j_hi"), ISO_UNIT_JOULE, d, sizeof d));
+}
+
+// The front by step time, thinned to points that need a tenth less memory than the one before.
+static void print_front(const json_t *front) {
+  char text[200], step[40], mem[40], usd[40], joule[40];
+  double last = INFINITY;
+  int shown = 0;
+  printf("\n%10s %8s %6s %10s %10s %10s  %s\n", "step", "devices", "MFU", "memory", "usd", "energy", "layout");
+  for (size_t i = 0; i < json_array_size(front) && shown < 10; i++) {
+    const json_t *o = json_array_get(front, i);
+    if (cli_at(o, "memory_bytes") > 0.9 * last) continue;
+    last = cli_at(o, "memory_bytes");
+    shown++;
+    layout_text(o, text, sizeof text);
+    printf("%10s %8.0f %5.1f%% %10s %10s %10s  %s\n", iso_unit_print(cli_at(o, "step_s"), ISO_UNIT_S, step, sizeof step), cli_at(o, "devices"),
+           100 * cli_at(o, "mfu"), iso_unit_print(cli_at(o, "memory_bytes"), ISO_UNIT_BYTE, mem, sizeof mem),
+           iso_unit_print(cli_at(o, "usd"), ISO_UNIT_USD, usd, sizeof usd),
+           iso_unit_print(cli_at(o, "energy_j"), ISO_UNIT_JOULE, joule, sizeof joule), text);
+  }
+  printf("  %d of %zu points of the front, each with a tenth less memory than the one before; --json has all\n", shown, json_array_size(front));
+}
+
+static bool same_layout(const json_t *a, const json_t *b) { return json_equal(json_object_get(a, "layout"), json_object_get(b, "layout")); }
+
+static void print_plan(const json_t *r) {
+  static const char *const GOAL[] = {"fastest", "cheapest", "coolest", "smallest"};
+  char b[40], c[40];
+  cli_row("model", "%s: %.4g parameters", cli_text_at(r, "model.name"), cli_at(r, "model.params"));
+  cli_row("cluster", "%.0f x %s", cli_at(r, "cluster_devices"), cli_text_at(r, "machine.name"));
+  cli_row("batch", "%.0f sequences of %.0f tokens, %s", cli_at(r, "batch_sequences"), cli_at(r, "model.seq"),
+          iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b));
+  if (json_object_get(r, "search"))
+    cli_row("search", "%.0f layouts tried, %.0f fit, %.0f on the front", cli_at(r, "search.tried"), cli_at(r, "search.feasible"),
+            cli_at(r, "search.front"));
+  if (json_object_get(r, "given")) print_one("given layout", json_object_get(r, "given"));
+  for (size_t i = 0; i < ISO_COUNT(GOAL); i++) {
+    const json_t *o = json_object_get(r, GOAL[i]);
+    bool seen = false;
+    for (size_t k = 0; k < i; k++) seen = seen || same_layout(o, json_object_get(r, GOAL[k]));
+    if (o && !seen) print_one(GOAL[i], o);
+  }
+  if (json_object_get(r, "front")) print_front(json_object_get(r, "front"));
+  printf("\n");
+  if (json_object_get(r, "run")) {
+    cli_row("run", "%s in %.0f steps", iso_unit_print(cli_at(r, "run.tokens"), ISO_UNIT_TOK, b, sizeof b), cli_at(r, "run.steps"));
+    cli_row_range("  time", r, "run.wall_s", ISO_UNIT_S);
+    cli_row_range("  price", r, "run.usd", ISO_UNIT_USD);
+    cli_row_range("  energy", r, "run.energy_j", ISO_UNIT_JOULE);
+    cli_row_range("  carbon", r, "run.co2_g", ISO_UNIT_GRAM);
+  }
+  cli_row("binding", "%s%s", cli_text_at(r, "binding"), json_is_true(cli_json_at(r, "shadow.memory_binds")) ? "; and memory" : "");
+  if (!isnan(cli_at(r, "shadow.step_s_per_gib")))
+    cli_row("shadow price", "1 GiB more a device saves %s of a step", iso_unit_print(cli_at(r, "shadow.step_s_per_gib"), ISO_UNIT_S, b, sizeof b));
+  if (!isnan(cli_at(r, "shadow.step_s_per_device")))
+    cli_row("", "a device more saves %s; half of them take %s a step", iso_unit_print(cli_at(r, "shadow.step_s_per_device"), ISO_UNIT_S, b, sizeof b),
+            iso_unit_print(cli_at(r, "shadow.step_s_with_half_the_devices"), ISO_UNIT_S, c, sizeof c));
+  cli_row("times from", "%s", cli_text_at(r, "calibration.source"));
+  cli_row("device from", "%s (%s)", cli_text_at(r, "device.source"), cli_text_at(r, "device.date"));
+  if (!isnan(cli_at(r, "machine.usd_per_hour")))
+    cli_row("price from", "%s; %s a device-hour", cli_text_at(r, "price_source"),
+            iso_unit_print(cli_at(r, "machine.usd_per_hour"), ISO_UNIT_USD, b, sizeof b));
+}
+
+// ---- the verb -------------------------------------------------------------------------------------------------------
+
+// A given layout: its price beside the number of a whole run.
+static iso_status price(const iso_layout_job *job, const cli_cluster *c, const iso_layout_cal *cal, const char *text, json_t **out, iso_err *err) {
+  given g = {.layout = iso_layout_default()};
+  json_t *one;
+  *out = NULL;
+  ISO_TRY(cli_pairs(text, "--layout", put_layout, &g, err));
+  if (!g.seq_parallel_given) g.layout.seq_parallel = g.layout.tensor > 1;
+  int64_t n = iso_layout_devices(&g.layout);
+  if (n > c->devices)
+    return iso_fail(err, ISO_EINVAL, "--layout: %lld devices (t x p x d x c), the cluster has %lld", (long long)n, (long long)c->devices);
+  ISO_TRY(iso_layout_cost_json(job, &c->machine, cal, &g.layout, true, &one, err));
+  *out = json_pack("{s:o, s:I, s:I, s:{s:s}, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences", (json_int_t)job->batch,
+                   "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "machine", "name", c->machine.name, "calibration",
+                   iso_layout_cal_json(cal), "binding", cli_text_at(one, "step.bound"), "given", one);
+  return ISO_OK;
+}
+
+static void add_carbon(json_t *result, const iso_prices *p) {
+  const json_t *e = cli_json_at(result, "run.energy_j");
+  json_t *run = json_object_get(result, "run");
+  if (!e || !run) return;
+  double g = p->g_per_kwh / 3.6e6;
+  json_object_set_new(run, "co2_g",
+                      json_pack("{s:o, s:o, s:o}", "value", iso_json_num(cli_at(e, "value") * g), "lo", iso_json_num(cli_at(e, "lo") * g), "hi",
+                                iso_json_num(cli_at(e, "hi") * g)));
+  json_object_set_new(result, "prices", iso_prices_json(p));
+}
+
+static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
+  iso_layout_job job = iso_layout_job_default();
+  cli_cluster c = {0};
+  double tokens;
+  int64_t seq = cli_int(a, "seq");
+  const char *model = cli_text(a, "model"), *layout = cli_text(a, "layout");
+  if (!model) return iso_fail(err, ISO_EINVAL, "--model is missing");
+  if (seq < 1) return iso_fail(err, ISO_EINVAL, "--seq: %lld, expected at least 1", (long long)seq);
+  ISO_TRY(cli_model_layout(model, seq, &job.shape, err));
+  ISO_TRY(cli_batch(a, seq, &job.batch, err));
+  if (!job.batch) return iso_fail(err, ISO_EINVAL, "--batch is missing: sequences or tokens of an optimizer step, as in --batch 4Mtok");
+  ISO_TRY(cli_quantity(a, "tokens", ISO_UNIT_TOK, &tokens, err));
+  job.flash = !cli_flag(a, "no-flash");
+  job.dropout = cli_flag(a, "dropout");
+  iso_status st = cli_cluster_open(a, prices, &c, err);
+  if (st == ISO_OK && layout) {
+    st = price(&job, &c, &c.cal, layout, out, err);
+  } else if (st == ISO_OK) {
+    iso_layout_search_opts o = iso_layout_search_opts_default(&c.machine, c.devices);
+    st = iso_layout_plan_json(&job, &c.machine, &c.cal, &o, isnan(tokens) ? 0 : tokens, out, err);
+  }
+  if (st == ISO_OK) {
+    json_object_set_new(*out, "kind", json_string("layout"));
+    json_object_set_new(*out, "cluster_devices", json_integer((json_int_t)c.devices));
+    json_object_set_new(*out, "device", iso_device_spec_json(&c.device->spec));
+    json_object_set_new(*out, "price_source", json_string(cli_given(a, "usd-h") ? "--usd-h" : c.device->spec.price_source));
+    add_carbon(*out, prices);
+  }
+  cli_cluster_close(&c);
+  return st;
+}
+
+static int run(cli_args *a) {
+  iso_err err = {0};
+  cli_plan p;
+  json_t *result = NULL;
+  if (cli_given(a, "layout") && cli_given(a, "tokens")) return cli_usage(a, "--layout prices one step; --tokens goes with the search");
+  iso_status st = cli_plan_open(a, &p, &err);
+  if (st == ISO_OK) st = plan(a, &p.prices, &result, &err);
+  return cli_plan_close(a, &p, st, &err, result, print_plan);
+}
+
+const cli_verb cli_verb_plan_layout = {
+    .name = "plan layout",
+    .summary = "Parallel layouts of a training step on a cluster: time, MFU, memory, dollars, joules, and what binds.",
+    .examples = EXAMPLES,
+    .usage = "--model MODEL --cluster NxDEVICE --batch SIZE [--seq N] [--tokens TOKENS | --layout KEY=N,...]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .notes =
+        "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage and offload of up to\n"
+        "so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node steps.\n" CLI_PLAN_NOTE_EXIT,
+    .run = run};

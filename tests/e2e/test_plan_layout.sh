@@ -1,0 +1,104 @@
+#!/bin/sh
+# isoflop plan layout: the search, a given layout, whole runs, what does not fit, and wrong calls.
+# ctest: timeout=200 asan
+. "$(dirname "$0")/lib.sh"
+E_MEMORY=5 E_INPUT=4 E_UNAVAILABLE=7
+
+help_ok plan layout
+run $E_OK help plan layout
+out_has '^Examples:'
+
+L="--model llama3-8b --cluster 64xa100-80"
+run $E_OK plan layout $L --batch 4Mtok --seq 4096 --tokens 1Ttok --region FR --json
+json 'j["kind"] == "layout" and j["batch_sequences"] == 1024 and j["batch_tokens"] == 1024 * 4096'
+json 'j["fastest"]["fits"] and j["fastest"]["layout"]["devices"] <= 64 and 0.2 < j["fastest"]["step"]["mfu"] < 0.9'
+json 'all(p["memory_bytes"] <= j["machine"]["memory_bytes"] and p["step_s_lo"] < p["step_s"] < p["step_s_hi"] for p in j["front"])'
+json 'abs(sum(v for k, v in j["fastest"]["memory"].items() if k not in ("total_bytes", "host_bytes")) / j["fastest"]["memory"]["total_bytes"] - 1) < 1e-9'
+json 'abs(sum(j["fastest"]["step"]["parts"].values()) / j["fastest"]["step"]["step_s"] - 1) < 1e-9'
+json 'all(j["fastest"]["step"][k + "_lo"] < j["fastest"]["step"][k] < j["fastest"]["step"][k + "_hi"] for k in ("step_s", "usd", "energy_j", "mfu"))'
+json 'j["binding"] and j["shadow"]["step_s_per_gib"] >= 0 and j["shadow"]["step_s_per_device"] > 0'
+json 'j["run"]["wall_s"]["lo"] < j["run"]["wall_s"]["value"] < j["run"]["wall_s"]["hi"]'
+json 'abs(j["run"]["wall_s"]["value"] / (j["run"]["steps"] * j["fastest"]["step"]["step_s"]) - 1) < 1e-9'
+# Energy at the meter times France's grid; dollars are device-hours times the price.
+json 'abs(j["run"]["co2_g"]["value"] / (j["run"]["energy_j"]["value"] / 3.6e6 * 56.039) - 1) < 1e-9'
+json 'abs(j["run"]["usd"]["value"] / (j["run"]["wall_s"]["value"] / 3600 * j["fastest"]["layout"]["devices"] * j["machine"]["usd_per_hour"]) - 1) < 1e-9'
+cp "$OUT" plan
+
+# The plan's own layout, priced by hand, costs the same; a slower one costs more.
+given=$(json_get '",".join("%s=%d" % (k, j["fastest"]["layout"][n]) for k, n in (("t","tensor"),("p","pipeline"),("d","data"),("c","context"),("mb","micro_batch"),("v","chunks"),("zero","zero"))) + ",sp=%d,offload=%d,schedule=%s,recompute=%s" % (j["fastest"]["layout"]["seq_parallel"], j["fastest"]["layout"]["offload"], j["fastest"]["layout"]["schedule"], j["fastest"]["layout"]["recompute"])' plan)
+step=$(json_get 'j["fastest"]["step"]["step_s"]' plan)
+run $E_OK plan layout $L --batch 1024 --layout "$given" --json
+json "abs(j['given']['step']['step_s'] / $step - 1) < 1e-9"
+run $E_OK plan layout $L --batch 1024 --layout t=8,d=8,mb=1,zero=1,recompute=full --json
+json "j['given']['step']['step_s'] > 1.05 * $step"
+# Prices and power usage are the user's to say.
+run $E_OK plan layout $L --batch 1024 --layout t=8,d=8,mb=1,zero=1,recompute=full --usd-h 1 --pue 2 --json
+json 'abs(j["given"]["step"]["usd"] / (64 * j["given"]["step"]["step_s"] / 3600) - 1) < 1e-9 and j["machine"]["name"] == "a100-80"'
+
+# Tables name what binds and where times come from.
+run $E_OK plan layout $L --batch 4Mtok --tokens 100Btok
+out_has '^fastest: '
+out_has '^binding '
+out_has '^shadow price '
+out_has '^  time .*\(.* to .*\)'
+out_has '^times from '
+err_empty
+# Shapes in words and from a config.json plan alike.
+run $E_OK plan layout --model 32,4096,32/8,14336,128256 --cluster 8xa100 --batch 64 --json
+json 'j["model"]["layers"] == 32'
+cat >config.json <<'J'
+{"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+ "intermediate_size": 14336, "vocab_size": 128256, "rope_scaling": {"factor": 8.0}}
+J
+run $E_OK plan layout --model ./config.json --cluster 64xa100-80 --batch 1024 --json
+json "abs(j['fastest']['step']['step_s'] / $step - 1) < 1e-9"
+
+# A device's own calibration is used: products at half the share of the peak are slower.
+run $E_OK hw show a100 --json
+python3 - "$OUT" plan >mine.json <<'P'
+import json, sys
+d = {k: v for k, v in json.load(open(sys.argv[1])).items() if k not in ("estimates", "tables")}
+cal = dict(json.load(open(sys.argv[2]))["calibration"])
+cal["gemm_eff"] /= 2
+cal["source"] = "halved for a test"
+d["name"], d["aliases"], d["layout_calibration"] = "mine", "", cal
+print(json.dumps(d))
+P
+run $E_OK plan layout --model llama3-8b --cluster 64x./mine.json --batch 1024 --json
+json "j['fastest']['step']['step_s'] > 1.5 * $step and j['calibration']['source'] == 'halved for a test'"
+
+# What does not fit is refused with the bytes.
+run $E_MEMORY plan layout --model llama3-70b --cluster 4xa100 --batch 64
+err_has 'needs [0-9]+ bytes a device .*, there are 80000000000|needs [0-9]+ bytes'
+out_empty
+run $E_MEMORY plan layout --model llama3-70b --cluster 64xa100 --batch 64 --memory-limit 4GiB
+err_has '4294967296 \(4.00 GiB\)'
+run $E_MEMORY plan layout $L --batch 1024 --layout d=64 --json
+json 'j["error"]["kind"] and "bytes" in j["error"]["message"]'
+
+# Wrong calls.
+run $E_USAGE plan layout $L
+err_has 'batch'
+run $E_USAGE plan layout --model lama3-8b --cluster 8xa100 --batch 8
+err_has 'did you mean "llama3-8b"'
+run $E_USAGE plan layout --model llama3-8b --cluster 8xa10 --batch 8
+err_has 'did you mean'
+run $E_USAGE plan layout --model llama3-8b --cluster 0xa100 --batch 8
+run $E_USAGE plan layout --model llama3-8b --cluster 8xa100 --batch 1tok
+run $E_USAGE plan layout $L --batch 1024 --layout t=3,d=8
+run $E_USAGE plan layout $L --batch 1024 --layout t=8,d=16
+err_has '128 devices'
+run $E_USAGE plan layout $L --batch 1024 --layout q=8
+err_has 'keys are'
+run $E_USAGE plan layout $L --batch 1024 --layout t=8,schedule=zigzag
+run $E_USAGE plan layout $L --batch 1024 --pue 0.5
+run $E_UNAVAILABLE plan layout --model deepseek-v3 --cluster 8xh100 --batch 64
+run $E_INPUT plan layout --model ./none.json --cluster 8xh100 --batch 64
+run $E_USAGE plan lauout
+err_has 'isoflop plan layout'
+run $E_USAGE plan --json layout
+err_has 'right after plan'
+run $E_USAGE help plan lauout
+run $E_OK runs --kind plan --json
+json 'len(j["runs"]) > 5'
+finish

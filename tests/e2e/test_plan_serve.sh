@@ -1,0 +1,52 @@
+#!/bin/sh
+# isoflop plan serve: a fleet for a trace, its bound, simulation and shadow price; what does not fit, and wrong calls.
+# ctest: timeout=300 asan
+. "$(dirname "$0")/lib.sh"
+E_MEMORY=5 E_INPUT=4 E_BUDGET=3
+
+help_ok plan serve
+awk 'BEGIN { print "arrival_s,prompt_tok,output_tok"; s = 7; for (i = 0; i < 400; i++) {
+  s = (s * 1103515245 + 12345) % 2147483648; t += (s % 1000) / 4000
+  s = (s * 1103515245 + 12345) % 2147483648; p = 20 + s % 1500
+  s = (s * 1103515245 + 12345) % 2147483648; o = 10 + s % 200
+  printf "%.3f,%d,%d\n", t, p, o } }' >trace.csv
+
+S="--model llama3-8b --trace trace.csv --slo ttft=2s,itl=80ms"
+run $E_OK plan serve $S --fleet a10g,l4,a100,h100 --json
+json 'j["kind"] == "serve" and sum(j["fleet"].values()) >= 1 and j["slo_met"] is True'
+json 'j["usd_h"]["mid"] >= j["usd_h_bound"] * (1 - 1e-9) and j["trace"]["requests"] == 400'
+json 'all(v is None or v >= j["usd_h"]["mid"] * (1 - 1e-9) for v in j["usd_h_one_type"].values())'
+json 'j["binding"] in ("cache", "itl", "ttft", "sequences") and j["shadow"]["usd_h_per_req_per_s"] > 0'
+json 'abs(sum(b["share"] for b in j["buckets"]) - 1) < 1e-9'
+run $E_OK plan serve $S --fleet a10g,l4,a100,h100
+out_has '^fleet +[0-9]+ x '
+out_has '^price an hour '
+out_has '^binding '
+out_has '^shadow price '
+err_empty
+# Ten times the requests need more; kinds that do not hold the model are named.
+run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
+few=$(json_get 'j["usd_h"]["mid"]')
+run $E_OK plan serve $S --fleet a100 --no-simulate --rate 100 --json
+json "j['usd_h']['mid'] > 3 * $few and j['slo_met'] is None"
+run $E_OK plan serve --model llama3-70b --trace trace.csv --slo ttft=4s,itl=150ms --fleet 1xl4,4xa100 --split --json
+json '"l4" in j["left_out"] and "GB" in j["left_out"]["l4"] and j["phase_split"] is not None'
+
+run $E_MEMORY plan serve --model bloom-176b --trace trace.csv --slo itl=1s --fleet t4,l4
+err_has 'weights take .* GB'
+run $E_BUDGET plan serve $S --fleet l4:0 --rate 1000 --no-simulate
+run $E_USAGE plan serve $S --fleet a10,l4
+err_has 'did you mean'
+run $E_USAGE plan serve $S --fleet a100:x
+run $E_USAGE plan serve $S --fleet a100,,l4
+run $E_USAGE plan serve $S
+err_has 'fleet'
+run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo itl=1parsec
+run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo speed=1s
+run $E_USAGE plan serve $S --fleet a100 --rate 0
+run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo ttft=1ns
+run $E_INPUT plan serve --model llama3-8b --trace none.csv --fleet a100
+printf 'arrival_s,prompt_tok,output_tok\n0,5,-3\n' >bad.csv
+run $E_INPUT plan serve --model llama3-8b --trace bad.csv --fleet a100
+err_has 'bad.csv, line 2|line 2'
+finish
