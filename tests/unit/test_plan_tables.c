@@ -251,7 +251,20 @@ static void test_serving(void **state) {
   ok(iso_infer_plan_json(&q, &j, &e), &e);
   assert_string_equal(json_string_value(json_object_get(json_object_get(j, "source"), "products")), "model");
   json_decref(j);
-  // Fleets too: tables of a device with 0.4 to 0.45 of its peaks need more replicas than those of one with twice that.
+  iso_device_close(bare);
+  iso_device_close(d);
+  iso_device_close(s);
+}
+
+// Tables of a device with 0.4 to 0.45 of its peaks need more replicas than those of one with twice that.
+static void test_fleet(void **state) {
+  (void)state;
+  const law fast = {0.8, 0.9, 0.8, 0.75, 12e-6}, slow = {0.4, 0.45, 0.4, 0.4, 40e-6};
+  iso_device *d = device_by(&fast), *s = device_by(&slow);
+  iso_serve_device dev;
+  iso_err e;
+  json_t *j;
+  ok(iso_serve_device_from_device(d, &dev, &e), &e);
   iso_serve_request sizes[] = {{0, 500, 100}, {0, 1500, 200}};
   iso_serve_trace from = {sizes, 2}, trace;
   iso_serve_req r = iso_serve_req_default();
@@ -259,7 +272,7 @@ static void test_serving(void **state) {
   const iso_device *measured[] = {d};
   double usd[2];
   ok(iso_serve_trace_draw(&from, 1000, 8, 2, &trace, &e), &e);
-  r.shape = q.shape;
+  r.shape = iso_serve_shape_find("llama-3.1-8b");
   r.device = kind;
   r.n_devices = 1;
   r.trace = &trace;
@@ -268,7 +281,6 @@ static void test_serving(void **state) {
   r.fleet.slo_itl_s = 0.1;
   r.fleet.attain = 0.95;
   for (int i = 0; i < 2; i++) {
-    iso_device_set_cal(s, ISO_DEVICE_CAL_serving, NULL);
     measured[0] = i ? s : d;
     ok(iso_serve_plan_json(&r, &j, &e), &e);
     usd[i] = json_number_value(json_object_get(json_object_get(j, "usd_h"), "mid"));
@@ -279,12 +291,11 @@ static void test_serving(void **state) {
   print_message("  fleet: $%.2f and $%.2f an hour\n", usd[0], usd[1]);
   assert_true(usd[1] > usd[0]);
   iso_serve_trace_close(&trace);
-  iso_device_close(bare);
   iso_device_close(d);
   iso_device_close(s);
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_layouts), cmocka_unit_test(test_serving)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_layouts), cmocka_unit_test(test_serving), cmocka_unit_test(test_fleet)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }
