@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop plan train: published optimum, limits of every kind, shadow prices, serving, repeated data, what is refused.
-# ctest: timeout=300 asan
+# ctest: timeout=300
 . "$(dirname "$0")/lib.sh"
 E_BUDGET=3 E_MEMORY=5 E_UNAVAILABLE=7
 
