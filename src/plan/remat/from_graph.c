@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/op.h"
+#include "model/arch.h"
 #include "plan/remat/remat.h"
 
 typedef struct build {
@@ -161,5 +162,26 @@ done:
     *out = b.d;
   else
     iso_remat_close(b.d);
+  return st;
+}
+
+iso_status iso_remat_from_model(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem, const iso_remat_rates *r, iso_remat_dag **out,
+                                int64_t *params, double *model_flop, iso_err *err) {
+  const iso_arch *arch;
+  iso_graph *g;
+  iso_graph_io io;
+  iso_bind b = iso_bind_batch(batch, seq);
+  *out = NULL;
+  ISO_TRY(iso_config_check(c, err));
+  ISO_TRY(iso_arch_find(c->arch, &arch, err));
+  ISO_TRY(iso_graph_open(&g, err));
+  iso_status st;
+  ISO_TRYG(arch->build(c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, err));
+  ISO_TRYG(iso_pass_gradient(g, err));
+  if (params) *params = iso_graph_params(g).all;
+  if (model_flop) *model_flop = iso_pass_cost(g, ISO_SECTION_FORWARD, &b, elem).mat_flop + iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem).mat_flop;
+  ISO_TRYG(iso_remat_from_graph(g, &b, elem, r, out, err));
+done:
+  iso_graph_close(g);
   return st;
 }

@@ -2,7 +2,8 @@
 #ifndef ISO_PLAN_REMAT_H
 #define ISO_PLAN_REMAT_H
 #include "base/arena.h"
-#include "graph/graph.h"
+#include "graph/dim.h"
+#include "model/config.h"
 
 // ---- The problem: a DAG in execution order (every input precedes its reader).
 enum { ISO_REMAT_INPUTS = 10 };
@@ -152,11 +153,33 @@ int64_t iso_remat_least(const iso_remat_dag *d);
 iso_status iso_remat_search(const iso_remat_dag *d, int64_t limit_b, int64_t evals, uint64_t seed, bool *found, iso_remat_schedule *out,
                             iso_err *err);
 
+// ---- One limit.
+typedef struct iso_remat_effort {
+  int64_t evals;   // schedules that the local search tries; 0: none
+  int64_t states;  // of the exact search, for graphs of up to 63 values; 0: none
+  uint64_t seed;
+} iso_remat_effort;
+typedef struct iso_remat_plan {
+  bool found, optimal;
+  iso_remat_schedule schedule;  // owned
+  iso_remat_use use;
+  double bound, gap;   // no schedule costs less than bound; gap = use.cost - bound
+  const char *method;  // "keep all", "per block", "search" or "exact"
+} iso_remat_plan;
+// The cheapest schedule that keeping all, the front (may be NULL), the local search or the exact search find, with the better of the bounds.
+iso_status iso_remat_solve(const iso_remat_dag *d, const iso_remat_front *f, const iso_remat_effort *e, int64_t limit_b, iso_remat_plan *out,
+                           iso_err *err);
+void iso_remat_plan_close(iso_remat_plan *p);
+
 // ---- From the graph of a model with its gradient: one node per kernel call of the forward and backward sections that yields a value.
 // Ops that work in place on a value just computed are part of it. Costs in seconds, max(FLOPs / flop_s, bytes / b_s), or FLOPs when both are 0.
 typedef struct iso_remat_rates {
   double flop_s, b_s;
 } iso_remat_rates;
+typedef struct iso_graph iso_graph;  // graph/graph.h, whose iso_layout is not the layout planner's
 iso_status iso_remat_from_graph(const iso_graph *g, const iso_bind *bind, size_t elem_bytes, const iso_remat_rates *r, iso_remat_dag **out,
                                 iso_err *err);
+// The same from a model's shape and a batch; *params and *model_flop (matrix products of a step) may be NULL.
+iso_status iso_remat_from_model(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem_bytes, const iso_remat_rates *r,
+                                iso_remat_dag **out, int64_t *params, double *model_flop, iso_err *err);
 #endif
