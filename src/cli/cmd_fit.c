@@ -18,13 +18,13 @@ static const cli_opt OPTS[] = {
     {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"},
     {"method", CLI_TEXT, "NAME", "all",
      "parametric: L = E + A/N^alpha + B/D^beta; isoflop: minima of interpolated curves of equal FLOPs; parabola: minima of parabolas through "
-     "them; all"},
+     "them; envelope: the size that is best after each amount of compute; all"},
     {"group-by", CLI_TEXT, "COLUMNS", NULL, "a fit for each combination of values in these columns, separated by commas"},
     {"flop", CLI_TEXT, "C", NULL, "print the optimum at this training compute, as in 5.76e23 or 2.5EF"},
     {"predict", CLI_TEXT, "N,D", NULL, "print the loss predicted for N parameters and D tokens; --law: also NAME=VALUE,... for its inputs"},
     {"drop-highest", CLI_INT, "K", "0", "drop the K highest losses"},
     {"where", CLI_LIST, "COL=VALUE", NULL, "use rows whose column has this value"},
-    {"bootstrap", CLI_INT, "N", "4000", "resamples for the intervals; 0: none (--law: 1000 unless given)"},
+    {"bootstrap", CLI_INT, "N", "4000", "resamples for the intervals; 0: none (--law: 1000, envelope: 100 unless given)"},
     {"level", CLI_REAL, "P", "0.9", "probability of the intervals"},
     {"delta", CLI_REAL, "X", "0.001", "Huber threshold on log residuals (--law: the law's unless given)"},
     {"tolerance", CLI_REAL, "X", "0.1", "isoflop, parabola: runs within this share of a budget belong to it"},
@@ -55,24 +55,28 @@ static int parse_request(const cli_args *a, cli_fit_request *q) {
   q->law = all || strcmp(m, "parametric") == 0;
   q->curves = all || strcmp(m, "isoflop") == 0;
   q->parabolas = all || strcmp(m, "parabola") == 0;
+  q->envelope = all || strcmp(m, "envelope") == 0;
   if (cli_fit_law_misused(a)) return EXIT_USAGE;
-  if (!q->law && !q->curves && !q->parabolas) return cli_usage(a, "--method %.40s: expected parametric, isoflop, parabola or all", m);
+  if (!q->law && !q->curves && !q->parabolas && !q->envelope)
+    return cli_usage(a, "--method %.40s: expected parametric, isoflop, parabola, envelope or all", m);
   if (!(q->level > 0 && q->level < 1)) return cli_usage(a, "--level must lie between 0 and 1");
   if (!(cli_real(a, "delta") > 0)) return cli_usage(a, "--delta must be above 0");
   if (!(cli_real(a, "tolerance") > 0)) return cli_usage(a, "--tolerance must be above 0");
   if (!(cli_real(a, "noise") >= 0)) return cli_usage(a, "--noise must be 0 or more");
   if (cli_int(a, "bootstrap") > 1000000) return cli_usage(a, "--bootstrap must be at most 1000000");
   if (predict && !q->law) return cli_usage(a, "--predict needs the parametric law");
-  if (flop && !q->law && !q->curves) return cli_usage(a, "--flop needs the parametric law or isoflop");
+  if (flop && !q->law && !q->curves && !q->envelope) return cli_usage(a, "--flop needs the parametric law, isoflop or envelope");
   if (flop && (iso_unit_parse(flop, ISO_UNIT_FLOP, &q->flop, &err) != ISO_OK || !(q->flop > 0)))
     return cli_usage(a, "--flop: %s", err.msg[0] ? err.msg : "must be above 0");
   q->fit = iso_fit_opts_default();
   q->parabola = iso_parabola_opts_default();
   q->curve = iso_curves_opts_default();
+  q->env = iso_envelope_opts_default();
+  if (cli_given(a, "bootstrap")) q->env.resamples = cli_int(a, "bootstrap");
   q->fit.resamples = q->curve.resamples = cli_int(a, "bootstrap");
-  q->fit.level = q->parabola.level = q->curve.level = q->level;
+  q->fit.level = q->parabola.level = q->curve.level = q->env.level = q->level;
   q->fit.delta = cli_real(a, "delta");
-  q->fit.seed = q->curve.seed = (uint64_t)cli_int(a, "seed");
+  q->fit.seed = q->curve.seed = q->env.seed = (uint64_t)cli_int(a, "seed");
   q->parabola.tolerance = q->curve.tolerance = cli_real(a, "tolerance");
   q->curve.noise_sd = cli_real(a, "noise");
   return predict ? parse_predict(a, predict, q) : 0;
@@ -202,5 +206,6 @@ const cli_verb cli_verb_fit = {
         "train_flop, training_flops, training_flop, flops, flop, compute or c): the other follows from C = 6 N D. Rows without a loss are skipped.\n"
         "Points of the store are in bits per byte of held-out text; their columns are run, label, params, tokens, train_flops, loss.\n"
         "--law takes the inputs of a law from columns of their names, as isoflop law show has them.\n"
-        "isoflop and parabola need several sizes at equal FLOPs: --group-by shows how the exponent of N* ~ C^a moves with the protocol.",
+        "isoflop and parabola need several sizes at equal FLOPs, envelope several token counts of each size: --group-by shows how the exponent of N* "
+        "~ C^a moves with the protocol.",
     .run = run};

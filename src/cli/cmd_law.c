@@ -3,15 +3,17 @@
 #include <string.h>
 
 #include "cli/law_args.h"
+#include "cli/law_gmse.h"
 #include "cli/work.h"
 
 static const char *const EXAMPLES[] = {"isoflop law list", "isoflop law show chinchilla",
                                        "isoflop law show chinchilla --at params=70B,tokens=1.4T --flop 5.76e23", "isoflop law show kaplan --json",
                                        NULL};
-static const char *const ACTIONS[] = {"list", "show"};
+static const char *const ACTIONS[] = {"list", "show", "gmse"};
 static const cli_opt OPTS[] = {
     {"at", CLI_TEXT, "NAME=VALUE,...", NULL, "show: predict at these inputs, as in params=70B,tokens=1.4T"},
     {"flop", CLI_TEXT, "C", NULL, "show: the optimum at this training compute, other inputs as in --at"},
+    {"best", CLI_TEXT, "INPUT[,NAME=VALUE...]", NULL, "show: the INPUT at which the target is best, the other inputs as given"},
     {"set", CLI_TEXT, "NAME", NULL, "show: this published set only (default: all)"},
 };
 
@@ -20,7 +22,18 @@ typedef struct question {
   const iso_law_const *only;  // NULL: all sets
   bool at, has_flop;
   double x[ISO_LAW_INPUT_MAX], flop;
+  int best;  // input looked for; -1: none
+  double best_x[ISO_LAW_INPUT_MAX];
 } question;
+
+// The range in which an input is looked for when nothing bounds it.
+#define BEST_LO 1e-6
+#define BEST_HI 1e30
+
+static iso_status best_input(const iso_law_const *c, const question *q, double *at, double *y, iso_err *err) {
+  if (!c->confirmed) return iso_law_predict_const(q->law, c, q->best_x, y, err);
+  return iso_law_best_input(q->law, c->p, q->best_x, q->best, BEST_LO, BEST_HI, at, y, err);
+}
 
 static iso_status optimum(const iso_law *law, const iso_law_const *c, const question *q, iso_law_point *out, iso_err *err) {
   double x[ISO_LAW_INPUT_MAX];
@@ -44,7 +57,7 @@ static iso_status optimum(const iso_law *law, const iso_law_const *c, const ques
 
 static int list_laws(const cli_args *a) {
   json_t *all = json_array();
-  if (!a->json) printf("%-24s %-14s %-42s %s\n", "law", "predicts", "from", "constants");
+  if (!a->json) printf("%-24s %-16s %-42s %s\n", "law", "predicts", "from", "constants");
   for (int64_t i = 0; i < iso_law_count(); i++) {
     const iso_law *l = iso_law_at(i);
     char inputs[200] = "";
@@ -61,7 +74,7 @@ static int list_laws(const cli_args *a) {
           all, json_pack("{s:s, s:s, s:s, s:s, s:O, s:i, s:b, s:s}", "law", l->base.name, "summary", l->base.summary, "formula", l->formula, "target",
                          l->target, "inputs", names, "sets", l->n_consts, "confirmed", sets > 0, "paper", l->base.paper));
     else
-      printf("%-24s %-14s %-42s %s\n", l->base.name, l->target, inputs,
+      printf("%-24s %-16s %-42s %s\n", l->base.name, l->target, inputs,
              sets          ? "published"
              : l->n_consts ? "not confirmed: fit it first"
                            : "none: fit it first");
@@ -96,6 +109,13 @@ static void print_set(const question *q, const iso_law_const *c) {
       printf("  at %s: %s = %.6g %s\n", text, l->target, y, l->unit);
     double r = iso_law_reach(l, c->lo, c->hi, q->x, &worst);
     if (worst >= 0 && c->confirmed) printf("  an extrapolation: %.3g times outside what its fit saw of %s\n", r, l->input[worst].name);
+  }
+  if (q->best >= 0) {
+    double at, y;
+    if (best_input(c, q, &at, &y, &e) != ISO_OK)
+      printf("  %s\n", e.msg);
+    else
+      printf("  best %s = %.6g: %s = %.6g %s\n", l->input[q->best].name, at, l->target, y, l->unit);
   }
   if (q->has_flop) {
     iso_law_point pt;
@@ -152,6 +172,14 @@ static int answer_sets(const question *q, json_t *sets) {
       json_object_set_new(o, "prediction", ok ? iso_json_num(y) : json_null());
       json_object_set_new(o, "reach", iso_json_num(iso_law_reach(l, c->lo, c->hi, q->x, NULL)));
     }
+    if (q->best >= 0) {
+      double where;
+      bool ok = best_input(c, q, &where, &y, &e) == ISO_OK;
+      answered += ok;
+      json_object_set_new(
+          o, "best",
+          ok ? json_pack("{s:s, s:o, s:o}", "input", l->input[q->best].name, "at", iso_json_num(where), l->target, iso_json_num(y)) : json_null());
+    }
     if (q->has_flop) {
       bool ok = optimum(l, c, q, &pt, &e) == ISO_OK;
       answered += ok;
@@ -170,17 +198,17 @@ static int show_law(const cli_args *a, const question *q) {
   bool passed = q->law->base.selftest(a->ctx, &why) == ISO_OK;
   json_t *j = iso_law_json(q->law);
   int answered = answer_sets(q, json_object_get(j, "sets"));
-  if ((q->at || q->has_flop) && !answered) {
+  if ((q->at || q->has_flop || q->best >= 0) && !answered) {
     // Say why by asking the first set again; a law without sets has nothing to say.
     json_decref(j);
     iso_status st = ISO_OK;
-    double y;
+    double y, where;
     iso_law_point pt;
     const iso_law_const *c = q->only ? q->only : q->law->consts;
     if (!q->law->n_consts)
       st = iso_fail(&e, ISO_EUNSUP, "law %s has no published constants; fit it first", q->law->base.name);
     else
-      st = q->at ? iso_law_predict_const(q->law, c, q->x, &y, &e) : optimum(q->law, c, q, &pt, &e);
+      st = q->at ? iso_law_predict_const(q->law, c, q->x, &y, &e) : q->has_flop ? optimum(q->law, c, q, &pt, &e) : best_input(c, q, &where, &y, &e);
     return cli_fail(a, st, &e);
   }
   if (a->json) {
@@ -196,13 +224,18 @@ static int show_law(const cli_args *a, const question *q) {
 
 static int run(cli_args *a) {
   iso_err err = {0};
-  question q = {.flop = NAN};
-  int k = cli_action(a, ACTIONS, 2);
+  question q = {.flop = NAN, .best = -1};
+  int k = cli_action(a, ACTIONS, 3);
   if (k < 0) return EXIT_USAGE;
-  const char *at = cli_text(a, "at"), *flop = cli_text(a, "flop"), *set = cli_text(a, "set");
+  const char *at = cli_text(a, "at"), *flop = cli_text(a, "flop"), *set = cli_text(a, "set"), *best = cli_text(a, "best");
   if (k == 0) {
-    if (a->n_pos > 1 || at || flop || set) return cli_usage(a, "list takes neither a name nor a question");
+    if (a->n_pos > 1 || at || flop || set || best) return cli_usage(a, "list takes neither a name nor a question");
     return list_laws(a);
+  }
+  if (k == 2) {
+    if (a->n_pos < 2 || at || flop || set || best)
+      return cli_usage(a, "gmse: expected formats, as in isoflop law gmse int4 e2m1 2:4, and no question");
+    return cli_law_gmse(a);
   }
   if (a->n_pos != 2) return cli_usage(a, "show: expected the name of one law; isoflop law list has them");
   if (iso_law_find(a->pos[1], &q.law, &err) != ISO_OK) return cli_fail(a, ISO_EINVAL, &err);
@@ -218,6 +251,10 @@ static int run(cli_args *a) {
     if (st != ISO_OK && !rest) return cli_fail(a, st, &err);
     q.at = st == ISO_OK;
   }
+  if (best) {
+    iso_status st = cli_law_best(q.law, best, &q.best, q.best_x, &err);
+    if (st != ISO_OK) return cli_fail(a, st, &err);
+  }
   return show_law(a, &q);
 }
 
@@ -225,10 +262,13 @@ const cli_verb cli_verb_law = {
     .name = "law",
     .summary = "Scaling laws: list them, show what one says, predict with its published constants.",
     .examples = EXAMPLES,
-    .usage = "list | show NAME [--at NAME=VALUE,...] [--flop C]",
+    .usage = "list | show NAME [--at NAME=VALUE,...] [--flop C] [--best INPUT] | gmse FORMAT...",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .min_args = 1,
-    .max_args = 2,
-    .notes = "Constants that no primary source confirms are shown and predict nothing: such a law is fitted to runs first, by isoflop fit --law.",
+    .max_args = 64,
+    .notes =
+        "gmse prints the mean squared error of number formats (uniform4, int4, lloyd4, e2m1) and sparsity (sparse0.5, 2:4) on N(0,1), which the\n"
+        "law compressed takes. Constants that no primary source confirms are shown and predict nothing: such a law is fitted to runs first, by "
+        "isoflop fit --law.",
     .run = run};

@@ -19,7 +19,7 @@ static void missing(cli_fit_answers *w, const iso_err *e) { (void)snprintf(w->no
 static iso_status missed(const cli_fit_request *q, cli_fit_answers *w, iso_status st, const iso_err *e, iso_err *err) {
   if (st == ISO_OK) return ISO_OK;
   missing(w, e);
-  if (q->law + q->parabolas + q->curves > 1) return ISO_OK;
+  if (q->law + q->parabolas + q->curves + q->envelope > 1) return ISO_OK;
   *err = *e;
   return st;
 }
@@ -48,6 +48,14 @@ iso_status cli_fit_solve(iso_ctx *c, const cli_fit_request *q, cli_fit_answers *
     iso_status st = iso_parabolas_fit(&w->data, &q->parabola, &w->par, &e);
     w->has_parabolas = st == ISO_OK;
     ISO_TRY(missed(q, w, st, &e, err));
+  }
+  if (q->envelope) {
+    iso_status st = iso_envelope_fit(&w->data, &q->env, &w->env, &e);
+    w->has_envelope = st == ISO_OK;
+    if (st != ISO_OK && !(q->law || q->curves || q->parabolas)) {
+      *err = e;
+      return st;
+    }
   }
   if (w->has_fit && w->has_parabolas) {
     w->has_compare = iso_parabolas_against(&w->par, &w->fit, isfinite(q->flop) ? q->flop : largest_flop(&w->data), &w->cmp, &e) == ISO_OK;
@@ -153,6 +161,21 @@ static void print_parabolas(const iso_parabolas *m) {
   if (m->unassigned) printf("%lld points share no budget with two others\n", (long long)m->unassigned);
 }
 
+static void print_envelope(const cli_fit_request *q, const iso_envelope *m) {
+  printf("\nenvelope of %lld training curves", (long long)m->sizes);
+  if (m->short_sizes) printf("; %lld sizes with fewer than three token counts left out", (long long)m->short_sizes);
+  printf("\n");
+  if (isfinite(m->n_exponent.mid)) {
+    printf("N* = %.4g C^%.4f", m->n_coef, m->n_exponent.mid);
+    if (isfinite(m->n_exponent.lo))
+      printf(" (%.0f%% of %lld subsets of the sizes: %.4f to %.4f)", 100 * m->level, (long long)m->resamples, m->n_exponent.lo, m->n_exponent.hi);
+    printf(", R2 %.5f, from %lld sizes that are best between %.3e and %.3e FLOP; D* ~ C^%.4f\n", m->r2, (long long)m->steps, m->flop_lo, m->flop_hi,
+           m->d_exponent.mid);
+    if (isfinite(q->flop)) printf("at C = %.4g FLOP: N* = %.4g\n", q->flop, m->n_coef * pow(q->flop, m->n_exponent.mid));
+  } else
+    printf("no power law: %lld sizes are best between a smaller and a larger one that were trained as long\n", (long long)m->steps);
+}
+
 void cli_fit_print(const cli_fit_request *q, const cli_fit_answers *w) {
   char text[300];
   printf("%lld points from %s, loss = %s", (long long)w->data.n, w->source, w->metric);
@@ -162,6 +185,7 @@ void cli_fit_print(const cli_fit_request *q, const cli_fit_answers *w) {
   if (w->has_fit) print_fit(w);
   if (w->has_curves) print_curves(q, &w->cur);
   if (w->has_parabolas) print_parabolas(&w->par);
+  if (w->has_envelope) print_envelope(q, &w->env);
   if (w->note[0]) printf("\nnot compared: %s\n", w->note);
   if (w->has_compare) printf("\n%s\n", w->cmp.text);
   if (w->has_best) {
@@ -191,6 +215,7 @@ json_t *cli_fit_answers_json(const cli_fit_request *q, const cli_fit_answers *w)
   json_object_set_new(j, "fit", w->has_fit ? iso_fit_json(&w->fit) : json_null());
   json_object_set_new(j, "isoflop", w->has_curves ? iso_curves_json(&w->cur) : json_null());
   json_object_set_new(j, "parabola", w->has_parabolas ? iso_parabolas_json(&w->par) : json_null());
+  json_object_set_new(j, "envelope", w->has_envelope ? iso_envelope_json(&w->env) : json_null());
   if (w->has_curves) {
     json_object_set_new(j, "n_exponent", iso_curves_exponent_json(&w->cur.n_exponent));
     if (isfinite(q->flop)) {
@@ -231,6 +256,7 @@ void cli_fit_print_row(const char *name, const cli_fit_request *q, const cli_fit
   (void)q;
   if (w->has_curves) row_of(name, "isoflop", w->cur.n_exponent.mid, w->cur.n_exponent.lo, w->cur.n_exponent.hi, w->cur.used, w->cur.n);
   if (w->has_parabolas) row_of(name, "parabola", w->par.a.mid, w->par.a.lo, w->par.a.hi, w->par.used, w->par.n);
+  if (w->has_envelope) row_of(name, "envelope", w->env.n_exponent.mid, w->env.n_exponent.lo, w->env.n_exponent.hi, 0, 0);
   if (w->has_fit) {
     const iso_fit *f = &w->fit;
     row_of(name, "parametric", f->p[ISO_FIT_BETA] / (f->p[ISO_FIT_ALPHA] + f->p[ISO_FIT_BETA]), NAN, NAN, 0, 0);

@@ -19,7 +19,7 @@ typedef struct request {
   bool own_objective, own_delta;
   iso_law_data_opts data;
   double most, flop;
-  const char *predict;
+  const char *predict, *best;
 } request;
 
 // One law's answers.
@@ -36,6 +36,8 @@ typedef struct answer {
   iso_lawfit_best best;
   double best_reach;
   int best_axis;
+  bool has_best_input;
+  iso_lawfit_best_input best_input;
   char note[500];  // why it could not be fitted, in a comparison
 } answer;
 
@@ -47,7 +49,7 @@ static void close_answer(answer *w) {
 }
 
 bool cli_fit_law_misused(const cli_args *a) {
-  static const char *const NEED[] = {"column", "rows", "holdout", "cluster", "objective", "starts", "max-reach", "extrapolate"};
+  static const char *const NEED[] = {"column", "rows", "holdout", "cluster", "objective", "starts", "best", "max-reach", "extrapolate"};
   for (size_t i = 0; i < ISO_COUNT(NEED); i++)
     if (cli_given(a, NEED[i])) {
       (void)cli_usage(a, "--%s needs --law", NEED[i]);
@@ -59,7 +61,10 @@ bool cli_fit_law_misused(const cli_args *a) {
 static int parse_request(const cli_args *a, request *q) {
   iso_err err = {0};
   const char *name = cli_text(a, "law"), *kind = cli_text(a, "objective"), *flop = cli_text(a, "flop");
-  *q = (request){.most = cli_flag(a, "extrapolate") ? INFINITY : cli_real(a, "max-reach"), .flop = NAN, .predict = cli_text(a, "predict")};
+  *q = (request){.most = cli_flag(a, "extrapolate") ? INFINITY : cli_real(a, "max-reach"),
+                 .flop = NAN,
+                 .predict = cli_text(a, "predict"),
+                 .best = cli_text(a, "best")};
   for (const char *s = name;; s++) {
     char one[64];
     size_t n = strcspn(s, ",");
@@ -90,7 +95,7 @@ static int parse_request(const cli_args *a, request *q) {
     return cli_usage(a, "--flop: %s", err.msg[0] ? err.msg : "must be above 0");
   if (q->n_laws > 1 && !cli_text(a, "holdout"))
     return cli_usage(a, "--law with several laws compares them on held-out rows: --holdout EXPR says which");
-  if (q->n_laws > 1 && (q->predict || flop)) return cli_usage(a, "--predict and --flop ask one law");
+  if (q->n_laws > 1 && (q->predict || flop || q->best)) return cli_usage(a, "--predict, --flop and --best ask one law");
   if (cli_given(a, "method") || cli_given(a, "group-by")) return cli_usage(a, "--law excludes --method and --group-by");
   q->data.columns = cli_list(a, "column", &q->data.n_columns);
   q->data.rows = cli_text(a, "rows");
@@ -127,6 +132,13 @@ static iso_status ask(const request *q, answer *w, iso_err *err) {
     ISO_TRY(iso_lawfit_predict(&w->fit, w->x, w->fit.level, &w->loss, err));
     w->reach = iso_lawfit_reach(&w->fit, w->x, &w->axis);
     w->has_loss = true;
+  }
+  if (q->best) {
+    double x[ISO_LAW_INPUT_MAX];
+    int k;
+    ISO_TRY(cli_law_best(w->law, q->best, &k, x, err));
+    ISO_TRY(iso_lawfit_find_best(&w->fit, x, k, q->most, w->fit.level, &w->best_input, err));
+    w->has_best_input = true;
   }
   if (isfinite(q->flop)) {
     double x[ISO_LAW_INPUT_MAX];
@@ -241,6 +253,13 @@ static void print_answer(const cli_fit_source *s, const request *q, const answer
     interval_row(w->law->target, b->loss.mid, b->loss.lo, b->loss.hi, NAN);
     print_reach(w, w->best_reach, w->best_axis);
   }
+  if (w->has_best_input) {
+    const iso_lawfit_best_input *b = &w->best_input;
+    printf("\nbest %s\n", w->law->input[b->input].name);
+    interval_row(w->law->input[b->input].name, b->at.mid, b->at.lo, b->at.hi, NAN);
+    interval_row(w->law->target, b->value.mid, b->value.lo, b->value.hi, NAN);
+    print_reach(w, b->reach, b->axis);
+  }
   if (w->has_loss) {
     cli_law_inputs_text(w->law, w->x, text, sizeof text);
     printf("\nat %s\n", text);
@@ -274,6 +293,13 @@ static json_t *answer_json(const request *q, const answer *w) {
         json_pack("{s:f, s:o, s:o, s:o, s:o, s:o}", "train_flop", w->best.flop, "params", iso_fit_interval_json(&w->best.params), "tokens",
                   iso_fit_interval_json(&w->best.tokens), w->law->target, iso_fit_interval_json(&w->best.loss), "reach", iso_json_num(w->best_reach),
                   "reach_axis", w->best_axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, w->best_axis))));
+  if (w->has_best_input) {
+    const iso_lawfit_best_input *b = &w->best_input;
+    json_object_set_new(j, "best",
+                        json_pack("{s:s, s:o, s:o, s:o, s:o}", "input", w->law->input[b->input].name, "at", iso_fit_interval_json(&b->at),
+                                  w->law->target, iso_fit_interval_json(&b->value), "reach", iso_json_num(b->reach), "reach_axis",
+                                  b->axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, b->axis))));
+  }
   if (w->has_loss) {
     json_t *x = json_object();
     for (int i = 0; i < w->law->n_inputs; i++) json_object_set_new(x, w->law->input[i].name, iso_json_num(w->x[i]));

@@ -12,6 +12,7 @@
       {"cluster", CLI_TEXT, "COLUMN", NULL, "--law: rows of equal value are resampled together, as checkpoints of one run"},                       \
       {"objective", CLI_TEXT, "NAME", NULL, "--law: huber-log, huber, square-log or square (default: the law's)"},                                 \
       {"starts", CLI_INT, "N", "400", "--law: starts of the minimiser"},                                                                           \
+      {"best", CLI_TEXT, "INPUT[,NAME=VALUE...]", NULL, "--law: print the INPUT at which the target is best, the other inputs as given"},          \
       {"max-reach", CLI_REAL, "R", "20", "--law: refuse questions further outside the rows fitted than this ratio, in any input or the FLOPs"}, {  \
     "extrapolate", CLI_FLAG, NULL, NULL, "--law: answer them all the same"                                                                         \
   }

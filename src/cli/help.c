@@ -5,7 +5,8 @@
 
 static const char EXIT_CODES[] =
     "Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the budget does not pay for the work, 4 bad input file,\n"
-    "5 out of memory, 6 disk full, 7 not available here, 8 the numbers went wrong, 130 interrupted (state saved).\n";
+    "5 out of memory (here, or on the devices planned for), 6 disk full, 7 not available here, 8 the numbers went wrong,\n"
+    "130 interrupted (state saved).\n";
 
 // Wraps `text` at 100 columns, continuation lines indented.
 static void wrap(iso_str *s, const char *text, size_t indent, size_t column) {

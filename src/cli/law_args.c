@@ -9,7 +9,7 @@ static iso_status read_value(const char *s, const char *what, double *out, iso_e
   iso_err e = {0};
   for (size_t i = 0; i < ISO_COUNT(UNIT); i++)
     if (iso_unit_parse(s, UNIT[i], out, &e) == ISO_OK)
-      return *out > 0 ? ISO_OK : iso_fail(err, ISO_EINVAL, "%s: %s, expected a positive number", what, s);
+      return *out >= 0 ? ISO_OK : iso_fail(err, ISO_EINVAL, "%s: %s, expected a positive number", what, s);
   return iso_fail(err, ISO_EINVAL, "%s: '%.60s', expected a number as in 70B or 1.4e12", what, s);
 }
 
@@ -44,6 +44,24 @@ iso_status cli_law_inputs(const iso_law *law, const char *text, const char *what
     if (!*s) break;
   }
   return iso_law_check_inputs(law, x, err);
+}
+
+iso_status cli_law_best(const iso_law *law, const char *text, int *k, double *x, iso_err *err) {
+  char name[120], all[700];
+  size_t n = strcspn(text, ",");
+  if (n == 0 || n >= sizeof name) return iso_fail(err, ISO_EINVAL, "--best %.80s: expected INPUT,NAME=VALUE,...", text);
+  memcpy(name, text, n);
+  name[n] = 0;
+  *k = iso_law_input_find(law, name);
+  if (*k < 0) {
+    iso_fail(err, ISO_EINVAL, "--best: law %s has no input called %s", law->base.name, name);
+    return iso_hint(err, ISO_EINVAL, "isoflop law show %s lists them", law->base.name);
+  }
+  // Any value will do for the input that is looked for.
+  if ((size_t)snprintf(all, sizeof all, "%s=1%s", law->input[*k].name, text + n) >= sizeof all)
+    return iso_fail(err, ISO_EINVAL, "--best %.80s...: too long", text);
+  iso_law_absent(law, x);
+  return cli_law_inputs(law, all, "--best", x, err);
 }
 
 void cli_law_inputs_text(const iso_law *law, const double *x, char *buf, size_t n) {

@@ -7,6 +7,8 @@
 // Reads "params=70B,tokens=1.4T" (or, for laws that split a budget, "70B,1.4T") over the law's absent values in x; `what` names the
 // option in messages. ISO_EINVAL.
 iso_status cli_law_inputs(const iso_law *law, const char *text, const char *what, double *x, iso_err *err);
+// Reads "dimension,train_flop=1e21": which input is looked for (*k), and the others over the law's absent values in x. ISO_EINVAL.
+iso_status cli_law_best(const iso_law *law, const char *text, int *k, double *x, iso_err *err);
 // "params = 7e+10, tokens = 1.4e+12", without inputs that are infinite.
 void cli_law_inputs_text(const iso_law *law, const double *x, char *buf, size_t n);
 #endif

@@ -49,11 +49,10 @@ static void print_plan(const json_t *r) {
   cli_row_range("a whole request", r, "request_s", ISO_UNIT_S);
   cli_row_range("context switch", r, "switch_s", ISO_UNIT_S);
   cli_row_range("output tokens a s", r, "tok_per_s", ISO_UNIT_COUNT);
-  cli_row("energy", "%s a prompt, %s an output token", iso_unit_print(cli_at(r, "energy.prefill_j"), ISO_UNIT_JOULE, b, sizeof b),
-          iso_unit_print(cli_at(r, "energy.decode_j_per_tok"), ISO_UNIT_JOULE, c, sizeof c));
-  if (!isnan(cli_at(r, "usd_per_mtok_output")))
-    cli_row("price a million", "%s prompt tokens, %s output tokens", iso_unit_print(cli_at(r, "usd_per_mtok_prompt"), ISO_UNIT_USD, b, sizeof b),
-            iso_unit_print(cli_at(r, "usd_per_mtok_output"), ISO_UNIT_USD, c, sizeof c));
+  cli_row_range("energy of a prompt", r, "energy.prefill_j", ISO_UNIT_JOULE);
+  cli_row_range("energy of a token", r, "energy.decode_j_per_tok", ISO_UNIT_JOULE);
+  cli_row_range("1M prompt tokens", r, "usd_per_mtok_prompt", ISO_UNIT_USD);
+  cli_row_range("1M output tokens", r, "usd_per_mtok_output", ISO_UNIT_USD);
   if (!isnan(cli_at(r, "batching.batch")))
     cli_row("advised batch", "%.0f: %s between tokens, %.0f%% of the peak rate with %.0f%% of the cache", cli_at(r, "batching.batch"),
             iso_unit_print(cli_at(r, "batching.itl_s"), ISO_UNIT_S, b, sizeof b), 100 * cli_at(r, "batching.of_peak_throughput"),

@@ -129,16 +129,19 @@ static void print_one(const char *name, const json_t *o) {
   printf("\n%s: %.0f devices, %s\n", name, cli_at(o, "layout.devices"), text);
   cli_row("  step", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.step_s"), ISO_UNIT_S, b, sizeof b),
           iso_unit_print(cli_at(o, "step.step_s_lo"), ISO_UNIT_S, c, sizeof c), iso_unit_print(cli_at(o, "step.step_s_hi"), ISO_UNIT_S, d, sizeof d));
-  cli_row("  utilisation", "MFU %.1f%%, HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.hfu"),
-          iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
+  cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu_lo"),
+          100 * cli_at(o, "step.mfu_hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
   parts_text(cli_json_at(o, "step.parts"), "_s", cli_at(o, "step.step_s"), ISO_UNIT_S, &s);
   cli_row("  step parts", "%s", s.p ? s.p : "");
   iso_str_free(&s);
   parts_text(cli_json_at(o, "memory"), "_bytes", cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, &s);
   cli_row("  memory a device", "%s: %s", iso_unit_print(cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, b, sizeof b), s.p ? s.p : "");
   iso_str_free(&s);
-  cli_row("  a step costs", "%s, %s", iso_unit_print(cli_at(o, "step.usd"), ISO_UNIT_USD, b, sizeof b),
-          iso_unit_print(cli_at(o, "step.energy_j"), ISO_UNIT_JOULE, c, sizeof c));
+  cli_row("  a step costs", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.usd"), ISO_UNIT_USD, b, sizeof b),
+          iso_unit_print(cli_at(o, "step.usd_lo"), ISO_UNIT_USD, c, sizeof c), iso_unit_print(cli_at(o, "step.usd_hi"), ISO_UNIT_USD, d, sizeof d));
+  cli_row("  and takes", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.energy_j"), ISO_UNIT_JOULE, b, sizeof b),
+          iso_unit_print(cli_at(o, "step.energy_j_lo"), ISO_UNIT_JOULE, c, sizeof c),
+          iso_unit_print(cli_at(o, "step.energy_j_hi"), ISO_UNIT_JOULE, d, sizeof d));
 }
 
 // The front by step time, thinned to points that need a tenth less memory than the one before.

@@ -28,18 +28,22 @@ static const cli_opt OPTS[] = {
     {"embodied", CLI_REAL, "KG", "462.5", "CO2e of making a device with its share of the server, spread over six years at 85% use"},
     {"idle-share", CLI_REAL, "SHARE", "0", "device-hours that are held idle, as a share of those in use"},
     {"serve", CLI_TEXT, "TOKENS", NULL, "tokens served over the model's life: also the size that is cheapest with them"},
+    {"compress", CLI_TEXT, "WAY,...", NULL, "NAME:LOSS:PRICE[:TOKENS], as in int8:0.002:0.5: loss added, price of a served FLOP, tokens tuned on"},
     {"serve-device", CLI_TEXT, "[Nx]DEVICE", NULL, "that serves (default: the cluster's)"},
     {"serve-prompt", CLI_TEXT, "TOKENS", "1k", "tokens of a served prompt, for its price"},
     {"serve-output", CLI_TEXT, "TOKENS", "300", "tokens of an answer"},
     CLI_PLAN_OPTS,
 };
 
+enum { WAYS_MAX = 8 };
 typedef struct request {
   iso_train_req q;
   cli_cluster cluster;
   const char *batch_rule;
   char batch_text[200];
   double serve_tok, serve_prompt, serve_output;
+  iso_lifetime_way way[WAYS_MAX];  // the first is plain
+  int ways;
 } request;
 
 // ---- the request ----------------------------------------------------------------------------------------------------
@@ -86,6 +90,29 @@ static iso_status read_law(const cli_args *a, iso_train_req *q, iso_err *err) {
   return ISO_OK;
 }
 
+// --compress int8:0.002:0.5,int4:0.03:0.3:1Btok
+static iso_status read_ways(const cli_args *a, request *r, iso_err *err) {
+  const char *text = cli_text(a, "compress");
+  r->way[0] = iso_lifetime_way_plain();
+  r->ways = 1;
+  if (text && !cli_text(a, "serve")) return iso_fail(err, ISO_EINVAL, "--compress goes with --serve TOKENS");
+  for (const char *s = text; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
+    iso_lifetime_way w = iso_lifetime_way_plain();
+    char tokens[40] = "";
+    int n = 0, got = sscanf(s, "%31[^:,]:%lf:%lf%n:%39[^,]", w.name, &w.loss_added, &w.serve_scale, &n, tokens);
+    bool ends = got == 4 || (got == 3 && (s[n] == 0 || s[n] == ','));
+    if (got < 3 || !ends || !(w.loss_added >= 0) || !(w.serve_scale > 0))
+      return iso_fail(err, ISO_EINVAL, "--compress %.60s: expected NAME:LOSS:PRICE[:TOKENS],... as in int8:0.002:0.5", s);
+    if (got == 4) {
+      iso_status st = iso_unit_parse(tokens, ISO_UNIT_TOK, &w.tune_tok, err);
+      if (st != ISO_OK) return iso_err_prefix(err, st, "--compress %s", w.name);
+    }
+    if (r->ways == WAYS_MAX) return iso_fail(err, ISO_EINVAL, "--compress: more than %d ways", WAYS_MAX - 1);
+    r->way[r->ways++] = w;
+  }
+  return ISO_OK;
+}
+
 static iso_status read_request(const cli_args *a, const iso_prices *prices, request *r, iso_err *err) {
   iso_train_req *q = &r->q;
   *r = (request){0};
@@ -98,6 +125,7 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   ISO_TRY(cli_quantity(a, "serve", ISO_UNIT_TOK, &r->serve_tok, err));
   ISO_TRY(cli_quantity(a, "serve-prompt", ISO_UNIT_TOK, &r->serve_prompt, err));
   ISO_TRY(cli_quantity(a, "serve-output", ISO_UNIT_TOK, &r->serve_output, err));
+  ISO_TRY(read_ways(a, r, err));
   if (isnan(q->unique_tok)) q->unique_tok = INFINITY;
   ISO_TRY(cli_cluster_open(a, prices, &r->cluster, err));
   q->machine = &r->cluster.machine;
@@ -203,7 +231,7 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   q.output = r->serve_output;
   st = iso_infer_plan_json(&q, &plan, err);
   if (st != ISO_OK) return iso_err_prefix(err, st, "--serve");
-  double prompt = cli_at(plan, "usd_per_mtok_prompt") / 1e6, output = cli_at(plan, "usd_per_mtok_output") / 1e6;
+  double prompt = cli_at(plan, "usd_per_mtok_prompt.mid") / 1e6, output = cli_at(plan, "usd_per_mtok_output.mid") / 1e6;
   *usd_tok = (q.prompt * prompt + q.output * output) / (q.prompt + q.output);
   json_object_set_new(o, "serve_device", json_pack("{s:s, s:o}", "name", dev.name, "devices", json_real(cli_at(plan, "devices"))));
   json_object_set_new(o, "usd_per_mtok", iso_json_num(*usd_tok * 1e6));
@@ -211,31 +239,52 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   return ISO_OK;
 }
 
+// Each way of serving at its own optimum, and from how many served tokens on it is cheaper than the plain one.
+static json_t *ways_json(const iso_lifetime_job *j, const request *r, const char *unit) {
+  json_t *all = json_array();
+  iso_lifetime_point p;
+  int best;
+  if (iso_lifetime_choose(j, r->way, r->ways, &best, &p, NULL) != ISO_OK) best = -1;
+  for (int i = 0; i < r->ways; i++) {
+    const iso_lifetime_way *w = &r->way[i];
+    bool can = iso_lifetime_optimum(j, w, &p, NULL) == ISO_OK;
+    double from = i ? iso_lifetime_switch(j, &r->way[0], w, 1e3, 1e18) : NAN;
+    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:b, s:o}", "name", w->name, "loss_added", iso_json_num(w->loss_added), "serve_price",
+                          iso_json_num(w->serve_scale), "unit", unit, "best", i == best, "pays_from_served_tokens", iso_json_num(from));
+    const struct {
+      const char *key;
+      double v;
+    } num[] = {{"params", p.params},  {"tokens", p.tokens},    {"train", p.train_cost},
+               {"tune", p.tune_cost}, {"serve", p.serve_cost}, {"total", p.cost}};
+    for (size_t k = 0; k < ISO_COUNT(num); k++) json_object_set_new(o, num[k].key, can ? iso_json_num(num[k].v) : json_null());
+    json_array_append_new(all, o);
+  }
+  return all;
+}
+
 // The sizes that are cheapest over the whole life for the plan's loss, in FLOPs and in dollars.
 static iso_status serve_json(const cli_args *a, const request *r, const iso_train_plan *p, json_t *result, iso_err *err) {
   const iso_train_req *q = &r->q;
-  iso_lifetime_job j = {.law = q->law, .p = q->set->p, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1};
-  iso_lifetime_way plain = iso_lifetime_way_plain();
-  iso_lifetime_point best, train;
+  iso_lifetime_job j = {.law = q->law, .p = q->set->p, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1}, usd = j;
+  iso_lifetime_point best, train, at;
   double usd_tok;
   if (isnan(r->serve_tok)) return ISO_OK;
   json_t *o = json_pack("{s:o}", "tokens", iso_json_num(r->serve_tok));
   json_object_set_new(result, "serve", o);
   iso_lifetime_job none = j;
   none.serve_tok = 0;
-  ISO_TRY(iso_lifetime_optimum(&none, &plain, &train, err));
-  for (int k = 0; k < 2; k++) {
-    if (k) {
-      ISO_TRY(serve_price(a, r, p, &usd_tok, o, err));
-      j.train_price = p->use[2].mean / p->use[0].mean;
-      j.serve_price = usd_tok / (ISO_SERVE_FLOP_PER_PARAM_TOK * p->params);
-      if (!(j.train_price > 0 && j.serve_price > 0)) return ISO_OK;
-    }
-    iso_lifetime_point at;
-    ISO_TRY(iso_lifetime_optimum(&j, &plain, &best, err));
-    ISO_TRY(iso_lifetime_at(&j, &plain, train.params, &at, err));
-    json_object_set_new(o, k ? "in_usd" : "in_flop", life_json(&j, &best, &at));
+  ISO_TRY(iso_lifetime_optimum(&none, &r->way[0], &train, err));
+  ISO_TRY(serve_price(a, r, p, &usd_tok, o, err));
+  usd.train_price = p->use[2].mean / p->use[0].mean;
+  usd.serve_price = usd_tok / (ISO_SERVE_FLOP_PER_PARAM_TOK * p->params);
+  bool priced = usd.train_price > 0 && usd.serve_price > 0;
+  for (int k = 0; k < 1 + priced; k++) {
+    const iso_lifetime_job *job = k ? &usd : &j;
+    ISO_TRY(iso_lifetime_optimum(job, &r->way[0], &best, err));
+    ISO_TRY(iso_lifetime_at(job, &r->way[0], train.params, &at, err));
+    json_object_set_new(o, k ? "in_usd" : "in_flop", life_json(job, &best, &at));
   }
+  if (r->ways > 1) json_object_set_new(o, "ways", ways_json(priced ? &usd : &j, r, priced ? "usd" : "flop"));
   return ISO_OK;
 }
 
@@ -361,6 +410,18 @@ static void print_serve(const json_t *r) {
             cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b), iso_unit_print(cli_at(o, "train"), u, c, sizeof c),
             iso_unit_print(cli_at(o, "serve"), u, d, sizeof d), 100 * (1 + cli_at(o, "change")));
   }
+  const json_t *ways = cli_json_at(r, "serve.ways");
+  for (size_t i = 0; i < json_array_size(ways); i++) {
+    const json_t *o = json_array_get(ways, i);
+    double from = cli_at(o, "pays_from_served_tokens");
+    iso_unit u = strcmp(cli_text_at(o, "unit"), "usd") == 0 ? ISO_UNIT_USD : ISO_UNIT_FLOP;
+    if (isnan(cli_at(o, "total")))
+      cli_row(cli_text_at(o, "name"), "cannot reach this loss");
+    else
+      cli_row(cli_text_at(o, "name"), "%s in all at %.4g parameters%s%s%s", iso_unit_print(cli_at(o, "total"), u, b, sizeof b), cli_at(o, "params"),
+              isnan(from) ? "" : "; pays from ", isnan(from) ? "" : iso_unit_print(from, ISO_UNIT_TOK, c, sizeof c),
+              json_is_true(json_object_get(o, "best")) ? "; the cheapest" : "");
+  }
   if (!isnan(cli_at(r, "serve.usd_per_mtok")))
     cli_row("served at", "%s a million tokens on %.0f x %s", iso_unit_print(cli_at(r, "serve.usd_per_mtok"), ISO_UNIT_USD, b, sizeof b),
             cli_at(r, "serve.serve_device.devices"), cli_text_at(r, "serve.serve_device.name"));
@@ -374,10 +435,10 @@ static void print_others(const json_t *r) {
   for (size_t i = 0; i < json_array_size(all); i++) {
     const json_t *o = json_array_get(all, i);
     double pays = cli_at(o, "pays_from_served_tokens");
-    printf("%12.4g %12s %12.4g %12s %12s %12s  %s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
+    printf("%12.4g %12s %12.4g %12s %12s %12s%s%s\n", cli_at(o, "params"), iso_unit_print(cli_at(o, "tokens"), ISO_UNIT_TOK, b, sizeof b),
            cli_at(o, "train_flop"), iso_unit_print(cli_at(o, "wall"), ISO_UNIT_S, c, sizeof c),
            iso_unit_print(cli_at(o, "usd"), ISO_UNIT_USD, d, sizeof d), iso_unit_print(cli_at(o, "energy"), ISO_UNIT_JOULE, e, sizeof e),
-           isnan(pays) ? "" : iso_unit_print(pays, ISO_UNIT_TOK, f, sizeof f));
+           isnan(pays) ? "" : "  ", isnan(pays) ? "" : iso_unit_print(pays, ISO_UNIT_TOK, f, sizeof f));
   }
 }
 

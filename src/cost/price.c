@@ -8,7 +8,7 @@
 #include <strings.h>
 
 // Life-cycle gCO2e per kWh of consumed mix, year 2023: mlco2/codecarbon global_energy_mix.json (from Our World in Data and Ember).
-// The world is the mean of that file weighted by TWh; Ember's Global Electricity Review 2024 states 480 for the same year.
+// The world and the EU of 27 are means of that file weighted by TWh; Ember's Global Electricity Review 2024 states 480 for the same year.
 static const char CARBON_SOURCE[] = "codecarbon global_energy_mix.json, year 2023 (Ember, Our World in Data)";
 static const struct {
   const char *code;
@@ -17,7 +17,7 @@ static const struct {
     {"world", 480.620}, {"US", 369.473}, {"FR", 56.039},  {"DE", 380.950}, {"GB", 237.589}, {"CN", 582.317}, {"IN", 713.441},
     {"JP", 485.392},    {"BR", 98.348},  {"NO", 30.080},  {"SE", 40.695},  {"PL", 661.926}, {"CA", 170.043}, {"AU", 548.692},
     {"ZA", 707.686},    {"ES", 174.050}, {"IT", 330.718}, {"IE", 290.805}, {"NL", 267.622}, {"FI", 79.158},  {"KR", 430.567},
-    {"SG", 470.783},    {"CH", 34.843},  {"AT", 110.812}, {"DK", 151.650}, {"MX", 507.245},
+    {"SG", 470.783},    {"CH", 34.843},  {"EU", 243.83},  {"AT", 110.812}, {"DK", 151.650}, {"MX", 507.245},
 };
 
 iso_prices iso_prices_default(void) {

@@ -5,6 +5,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 void iso_cpu_read(iso_cpu_words *w) {
@@ -47,6 +49,16 @@ iso_cpu iso_cpu_decode(const iso_cpu_words *w) {
   c.avx512_bf16 = c.avx512 && (w->leaf7_1_eax >> 5 & 1);
   c.amx_bf16 = c.avx512 && tiles && (w->leaf7_edx >> 22 & 1);
   return c;
+}
+
+// arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux, Documentation/arch/x86/xstate.rst.
+bool iso_cpu_allow_tiles(void) {
+#if defined(__x86_64__) && defined(__linux__)
+  enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+  return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+  return false;
+#endif
 }
 
 char *iso_cpu_isa(const iso_cpu *c, char *buf, size_t n) {

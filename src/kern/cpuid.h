@@ -18,6 +18,8 @@ typedef struct iso_cpu {
 
 void iso_cpu_read(iso_cpu_words *out);           // all zero on other architectures
 iso_cpu iso_cpu_decode(const iso_cpu_words *w);  // a pure function
+// Asks the system for the tile registers of AMX, which a Linux process may not use before; false when it refuses.
+bool iso_cpu_allow_tiles(void);
 // "avx2 fma f16c" or "avx512 vnni bf16"; returns buf.
 char *iso_cpu_isa(const iso_cpu *c, char *buf, size_t n);
 #endif

@@ -42,8 +42,7 @@ static tiling tile(const iso_gemm *g) {
   return (tiling){g, tm, tn, cols, rows * cols};
 }
 
-// Puts the start value into a tile of C while it is about to be used; true when there was one.
-static bool start_tile(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n) {
+bool iso_gemm_start(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n) {
   if (g->acc || (!g->bias && !g->residual)) return g->acc;
   for (int64_t r = i; r < i + m; r++) {
     float *c = g->c + r * g->ldc + j;
@@ -67,7 +66,7 @@ static void run_tile(void *arg, int64_t t, int worker) {
   one.a = g->a + (g->ta ? i : i * g->lda);
   one.b = g->b + (g->tb ? j * g->ldb : j);
   one.c = g->c + i * g->ldc + j;
-  one.acc = start_tile(g, i, j, one.m, one.n);
+  one.acc = iso_gemm_start(g, i, j, one.m, one.n);
   iso_gemm_f32_one(&one);
 }
 
@@ -78,7 +77,14 @@ void iso_gemm_f32(iso_pool *pool, const iso_gemm *g) {
 
 // --- bf16 -------------------------------------------------------------------------------------------------------
 
-size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k) { return (size_t)(m * k + n * k) * 4 + 256; }
+// Room for rounded operands of four bytes, or for two-byte ones padded to whole panels of 32 (kern/amx).
+static int64_t panels(int64_t n) { return (n + 31) / 32; }
+static size_t larger(int64_t a, int64_t b) { return (size_t)(a > b ? a : b) + 256; }
+size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k) { return larger((m + n) * k * 4, (panels(m) + panels(n)) * panels(k) * 2048); }
+size_t iso_gemm_bf16_bwd_scratch(int64_t m, int64_t n, int64_t k) {
+  int64_t more = m > n ? m : n;  // dy, and one after the other x and W; or dy twice
+  return larger((m * n + more * k) * 4, (2 * panels(m) * panels(n) + panels(more) * panels(k)) * 2048);
+}
 
 typedef struct rounding {
   const float *src;
@@ -112,7 +118,7 @@ static void run_tile_native(void *arg, int64_t t, int worker) {
   int64_t i = t / s->cols * s->tm, j = t % s->cols * s->tn;
   int64_t m = g->m - i < s->tm ? g->m - i : s->tm, n = g->n - j < s->tn ? g->n - j : s->tn;
   const bf16 *a = (const bf16 *)(const void *)g->a + (g->ta ? i : i * g->lda), *b = (const bf16 *)(const void *)g->b + (g->tb ? j * g->ldb : j);
-  bool acc = start_tile(g, i, j, m, n);
+  bool acc = iso_gemm_start(g, i, j, m, n);
   one_thread();
   (void)dnnl_gemm_bf16bf16f32(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', m, n, g->k, 1.0f, a, g->lda, b, g->ldb, acc ? 1.0f : 0.0f, g->c + i * g->ldc + j,
                               g->ldc);
@@ -129,6 +135,10 @@ void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops
 }
 
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops) {
+  if (ops->gemm) {
+    ops->gemm(pool, g, scratch);
+    return;
+  }
   int64_t ar = g->ta ? g->k : g->m, ac = g->ta ? g->m : g->k, br = g->tb ? g->n : g->k, bc = g->tb ? g->k : g->n;
   unsigned char *bs = scratch + ((size_t)(ar * ac) * (ops->native ? 2 : 4) + 63) / 64 * 64;
   iso_bf16_round(pool, g->a, ar, ac, g->lda, scratch, ops);

@@ -23,6 +23,10 @@ typedef void (*iso_round_fn)(const float *src, void *dst, int64_t n);
 struct iso_bf16_ops {
   iso_round_fn round;  // to two bytes an element when native, else to floats that bf16 can hold
   bool native;         // the CPU multiplies bf16 itself; else exact products of the rounded floats
+  // A whole product, as iso_gemm_bf16; NULL: round, then oneDNN's.
+  void (*gemm)(iso_pool *pool, const iso_gemm *g, unsigned char *scratch);
+  // With `gemm`: dw = A' B and dx = A B2 of one A; scratch as iso_gemm_bf16_bwd_scratch().
+  void (*gemm_bwd)(iso_pool *pool, const iso_gemm *dw, const iso_gemm *dx, unsigned char *scratch);
 };
 // dst[rows,cols] = rounded src, whose rows are `ld` apart; on the pool.
 void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, void *dst, const iso_bf16_ops *ops);
@@ -31,4 +35,8 @@ void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops
 // Operands rounded to bf16 on the fly, products and sums in f32. `scratch` holds iso_gemm_bf16_scratch() bytes.
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops);
 size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k);
+// For the gradients of a linear layer y[m,n] = x[m,k] W[n,k]'.
+size_t iso_gemm_bf16_bwd_scratch(int64_t m, int64_t n, int64_t k);
+// Puts the start value into the part [i, i + m) x [j, j + n) of C; true when there is one, so that the product is added to it.
+bool iso_gemm_start(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n);
 #endif

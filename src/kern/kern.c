@@ -9,7 +9,7 @@
 
 extern const iso_kern_table iso_kern_generic, iso_kern_generic_bf16;
 #if defined(__x86_64__)
-extern const iso_kern_table iso_kern_avx2, iso_kern_avx2_bf16, iso_kern_avx512, iso_kern_avx512_bf16, iso_kern_avx512_native_bf16;
+extern const iso_kern_table iso_kern_avx2, iso_kern_avx2_bf16, iso_kern_avx512, iso_kern_avx512_bf16, iso_kern_avx512_native_bf16, iso_kern_amx_bf16;
 #endif
 
 static const char *const SLOT_NAMES[ISO_K_COUNT] = {
@@ -38,10 +38,12 @@ iso_status iso_kern_select(iso_precision prec, const iso_kern_table **out, iso_e
     *out = NULL;
 #if defined(__x86_64__)
   if (cpu.avx2 && (any || strcmp(want, "avx2") == 0)) *out = bf16 ? &iso_kern_avx2_bf16 : &iso_kern_avx2;
-  if (cpu.avx512 && (any || strcmp(want, "avx512") == 0))
+  bool tiles = cpu.amx_bf16 && cpu.avx512_bf16 && (any || strcmp(want, "amx") == 0);
+  if (cpu.avx512 && (any || tiles || strcmp(want, "avx512") == 0))
     *out = bf16 ? cpu.avx512_bf16 ? &iso_kern_avx512_native_bf16 : &iso_kern_avx512_bf16 : &iso_kern_avx512;
+  if (bf16 && tiles && iso_cpu_allow_tiles()) *out = &iso_kern_amx_bf16;
 #endif
   if (*out) return ISO_OK;
   iso_fail(err, ISO_EUNSUP, "ISOFLOP_KERNELS=%s: this CPU cannot run these kernels, or there are none of that name", want);
-  return iso_hint(err, ISO_EUNSUP, "generic, avx2 and avx512 exist; unset it to choose automatically");
+  return iso_hint(err, ISO_EUNSUP, "generic, avx2, avx512 and amx exist; unset it to choose automatically");
 }

@@ -51,7 +51,7 @@ typedef struct search {
 } search;
 
 static double loss(search *s) {
-  iso_distil_answer a;
+  iso_distil_answer a = {0};
   return iso_distil_decide(s->l, ISO_DISTIL_TRAIN, s->flop, s->student, s->teacher, s->tokens, &a, NULL) == ISO_OK ? a.distilled_loss : INFINITY;
 }
 

@@ -80,7 +80,7 @@ iso_status iso_law_check_inputs(const iso_law *law, const double *x, iso_err *er
   for (int i = 0; i < law->n_inputs; i++) {
     const iso_law_input *in = &law->input[i];
     // An infinite absent value is a meaning of its own ("never repeated"), any other infinity is not a number to compute with.
-    if (x[i] > 0 && (x[i] < INFINITY || in->absent == INFINITY)) continue;
+    if ((x[i] > 0 && (x[i] < INFINITY || in->absent == INFINITY)) || x[i] == in->absent) continue;
     if (isnan(x[i])) {
       iso_fail(err, ISO_EINVAL, "law %s needs %s (%s)", law->base.name, in->name, in->what);
       return iso_hint(err, ISO_EINVAL, "isoflop law show %s lists its inputs", law->base.name);
@@ -200,7 +200,8 @@ double iso_law_least(double (*f)(void *self, double u), void *self, double lo, d
     }
   }
   double u = 0.5 * (a + b), edge = f(self, lo) < f(self, hi) ? lo : hi;
-  bool on_edge = f(self, edge) <= f(self, u);
+  // Beside an end the values may differ by rounding only.
+  bool on_edge = f(self, edge) <= f(self, u) || fabs(u - edge) < 1e-9 * (hi - lo);
   if (at_edge) *at_edge = on_edge;
   return on_edge ? edge : u;
 }
@@ -273,6 +274,43 @@ double iso_law_solve(const iso_law *law, const double *p, const double *x, int k
       b = mid;
   }
   return exp(0.5 * (a + b));
+}
+
+typedef struct alone {
+  const iso_law *law;
+  const double *p;
+  double x[ISO_LAW_INPUT_MAX];
+  int k;
+} alone;
+
+static double over_input(void *self, double u) {
+  alone *a = self;
+  a->x[a->k] = exp(u);
+  double y = a->law->value(a->p, a->x, NULL);
+  return isnan(y) ? INFINITY : a->law->more_is_better ? -y : y;
+}
+
+iso_status iso_law_best_input(const iso_law *law, const double *p, const double *x, int k, double lo, double hi, double *at, double *value,
+                              iso_err *err) {
+  alone a = {.law = law, .p = p, .k = k};
+  bool edge = false;
+  if (!(k >= 0 && k < law->n_inputs)) return iso_fail(err, ISO_EINVAL, "law %s has no input number %d", law->base.name, k);
+  if (!(lo > 0 && lo < hi && hi < INFINITY))
+    return iso_fail(err, ISO_EINVAL, "law %s: range of %s %g to %g, expected 0 < low < high < infinity", law->base.name, law->input[k].name, lo, hi);
+  memcpy(a.x, x, sizeof *x * (size_t)law->n_inputs);
+  a.x[k] = lo;
+  ISO_TRY(iso_law_check_inputs(law, a.x, err));
+  if (law->best)
+    *at = law->best(p, a.x, k);
+  else
+    *at = exp(iso_law_least(over_input, &a, log(lo), log(hi), 400, &edge));
+  if (edge || !(*at >= lo && *at <= hi)) {
+    iso_fail(err, ISO_ENUM, "law %s has no best %s between %g and %g at these inputs", law->base.name, law->input[k].name, lo, hi);
+    return iso_hint(err, ISO_ENUM, "with these constants the target goes on getting better there");
+  }
+  a.x[k] = *at;
+  *value = law->value(p, a.x, NULL);
+  return ISO_OK;
 }
 
 double iso_law_tokens_for_loss(const iso_law *law, const double *p, double params, double loss) {

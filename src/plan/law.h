@@ -8,7 +8,7 @@ enum { ISO_LAW_PARAM_MAX = 16, ISO_LAW_INPUT_MAX = 8, ISO_LAW_ALIAS_MAX = 8 };
 // FLOPs per parameter and token of the C = 6 N D convention (forward 2, backward 4; attention scores left out).
 #define ISO_LAW_FLOP_PER_PARAM_TOK 6.0
 
-// What a law is asked with. Inputs are positive numbers in SI base units.
+// What a law is asked with. Inputs are positive numbers in SI base units; one whose absent value is 0 may also be 0.
 typedef struct iso_law_input {
   const char *name;                      // "params", "tokens", "vocab": on the command line, in JSON and as a column
   const char *unit;                      // "", "tok", "bit", "FLOP", "nat/tok"
@@ -79,6 +79,10 @@ typedef struct iso_law {
   iso_status (*optimum)(const double *p, double flop, iso_law_point *out, iso_err *err);
   // Closed form of input k at which the target is y, the others as in x; NaN when there is none for k or y. NULL: searched for.
   double (*inverse)(const double *p, const double *x, int k, double y);
+  // Closed form of input k at which the target is best, the others as in x; NaN when there is none. NULL: searched for. Best is least, or
+  // greatest for targets where more is better.
+  double (*best)(const double *p, const double *x, int k);
+  bool more_is_better;
 } iso_law;
 
 #define LAW(name) extern const iso_law iso_law_##name;
@@ -125,6 +129,10 @@ iso_status iso_law_optimum_over(const iso_law *law, const double *p, const doubl
 double iso_law_least(double (*f)(void *self, double u), void *self, double lo, double hi, int scan, bool *at_edge);
 // Input k in [lo, hi] at which the target, falling or rising in it, is y; NaN when it is not reached inside.
 double iso_law_solve(const iso_law *law, const double *p, const double *x, int k, double y, double lo, double hi);
+// Input k in [lo, hi] at which the target is best, the others as in x: the closed form, or a scan in log and golden section. ISO_EINVAL for a
+// bad range, ISO_ENUM when the best lies outside the range or at an end of it.
+iso_status iso_law_best_input(const iso_law *law, const double *p, const double *x, int k, double lo, double hi, double *at, double *value,
+                              iso_err *err);
 // D* by N at equal loss: tokens with which `params` parameters reach `loss`; +INFINITY when no number of tokens does.
 double iso_law_tokens_for_loss(const iso_law *law, const double *p, double params, double loss);
 

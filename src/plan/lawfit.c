@@ -287,6 +287,26 @@ iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop,
   return ISO_OK;
 }
 
+iso_status iso_lawfit_find_best(const iso_lawfit *f, const double *x, int k, double most, double level, iso_lawfit_best_input *out, iso_err *err) {
+  double at, y, far = fmin(most, 1e12), lo = f->x_lo[k] / far, hi = f->x_hi[k] * far, there[ISO_LAW_INPUT_MAX];
+  if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "best: level %g, expected between 0 and 1", level);
+  ISO_TRY(iso_law_best_input(f->law, f->p, x, k, lo, hi, &at, &y, err));
+  memcpy(there, x, sizeof *x * (size_t)f->law->n_inputs);
+  there[k] = at;
+  ISO_TRY(iso_lawfit_check_reach(f, there, most, err));
+  int64_t n = f->resamples, used = 0;
+  double *v = malloc(sizeof *v * (size_t)(2 * n + 1));
+  if (!v) return iso_fail(err, ISO_ENOMEM, "best: no memory for %lld resamples", (long long)n);
+  for (int64_t b = 0; b < n; b++)
+    if (iso_law_best_input(f->law, f->sample + b * f->law->n_params, x, k, lo, hi, &v[used], &v[n + used], NULL) == ISO_OK) used++;
+  *out = (iso_lawfit_best_input){.input = k, .used = used};
+  out->reach = iso_lawfit_reach(f, there, &out->axis);
+  out->at = iso_fit_bc_interval(v, used, at, level, f->stretch);
+  out->value = iso_fit_bc_interval(v + n, used, y, level, f->stretch);
+  free(v);
+  return ISO_OK;
+}
+
 iso_status iso_lawfit_score_rows(const iso_lawfit *f, const iso_law_data *held, double level, double most, iso_lawfit_score *out, iso_err *err) {
   *out = (iso_lawfit_score){.n = held->n, .mean_abs = NAN, .max_abs = NAN, .bias = NAN, .inside = NAN};
   out->at = calloc((size_t)held->n + 1, sizeof *out->at);

@@ -118,6 +118,18 @@ typedef struct iso_lawfit_best {
 // The compute-optimal point at `flop`, the other inputs as in x (NULL: absent).
 iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop, double level, iso_lawfit_best *out, iso_err *err);
 
+// The input at which the target is best (see iso_law_best_input), and the target there.
+typedef struct iso_lawfit_best_input {
+  int input;
+  iso_fit_interval at, value;
+  int64_t used;  // resamples that have one
+  double reach;
+  int axis;  // as in iso_lawfit_reach
+} iso_lawfit_best_input;
+// Input k, the others as in x. Looked for up to `most` times outside the rows; ISO_ENUM when it is not there, ISO_EUNSUP when the others lie
+// further out.
+iso_status iso_lawfit_find_best(const iso_lawfit *f, const double *x, int k, double most, double level, iso_lawfit_best_input *out, iso_err *err);
+
 typedef struct iso_lawfit_held {
   double y, error;     // observed; predicted / y - 1 for objectives of logarithms, else predicted - y
   iso_fit_interval v;  // NaN when refused

@@ -205,7 +205,7 @@ static iso_status check_row(const reader *r, iso_err *err) {
   const iso_law *law = r->law;
   long long line = (long long)r->t->line[r->row];
   for (int i = 0; i < law->n_inputs; i++)
-    if (!(r->x[i] > 0) || (!isfinite(r->x[i]) && law->input[i].absent != INFINITY))
+    if (r->x[i] != law->input[i].absent && (!(r->x[i] > 0) || (!isfinite(r->x[i]) && law->input[i].absent != INFINITY)))
       return iso_fail(err, ISO_EFORMAT, "%s, line %lld: %s = %g, expected a positive finite number", r->t->what, line, law->input[i].name, r->x[i]);
   bool ok = iso_law_objective_is_log(r->o->objective) ? r->y > 0 && r->y < INFINITY : fabs(r->y) < INFINITY;
   if (!ok) {

@@ -275,13 +275,27 @@ static iso_status spread(plan *p, double lo, double hi, iso_train_plan *o, iso_e
   return ISO_OK;
 }
 
-// The shape nearest to the optimum, its layout, whole steps, and what they take. Time is uncertain, so either the tokens are or the seconds.
-static iso_status settle(plan *p, iso_train_plan *o, iso_err *err) {
+static void clear_settled(iso_train_plan *o) {
+  iso_train_plan keep = *o;
+  memset(o, 0, sizeof *o);
+  o->ideal = keep.ideal;
+  o->params_lo = keep.params_lo;
+  o->params_hi = keep.params_hi;
+  o->tokens_lo = keep.tokens_lo;
+  o->tokens_hi = keep.tokens_hi;
+  o->binding = keep.binding;
+  memcpy(o->shadow, keep.shadow, sizeof o->shadow);
+  o->shadow_closed = keep.shadow_closed;
+}
+
+// The plan of one size: its shape, layout and whole steps, and what they take. Time is uncertain, so either the tokens are or the seconds.
+static iso_status settle_at(const plan *p, double params, iso_train_plan *o, iso_err *err) {
   const iso_train_req *q = p->q;
   iso_layout_counts n;
   iso_layout_point at;
   double per_tok[ISO_TRAIN_LIMITS], slow[ISO_TRAIN_LIMITS], fast[ISO_TRAIN_LIMITS], batch_tok = (double)(q->batch * q->seq);
-  ISO_TRY(iso_layout_shape_family(o->ideal.params, q->vocab, q->seq, &o->shape, err));
+  clear_settled(o);
+  ISO_TRY(iso_layout_shape_family(params, q->vocab, q->seq, &o->shape, err));
   iso_layout_count(&o->shape, &n);
   o->params = (double)n.params;
   o->job = job_of(q, &o->shape);
@@ -312,6 +326,35 @@ static iso_status settle(plan *p, iso_train_plan *o, iso_err *err) {
     o->use[i] = iso_est_range(fmin(mid, fmin(a, b)), mid, fmax(mid, fmax(a, b)));
   }
   return ISO_OK;
+}
+
+// The best of the shapes within half an octave of the optimum: interpolated costs say where to look, exact ones decide.
+static iso_status settle(const plan *p, iso_train_plan *o, iso_err *err) {
+  iso_train_plan best = *o, at = *o;
+  double least = INFINITY, seen = 0;
+  iso_err first = {0};
+  iso_status st = ISO_OK;
+  for (int k = 0; k <= 8; k++) {
+    // 0, -1, 1, -2, ... eighths of an octave
+    iso_err e = {0};
+    iso_status s = settle_at(p, o->ideal.params * exp2((k % 2 ? -(k + 1) / 2 : k / 2) / 8.0), &at, &e);
+    if (k == 0 && s != ISO_OK) {
+      st = s;
+      first = e;
+    }
+    if (s != ISO_OK || at.params == seen) continue;
+    seen = at.params;
+    double loss = loss_of(p->q, p->q->set, at.params, at.tokens.mean);
+    if (!(loss < least)) continue;
+    least = loss;
+    best = at;
+  }
+  if (least < INFINITY) {
+    *o = best;
+    return ISO_OK;
+  }
+  if (err) *err = first;
+  return st;
 }
 
 // Smaller and larger models that reach the same loss.

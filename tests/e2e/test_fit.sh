@@ -86,6 +86,32 @@ err_has 'count'
 run $E_OK fit flops.csv --method parametric --bootstrap 20
 out_lacks 'parabolas'
 
+# Training curves of twelve sizes: the size that is best after each amount of compute, by the same law. One size has two losses only.
+python3 - <<'PY'
+with open("curves.csv", "w") as f:
+    print("params,tokens,loss", file=f)
+    for s in range(12):
+        n = 3e7 * 1.6**s
+        for k in range(24):
+            d = n * 0.7 * 1.35**k
+            print("%r,%r,%r" % (n, d, 1.8 + 480 / n**0.35 + 2100 / d**0.37), file=f)
+    print("7e6,1e9,4\n7e6,2e9,3.9", file=f)
+PY
+run $E_OK fit curves.csv --method envelope --json
+json 'j["fit"] is None and j["envelope"]["sizes"] == 12 and j["envelope"]["sizes_short"] == 1 and j["envelope"]["steps"] >= 8'
+json 'abs(j["envelope"]["n_exponent"]["value"] - 0.37 / 0.72) < 0.005 and abs(j["envelope"]["d_exponent"]["value"] - 0.35 / 0.72) < 0.005'
+json 'j["envelope"]["n_exponent"]["lo"] <= 0.37 / 0.72 + 0.005 and j["envelope"]["n_exponent"]["hi"] >= 0.37 / 0.72 - 0.005'
+run $E_OK fit curves.csv --method envelope --flop 1e21
+out_has '^envelope of 12 training curves; 1 sizes'
+out_has '^N\* = .* C\^0\.51'
+out_has '^at C = 1e\+21 FLOP: N\* = '
+run $E_OK fit curves.csv --bootstrap 20 --json
+json 'j["envelope"]["steps"] >= 8 and j["fit"] is not None'
+run $E_INPUT fit runs.csv --where protocol=good --method envelope
+err_has 'token counts'
+run $E_OK fit runs.csv --where protocol=good --bootstrap 20 --json
+json 'j["envelope"] is None'
+
 # Any law by name: estimate, held-out rows, limits, checklist.
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 100 --holdout 'train_flop>5e21' --predict 3e9,6e10 --flop 1e22 --json
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["points"] == 36 and j["holdout"]["points"] == 9 and j["holdout"]["max_abs_error"] < 1e-3'
@@ -110,6 +136,47 @@ run $E_OK fit runs.csv --where protocol=good --law chinchilla,chinchilla --boots
 json 'len(j["comparison"]) == 2 and j["comparison"][0]["holdout"]["mean_abs_error"] < 1e-3'
 run $E_OK fit runs.csv --where protocol=good --law chinchilla,chinchilla --bootstrap 20 --holdout 'train_flop>5e21'
 out_has '^chinchilla +5 +36'
+# Laws of other inputs: over-trained runs with the larger ones held out, a vocabulary sweep, repeated tokens.
+python3 - <<'PY'
+import math
+alpha, a, b, E = 0.27, 212.0, 367.0, 1.84
+with open("over.csv", "w") as f:
+    print("name,params,tokens_per_param_mult,loss_c4_val,acc_a,acc_b", file=f)
+    for i, n in enumerate((1e7, 3e7, 8e7, 1.5e8, 4e8, 1.4e9, 6.9e9)):
+        for k in range(7):
+            m = 20 * 2**k
+            loss = (E + (a * m**(alpha / 2) + b * m**(-alpha / 2)) * (6 * m * n * n)**(-alpha / 2)) * (1 + 0.002 * math.sin(7 * i + 3 * k))
+            err = 0.85 - 2.2 * math.exp(-0.71 * loss)
+            print("r%d,%r,%d,%r,%r,%r" % (i, n, m // 20, loss, 1 - err + 0.01, 1 - err - 0.01), file=f)
+f = lambda v: 0.00639222 * math.log(v)**2 - 0.15811069 * math.log(v) + 1.20470122
+with open("vocab.csv", "w") as g, open("repeat.csv", "w") as h:
+    print("vocab_size,embed_dim,num_characters,Non_vocab_parameters,FLOPs,Lossu", file=g)
+    print("params,tokens,unique_tokens,loss", file=h)
+    for d, n in ((512, 3e7), (768, 8e7), (1024, 3e8), (1536, 6e8)):
+        for v in (4096, 16384, 65536):
+            for chars in (1e9, 5e9, 2e10):
+                tok = chars * f(v)
+                loss = -5.5 + 1.83 / (n / 1e6)**0.45 + 0.2 / (v * d / 1e6)**0.67 + 2.1 / (tok / 1e9)**0.45
+                print("%d,%d,%r,%r,%r,%r" % (v, d, chars, n, 6 * (n + v * d) * tok, loss), file=g)
+        for u in (1e8, 1e9):
+            for epochs in (1, 3, 10, 30, 90):
+                un = min(n, (520.0 / 1480.0)**(1 / 0.35) * u)
+                dd = u * (1 + 15 * (1 - math.exp((1 - epochs) / 15)))
+                nn = un * (1 + 5 * (1 - math.exp((1 - n / un) / 5)))
+                print("%r,%r,%r,%r" % (n, u * epochs, u, 1.87 + 520 / nn**0.35 + 1480 / dd**0.35), file=h)
+PY
+run $E_OK fit over.csv --law overtraining --column loss=loss_c4_val --column 'tokens=20*tokens_per_param_mult*params' --holdout 'params>5e8' --bootstrap 200 --json
+json 'j["fit"]["points"] == 35 and j["holdout"]["points"] == 14 and j["holdout"]["used"] == 10 and j["holdout"]["max_abs_error"] < 0.005'
+json 'abs(j["fit"]["params"]["alpha"]["value"] - 0.27) < 0.01 and sum(r["refused"] for r in j["holdout"]["rows"]) == 4'
+run $E_OK fit over.csv --law overtraining,chinchilla,kaplan --column loss=loss_c4_val --column 'tokens=20*tokens_per_param_mult*params' --holdout 'params>5e8' --bootstrap 0 --json
+json '[c["law"] for c in j["comparison"]] == ["overtraining", "chinchilla", "kaplan"]'
+json 'j["comparison"][0]["holdout"]["mean_abs_error"] < 0.003 and j["comparison"][2]["holdout"]["mean_abs_error"] > 0.02'
+run $E_OK fit over.csv --law overtraining-error --column 'error=1-(acc_a+acc_b)/2' --bootstrap 0 --predict 2.5 --json
+json 'abs(j["prediction"]["error"]["mid"] - (0.85 - 2.2 * math.exp(-0.71 * 2.5))) < 1e-6'
+run $E_OK fit vocab.csv --law vocab --bootstrap 0 --json
+json 'all(abs(j["fit"]["params"][k]["value"] - v) < 1e-3 for k, v in (("alpha1", 0.45), ("alpha2", 0.67))) and j["fit"]["objective"]["kind"] == "huber"'
+run $E_OK fit repeat.csv --law data-constrained --bootstrap 0 --json
+json 'abs(j["fit"]["params"]["log_rd"]["exp"] - 15) < 0.01 and abs(j["fit"]["params"]["log_rn"]["exp"] - 5) < 0.01'
 run $E_USAGE fit runs.csv --law chinchilla,chinchilla
 err_has 'holdout'
 run $E_USAGE fit runs.csv --law nobody

@@ -13,7 +13,8 @@ json 'j["itl_s"]["mid"] >= j["itl_s"]["floor"] and j["itl_s"]["bound"] == "memor
 ideal=$(json_get 'j["itl_s"]["mid"]')
 run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --json
 json 'j["itl_s"]["lo"] <= j["itl_s"]["mid"] <= j["itl_s"]["hi"] and j["ttft_s"]["lo"] <= j["ttft_s"]["mid"] <= j["ttft_s"]["hi"]'
-json "j['itl_s']['mid'] >= $ideal and j['switch_s']['mid'] > 0 and j['usd_per_mtok_output'] > 0"
+json "j['itl_s']['mid'] >= $ideal and j['switch_s']['mid'] > 0 and 0 < j['usd_per_mtok_output']['lo'] < j['usd_per_mtok_output']['mid'] < j['usd_per_mtok_output']['hi']"
+json 'abs(j["energy"]["decode_j_per_tok"]["hi"] / j["energy"]["decode_j_per_tok"]["mid"] / (j["itl_s"]["hi"] / j["itl_s"]["mid"]) - 1) < 1e-9'
 json '"memory" in j["binding"] and j["shadow"]["itl_s_per_sequence"] > 0 and j["batch"] == j["memory"]["users"]'
 # More devices hold more users; a smaller batch is faster.
 users=$(json_get 'j["memory"]["users"]')

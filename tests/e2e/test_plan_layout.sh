@@ -15,6 +15,7 @@ json 'j["fastest"]["fits"] and j["fastest"]["layout"]["devices"] <= 64 and 0.2 <
 json 'all(p["memory_bytes"] <= j["machine"]["memory_bytes"] and p["step_s_lo"] < p["step_s"] < p["step_s_hi"] for p in j["front"])'
 json 'abs(sum(v for k, v in j["fastest"]["memory"].items() if k not in ("total_bytes", "host_bytes")) / j["fastest"]["memory"]["total_bytes"] - 1) < 1e-9'
 json 'abs(sum(j["fastest"]["step"]["parts"].values()) / j["fastest"]["step"]["step_s"] - 1) < 1e-9'
+json 'all(j["fastest"]["step"][k + "_lo"] < j["fastest"]["step"][k] < j["fastest"]["step"][k + "_hi"] for k in ("step_s", "usd", "energy_j", "mfu"))'
 json 'j["binding"] and j["shadow"]["step_s_per_gib"] >= 0 and j["shadow"]["step_s_per_device"] > 0'
 json 'j["run"]["wall_s"]["lo"] < j["run"]["wall_s"]["value"] < j["run"]["wall_s"]["hi"]'
 json 'abs(j["run"]["wall_s"]["value"] / (j["run"]["steps"] * j["fastest"]["step"]["step_s"]) - 1) < 1e-9'
@@ -51,6 +52,20 @@ cat >config.json <<'J'
 J
 run $E_OK plan layout --model ./config.json --cluster 64xa100-80 --batch 1024 --json
 json "abs(j['fastest']['step']['step_s'] / $step - 1) < 1e-9"
+
+# A device's own calibration is used: products at half the share of the peak are slower.
+run $E_OK hw show a100 --json
+python3 - "$OUT" plan >mine.json <<'P'
+import json, sys
+d = {k: v for k, v in json.load(open(sys.argv[1])).items() if k not in ("estimates", "tables")}
+cal = dict(json.load(open(sys.argv[2]))["calibration"])
+cal["gemm_eff"] /= 2
+cal["source"] = "halved for a test"
+d["name"], d["aliases"], d["layout_calibration"] = "mine", "", cal
+print(json.dumps(d))
+P
+run $E_OK plan layout --model llama3-8b --cluster 64x./mine.json --batch 1024 --json
+json "j['fastest']['step']['step_s'] > 1.5 * $step and j['calibration']['source'] == 'halved for a test'"
 
 # What does not fit is refused with the bytes.
 run $E_MEMORY plan layout --model llama3-70b --cluster 4xa100 --batch 64

@@ -62,6 +62,20 @@ json 'abs(j["serve"]["in_flop"]["train"] + j["serve"]["in_flop"]["serve"] - j["s
 small=$(json_get 'j["serve"]["in_flop"]["params"]')
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --serve 1e14tok --serve-device l4 --json
 json "j['serve']['in_flop']['params'] < $small and j['serve']['serve_device']['name'] == 'l4'"
+# Ways to serve compressed: cheaper from some number of served tokens on, which lies where the choice says.
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --serve 1e13tok --compress int8:0.002:0.5,int4:0.03:0.3:1Btok,none:1:1 --json
+json '[w["name"] for w in j["serve"]["ways"]] == ["plain", "int8", "int4", "none"] and sum(w["best"] for w in j["serve"]["ways"]) == 1'
+json 'min(w["total"] for w in j["serve"]["ways"] if w["total"]) == [w["total"] for w in j["serve"]["ways"] if w["best"]][0]'
+json 'j["serve"]["ways"][1]["pays_from_served_tokens"] < 1e13 and j["serve"]["ways"][1]["total"] < j["serve"]["ways"][0]["total"] and j["serve"]["ways"][2]["tune"] > 0'
+json 'j["serve"]["ways"][3]["total"] is None'
+from=$(json_get 'j["serve"]["ways"][1]["pays_from_served_tokens"]')
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --serve "$(python3 -c "print($from * 0.9)")tok" --compress int8:0.002:0.5 --json
+json 'j["serve"]["ways"][0]["best"]'
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --serve "$(python3 -c "print($from * 1.1)")tok" --compress int8:0.002:0.5
+out_has '^int8 .*the cheapest'
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --serve 1e13tok --compress int8
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --serve 1e13tok --compress int8:0.1:0.5x
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --compress int8:0.1:0.5
 # Repeated data.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --unique-tokens 20Btok --json
 json 'j["data"]["epochs"] > 8 and j["data"]["loss_with_repetition"] > j["loss"]["value"] and any("epochs" in w for w in j["warnings"])'

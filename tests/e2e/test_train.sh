@@ -37,20 +37,24 @@ err_has 'neither a folder .* nor a run'
 
 # Interrupted, then repeated: as if nothing had happened.
 LAST="isoflop train (interrupted)"
-"$ISOFLOP" train --text text.txt $tiny --steps 3000 --out d --quiet >/dev/null 2>&1 &
+long=3000
+# Waits until process $1 has logged a training step in $2, or has ended.
+training() {
+  until grep -q '"phase":"train".*"step":[1-9]' "$2" 2>/dev/null || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done
+}
+"$ISOFLOP" train --text text.txt $tiny --steps $long --out d --quiet --log-jsonl d.log >/dev/null 2>&1 &
 pid=$!
-for i in $(seq 1 200); do [ -e d/job.json ] && break; sleep 0.1; done
-sleep 1
+training $pid d.log
 kill -INT $pid
 wait $pid
 CODE=$?
 checks=$((checks + 1))
 [ $CODE = 130 ] || fail "an interrupted run ends with 130"
 file_there d/checkpoint.safetensors
-run $E_USAGE train --text text.txt $tiny --steps 3000 --out d --seed 3 --seed 4
-run $E_OK train --text text.txt $tiny --steps 3000 --out d --quiet
+run $E_USAGE train --text text.txt $tiny --steps $long --out d --seed 3 --seed 4
+run $E_OK train --text text.txt $tiny --steps $long --out d --quiet
 file_gone d/checkpoint.safetensors
-run $E_OK train --text text.txt $tiny --steps 3000 --out e --quiet
+run $E_OK train --text text.txt $tiny --steps $long --out e --quiet
 same_file d/model.safetensors e/model.safetensors
 
 # A full disk (here a limit on the size of one file, which the weights exceed): a clear end, nothing half written, and the same
@@ -69,16 +73,16 @@ file_there full/model.safetensors
 # Killed while it saves its checkpoint, at several moments: what is there is whole, and the run goes on to the same end.
 LAST="isoflop train (killed)"
 for wait in 0 0.002 0.004 0.008 0.016; do
-  "$ISOFLOP" train --text text.txt $tiny --steps 3000 --out k --quiet >/dev/null 2>&1 &
+  rm -f k.log
+  "$ISOFLOP" train --text text.txt $tiny --steps $long --out k --quiet --log-jsonl k.log >/dev/null 2>&1 &
   pid=$!
-  for i in $(seq 1 200); do [ -e k/job.json ] && break; sleep 0.1; done
-  sleep 0.7
+  training $pid k.log
   kill -INT $pid
   sleep $wait
   kill -KILL $pid 2>/dev/null
   wait $pid 2>/dev/null
 done
-run $E_OK train --text text.txt $tiny --steps 3000 --out k --quiet
+run $E_OK train --text text.txt $tiny --steps $long --out k --quiet
 same_file d/model.safetensors k/model.safetensors
 
 # Starting from a model: its loss is where the other ended.

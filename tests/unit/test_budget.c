@@ -25,6 +25,8 @@ static void parses(void **state) {
   assert_true(b.train_flop == 2e14 && b.energy == 7200 && b.co2 == 5 && b.usd == 3 && b.tok == 3e8 && b.instr == 1e12);
   assert_true(b.disk == 1e9 && b.cpu == 5400 && b.moved == 4294967296.0 && b.infer_flop == 1e15 && isinf(b.wall) && isinf(b.peak_ram));
   assert_true(iso_budget_is_bounded(&b));
+  assert_int_equal(iso_budget_parse("$2.5M,wall=30d", &b, &e), ISO_OK);
+  assert_true(b.usd == 2.5e6 && b.wall == 30 * 86400.0);
   b = iso_budget_none();
   assert_false(iso_budget_is_bounded(&b));
 }
@@ -40,6 +42,7 @@ static void refuses(void **state) {
                                        {"5parsec", "unknown unit"},
                                        {"wall=5GiB", "unit"},
                                        {"5", "without a unit"},
+                                       {"$3k5", "a dollar amount"},
                                        {"0s", "more than zero"},
                                        {"wall=0", "more than zero"},
                                        {"-5s", "negative"},

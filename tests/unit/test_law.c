@@ -9,6 +9,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
+#include "base/rng.h"
 #include "plan/law.h"
 
 static const iso_law *chinchilla(void) {
@@ -60,65 +61,122 @@ static double sample_input(const char *name) {
   static const struct {
     const char *name;
     double value;
-  } AT[] = {{"params", 3e8},    {"tokens", 7e9},        {"unique_tokens", 1e9}, {"vocab", 32000},      {"width", 1024},
-            {"weight_bits", 5}, {"act_bits", 6},        {"kv_bits", 5},         {"post_bits", 4},      {"experts", 8},
-            {"granularity", 8}, {"active_params", 3e8}, {"loss", 2.7},          {"train_flop", 3e19},  {"batch_tokens", 5e5},
-            {"lr", 2e-3},       {"active_share", 0.1},  {"streams", 4},         {"teacher_loss", 2.2}, {"supervised_loss", 2.5}};
+  } AT[] = {{"params", 3e8},       {"tokens", 7e9},          {"unique_tokens", 1e9},
+            {"vocab", 32000},      {"width", 1024},          {"weight_bits", 5},
+            {"act_bits", 6},       {"kv_bits", 5},           {"post_bits", 4},
+            {"experts", 8},        {"granularity", 8},       {"active_params", 3e8},
+            {"loss", 2.7},         {"train_flop", 3e19},     {"batch_tokens", 5e5},
+            {"lr", 2e-3},          {"chance", 0.25},         {"ceiling", 0.9},
+            {"rl_compute", 5000},  {"samples", 16},          {"kl", 3},
+            {"dimension", 700},    {"gmse", 0.0115},         {"capacity", 0.8},
+            {"pool", 11},          {"active_share", 0.1},    {"streams", 4},
+            {"teacher_loss", 2.2}, {"supervised_loss", 2.5}, {"steps", 2e4}};
   for (size_t i = 0; i < ISO_COUNT(AT); i++)
     if (!strcmp(AT[i].name, name)) return AT[i].value;
   fail_msg("no sample for an input called %s", name);
   return 0;
 }
 
-// Parameters of set c; of a law without sets, the middle of where its fits start.
-static void sample_params(const iso_law *l, int c, double *p) {
-  double u[ISO_LAW_PARAM_MAX];
-  iso_law_means m = {.y = 3, .y_min = 2};
-  for (int i = 0; i < l->n_inputs; i++) m.log_x[i] = log(sample_input(l->input[i].name));
+// Derivatives by the parameters against central differences, or false where the law is not defined nearby.
+static bool check_gradient(const iso_law *l, const double *at_p, const double *x, const char *what) {
+  double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX];
+  memcpy(p, at_p, sizeof p);
+  double v = l->value(p, x, g);
+  if (!isfinite(v)) return false;
+  assert_true(v == l->value(p, x, NULL));
   for (int i = 0; i < l->n_params; i++) {
-    u[i] = 0.5;
-    p[i] = c < l->n_consts ? l->consts[c].p[i] : 0.5 * (l->param[i].lo + l->param[i].hi);
+    // Central differences of two widths, so that their error falls with the fourth power.
+    double h = 1e-5 * fmax(1, fabs(p[i])), at = p[i], d[2];
+    for (int wide = 0; wide < 2; wide++) {
+      p[i] = at + (1 + wide) * h;
+      double up = l->value(p, x, NULL);
+      p[i] = at - (1 + wide) * h;
+      d[wide] = (up - l->value(p, x, NULL)) / (2 * (1 + wide) * h);
+    }
+    p[i] = at;
+    if (!isfinite(d[0] + d[1])) return false;
+    double want = (4 * d[0] - d[1]) / 3;
+    if (fabs(g[i] - want) > 1e-6 * fabs(want) + 1e-9 * fabs(v) / h * 1e-3)
+      fail_msg("%s, %s: derivative by %s is %.9g, expected %.9g", l->base.name, what, l->param[i].name, g[i], want);
   }
-  if (c >= l->n_consts && l->start) l->start(&m, u, p);
+  return true;
 }
 
-// Every law at every published set: derivatives by the parameters against central differences, also with optional inputs left out.
+// Every law at random inputs and parameters near its published sets.
+static void test_gradient_around(void **state) {
+  (void)state;
+  enum { POINTS = 200 };
+  for (int64_t k = 0; k < iso_law_count(); k++) {
+    const iso_law *l = iso_law_at(k);
+    for (int c = 0; c < l->n_consts; c++) {
+      int checked = 0;
+      for (uint64_t i = 0; i < POINTS; i++) {
+        double p[ISO_LAW_PARAM_MAX] = {0}, x[ISO_LAW_INPUT_MAX];
+        for (int j = 0; j < l->n_params; j++)
+          p[j] = l->consts[c].p[j] +
+                 0.02 * fmax(fabs(l->consts[c].p[j]), 0.1) * iso_rng_normal(1, ISO_RNG_TEST, (uint64_t)(10 * k + c), 100 * i + (uint64_t)j);
+        for (int j = 0; j < l->n_inputs; j++) {
+          double u = iso_rng_unit(1, ISO_RNG_TEST, (uint64_t)(10 * k + c), 100 * i + 50 + (uint64_t)j);
+          x[j] = sample_input(l->input[j].name) * pow(2.5, u - 0.4);
+        }
+        checked += check_gradient(l, p, x, l->consts[c].name);
+      }
+      if (checked < POINTS / 2) fail_msg("%s, set %s: defined at %d of %d points only", l->base.name, l->consts[c].name, checked, POINTS);
+    }
+  }
+}
+
+// At p and the sample inputs, or with optional inputs left out: derivatives by the parameters against central differences, the inverse in
+// closed form, and the best value of an input in closed form against the search.
+static void check_at(const iso_law *l, const double *params, const char *set, bool left_out) {
+  double p[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
+  memcpy(p, params, sizeof *p * (size_t)l->n_params);
+  iso_law_absent(l, x);
+  for (int i = 0; i < l->n_inputs; i++)
+    if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
+  assert_true(check_gradient(l, p, x, set));
+  double v = l->value(p, x, NULL);
+  for (int i = 0; i < l->n_inputs; i++) {
+    if (!l->inverse || !isfinite(x[i])) continue;
+    double back = l->inverse(p, x, i, v);
+    if (isnan(back)) continue;
+    if (fabs(back - x[i]) > 1e-9 * fabs(x[i]))
+      fail_msg("%s, set %s: inverse for %s is %.12g, not %.12g", l->base.name, set, l->input[i].name, back, x[i]);
+  }
+  for (int i = 0; l->best && i < l->n_inputs; i++) {
+    double want = l->best(p, x, i), at, y;
+    iso_law searched = *l;
+    iso_err e = {0};
+    searched.best = NULL;
+    if (!isfinite(want)) continue;
+    if (iso_law_best_input(&searched, p, x, i, want / 50, want * 70, &at, &y, &e) != ISO_OK) fail_msg("%s: %s", l->base.name, e.msg);
+    near(at, want, 1e-5);
+    assert_int_equal(iso_law_best_input(l, p, x, i, want / 50, want * 70, &at, &y, &e), ISO_OK);
+    assert_true(at == want);
+    assert_int_equal(iso_law_best_input(&searched, p, x, i, want / 50, want / 2, &at, &y, &e), ISO_ENUM);
+    assert_int_equal(iso_law_best_input(l, p, x, i, want / 50, want / 2, &at, &y, &e), ISO_ENUM);
+  }
+}
+
+// Every law at every published set, and at places where a fit may start: laws without sets are checked there alone.
 static void test_gradient(void **state) {
   (void)state;
   for (int64_t k = 0; k < iso_law_count(); k++) {
     const iso_law *l = iso_law_at(k);
     assert_true(l->n_params <= ISO_LAW_PARAM_MAX && l->n_inputs <= ISO_LAW_INPUT_MAX);
-    for (int c = 0; c < (l->n_consts ? l->n_consts : 1); c++)
-      for (int left_out = 0; left_out < 2; left_out++) {
-        double p[ISO_LAW_PARAM_MAX], g[ISO_LAW_PARAM_MAX], x[ISO_LAW_INPUT_MAX];
-        sample_params(l, c, p);
-        iso_law_absent(l, x);
-        for (int i = 0; i < l->n_inputs; i++)
-          if (!left_out || isnan(x[i])) x[i] = sample_input(l->input[i].name);
-        double v = l->value(p, x, g);
-        assert_true(isfinite(v) && v == l->value(p, x, NULL));
-        for (int i = 0; i < l->n_params; i++) {
-          // Central differences of two widths, so that their error falls with the fourth power.
-          double h = 1e-5 * fmax(1, fabs(p[i])), at = p[i], d[2];
-          for (int wide = 0; wide < 2; wide++) {
-            p[i] = at + (1 + wide) * h;
-            double up = l->value(p, x, NULL);
-            p[i] = at - (1 + wide) * h;
-            d[wide] = (up - l->value(p, x, NULL)) / (2 * (1 + wide) * h);
-          }
-          p[i] = at;
-          double want = (4 * d[0] - d[1]) / 3;
-          if (fabs(g[i] - want) > 1e-6 * fabs(want) + 1e-9 * fabs(v) / h * 1e-3)
-            fail_msg("%s, set %d: derivative by %s is %.9g, expected %.9g", l->base.name, c, l->param[i].name, g[i], want);
-        }
-        // The inverse, in closed form or searched for.
-        for (int i = 0; i < l->n_inputs; i++) {
-          if (!l->inverse || !isfinite(x[i])) continue;
-          double back = l->inverse(p, x, i, v);
-          if (isnan(back)) continue;
-          if (fabs(back / x[i] - 1) > 1e-9) fail_msg("%s: inverse by %s is %.9g, expected %.9g", l->base.name, l->input[i].name, back, x[i]);
-        }
+    for (int c = 0; c < l->n_consts; c++)
+      for (int left_out = 0; left_out < 2; left_out++) check_at(l, l->consts[c].p, l->consts[c].name, left_out);
+    iso_law_means m = {.y = 0.7, .y_min = 0.3};
+    for (int i = 0; i < l->n_inputs; i++) m.log_x[i] = log(sample_input(l->input[i].name));
+    for (uint64_t s = 0; s < 3; s++) {
+      double u[ISO_LAW_PARAM_MAX], p[ISO_LAW_PARAM_MAX];
+      for (int i = 0; i < l->n_params; i++) {
+        u[i] = iso_rng_unit(s, ISO_RNG_TEST, 0, (uint64_t)i);
+        p[i] = l->param[i].lo + u[i] * (l->param[i].hi - l->param[i].lo);
       }
+      if (l->start) l->start(&m, u, p);
+      check_at(l, p, "start", false);
+    }
   }
 }
 
@@ -259,11 +317,17 @@ static void test_selftests(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_published),       cmocka_unit_test(test_gradient),
-      cmocka_unit_test(test_numeric_optimum), cmocka_unit_test(test_numeric_price_and_edge),
-      cmocka_unit_test(test_tokens_for_loss), cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_confirmed),       cmocka_unit_test(test_reach),
-      cmocka_unit_test(test_solve),           cmocka_unit_test(test_selftests),
+      cmocka_unit_test(test_published),
+      cmocka_unit_test(test_gradient),
+      cmocka_unit_test(test_gradient_around),
+      cmocka_unit_test(test_numeric_optimum),
+      cmocka_unit_test(test_numeric_price_and_edge),
+      cmocka_unit_test(test_tokens_for_loss),
+      cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_confirmed),
+      cmocka_unit_test(test_reach),
+      cmocka_unit_test(test_solve),
+      cmocka_unit_test(test_selftests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

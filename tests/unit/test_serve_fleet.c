@@ -506,7 +506,7 @@ static void test_infer_json(void **state) {
   }
   assert_true(num(j, "itl_s/mid") >= num(j, "itl_s/floor") && num(j, "ttft_s/mid") >= num(j, "ttft_s/floor"));
   near(num(j, "tok_per_s/mid"), users / num(j, "itl_s/mid"), 1e-6);
-  near(num(j, "usd_per_mtok_output"), 2 * 6.88 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
+  near(num(j, "usd_per_mtok_output/mid"), 2 * 6.88 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
   assert_true(num(j, "itl_s_per_extra_sequence") > 0);
   assert_true(num(j, "energy/choices/best_under_limit/itl_s") <= 0.05);
   assert_string_equal(json_string_value(json_object_get(json_object_get(j, "ttft_s"), "bound")), "compute");

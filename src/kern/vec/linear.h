@@ -2,13 +2,22 @@
 #ifndef ISO_KERN_VEC_LINEAR_H
 #define ISO_KERN_VEC_LINEAR_H
 #include "kern/gemm.h"
+#if defined(__AMX_BF16__)
+#include "kern/amx/gemm_amx.h"
+#endif
 #include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
-static const iso_bf16_ops BF16_EMULATED = {round_bf16_f32, false}, BF16_NATIVE = {round_bf16, true};
-typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE } product_kind;
+static const iso_bf16_ops BF16_EMULATED = {round_bf16_f32, false, NULL, NULL}, BF16_NATIVE = {round_bf16, true, NULL, NULL};
+#if defined(__AMX_BF16__)
+static const iso_bf16_ops BF16_TILES = {round_bf16, true, iso_gemm_amx, iso_gemm_amx_bwd};
+#endif
+typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE, PRODUCT_BF16_TILES } product_kind;
 
 static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
+#if defined(__AMX_BF16__)
+  if (kind == PRODUCT_BF16_TILES) return &BF16_TILES;
+#endif
   return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
 }
 
@@ -56,7 +65,7 @@ static inline void column_sum_task(void *arg, int64_t t, int worker) {
 }
 
 // dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; dx[M,K] (+)= dy W[N,K]
-// numerics: as linear; bf16 rounds dy once for both products
+// numerics: as linear; without a whole product of its own, bf16 rounds dy once for both
 // cost: 2 M N K flop for each of dW and dx, M N for a bias
 static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
@@ -64,7 +73,15 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
   const float *dy = c->p[0], *x = c->p[1], *w = c->p[2];
   float *dw = c->p[3], *dx = c->p[5];
   unsigned char *other = c->scratch + ((size_t)(m * n) * 4 + 63) / 64 * 64;
-  if (ops) {
+  if (ops && ops->gemm) {
+    iso_gemm gw = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = x, .ldb = k, .c = dw, .ldc = k};
+    iso_gemm gx = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = w, .ldb = k, .c = dx, .ldc = k};
+    if (dw && dx)
+      ops->gemm_bwd(c->pool, &gw, &gx, c->scratch);
+    else if (dw || dx)
+      ops->gemm(c->pool, dw ? &gw : &gx, c->scratch);
+    dw = dx = NULL;
+  } else if (ops) {
     iso_bf16_round(c->pool, dy, m, n, n, c->scratch, ops);
     dy = (const float *)(const void *)c->scratch;
   }
@@ -204,11 +221,15 @@ static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, product_ki
   if (slot == ISO_K_softmax_xent) return m * 8 + 64;
   if (slot == ISO_K_head_loss) {
     int64_t rows = head_rows(d[0], d[2]);
-    if (kind != PRODUCT_F32) round = iso_gemm_bf16_scratch(rows, d[2], d[1]) + iso_gemm_bf16_scratch(rows, d[1], d[2]);
+    if (kind != PRODUCT_F32) {
+      size_t dw = iso_gemm_bf16_scratch(d[2], d[1], rows);
+      round = iso_gemm_bf16_scratch(rows, d[2], d[1]) + iso_gemm_bf16_scratch(rows, d[1], d[2]);
+      round = round > dw ? round : dw;
+    }
     return (size_t)rows * 8 + 64 + (size_t)(rows * d[2] + 16) * 4 + round;
   }
   if (kind == PRODUCT_F32) return 0;
-  return iso_gemm_bf16_scratch(d[0], d[1], d[2]) + (size_t)(d[0] * d[1]) * 4;
+  return slot == ISO_K_linear ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]);
 }
 
 static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
@@ -220,4 +241,9 @@ static inline void head_loss_emu(const iso_kcall *c) { head_loss_kind(c, PRODUCT
 static inline void linear_bf16(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_NATIVE); }
 static inline void linear_bwd_bf16(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_NATIVE); }
 static inline void head_loss_bf16(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_NATIVE); }
+#if defined(__AMX_BF16__)
+static inline void linear_amx(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_TILES); }
+static inline void linear_bwd_amx(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_TILES); }
+static inline void head_loss_amx(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_TILES); }
+#endif
 #endif

@@ -53,6 +53,14 @@ json_t *iso_layout_step_json(const iso_layout_step *s) {
   for (size_t i = 0; i < ISO_COUNT(all); i++) json_object_set_new(o, all[i].key, iso_json_num(all[i].v));
   for (size_t i = 0; i < ISO_COUNT(parts); i++) json_object_set_new(part, parts[i].key, iso_json_num(parts[i].v));
   for (size_t i = 0; i < ISO_COUNT(roofs); i++) json_object_set_new(roof, roofs[i].key, iso_json_num(roofs[i].v));
+  // Dollars and joules are the step's time's, and MFU its inverse: so are their intervals.
+  const struct {
+    const char *key;
+    double v;
+  } ends[] = {{"usd_lo", s->usd * s->lo_s / s->step_s},        {"usd_hi", s->usd * s->hi_s / s->step_s},
+              {"energy_j_lo", s->joule * s->lo_s / s->step_s}, {"energy_j_hi", s->joule * s->hi_s / s->step_s},
+              {"mfu_lo", s->mfu * s->step_s / s->hi_s},        {"mfu_hi", s->mfu * s->step_s / s->lo_s}};
+  for (size_t i = 0; i < ISO_COUNT(ends); i++) json_object_set_new(o, ends[i].key, iso_json_num(ends[i].v));
   json_object_set_new(o, "parts", part);
   json_object_set_new(o, "rooflines", roof);
   json_object_set_new(o, "bound", json_string(s->bound ? s->bound : ""));

@@ -138,10 +138,11 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
   json_object_set_new(o, "tok_per_s", interval(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
   json_object_set_new(o, "itl_s_per_extra_sequence", iso_json_num(marginal));
   json_object_set_new(o, "energy",
-                      json_pack("{s:o, s:o, s:o}", "prefill_j", iso_json_num(p.prefill_j), "decode_j_per_tok", iso_json_num(p.decode_j_per_tok),
-                                "choices", energy_json(q, &f, &r.coef)));
-  json_object_set_new(o, "usd_per_mtok_prompt", iso_json_num(usd_s * p.ttft_s / q->prompt * 1e6));
-  json_object_set_new(o, "usd_per_mtok_output", iso_json_num(usd_s * p.itl_s / batch * 1e6));
+                      json_pack("{s:o, s:o, s:o}", "prefill_j", interval(p.prefill_j, r.ttft_lo, r.ttft_hi, 0, NULL), "decode_j_per_tok",
+                                interval(p.decode_j_per_tok, r.lo, r.hi, 0, NULL), "choices", energy_json(q, &f, &r.coef)));
+  // Joules and dollars are a time's: so are their intervals.
+  json_object_set_new(o, "usd_per_mtok_prompt", interval(usd_s * p.ttft_s / q->prompt * 1e6, r.ttft_lo, r.ttft_hi, 0, NULL));
+  json_object_set_new(o, "usd_per_mtok_output", interval(usd_s * p.itl_s / batch * 1e6, r.lo, r.hi, 0, NULL));
   json_object_set_new(o, "batching", advice_json(q, &u, &r.coef));
   json_object_set_new(o, "experts_in_host_memory", offload);
   json_object_set_new(

@@ -1,0 +1,191 @@
+// N* = k C^a and D* = k C^b: how published studies split a compute budget between parameters and tokens.
+#include <math.h>
+
+#include "plan/law.h"
+
+enum { C, INPUTS };
+enum { P_LOG_K, P_EXPONENT, P_COUNT };
+
+static const iso_law_input INPUT[INPUTS] = {
+    [C] = {"train_flop",
+           "FLOP",
+           "training compute, as the set counts it",
+           {"train_flops", "training_flop", "training_flops", "flops", "flop", "compute", "c"},
+           NAN},
+};
+static const iso_law_param PARAM[P_COUNT] = {{"log_k", "k", true, 0.5, 2}, {"exponent", "a", false, 0.1, 1}};
+
+// Hoffmann et al. print exponents to two digits and project sizes in Tables 3 and A3. The sets below are the least squares lines of
+// log N and log D on log C through those points; the printed exponents are their roundings.
+#define ISOFLOP_RANGE \
+  {6e18}, { 3e21 }
+#define PORIAN_RANGE \
+  {1.25e16}, { 2.56e19 }
+#define PORIAN "Porian et al. 2024, arXiv:2406.19146, released results for RefinedWeb: "
+static const iso_law_const PARAMS_SETS[] = {
+    {"chinchilla1",
+     true,
+     {-2.311031, 0.498099},
+     {0},
+     {0},
+     "Hoffmann et al. 2022, arXiv:2203.15556, approach 1 (envelope of training curves): line through Table 3, off by at most 1.3%; printed "
+     "exponent 0.50, 10th to 90th percentile 0.488 to 0.502; FLOPs and parameters with embeddings"},
+    {"chinchilla2",
+     true,
+     {-1.931870, 0.489942},
+     ISOFLOP_RANGE,
+     "the same paper, approach 2 (IsoFLOP parabolas, nine budgets): line through Table A3, off by at most 3.3%; printed exponent 0.49 (0.462 to "
+     "0.534)"},
+    {"kaplan2020",
+     true,
+     {-12.525399023869163, 0.73},
+     {0},
+     {0},
+     "Kaplan et al. 2020, arXiv:2001.08361: N = 1.3e9 C^0.73, C in PF-days of 8.64e19 FLOP, as quoted in secondary notes; parameters without "
+     "embeddings, compute at the critical batch"},
+    {"porian_kaplan", true, {-16.978006, 0.8353}, PORIAN_RANGE, PORIAN "Kaplan's protocol, 0.8353 (0.8235 to 0.8460); head not counted, long warmup"},
+    {"porian_head", true, {-11.273909, 0.7065}, PORIAN_RANGE, PORIAN "the last layer counted, 0.7065 (0.6915 to 0.7169)"},
+    {"porian_warmup", true, {-6.550081, 0.6020}, PORIAN_RANGE, PORIAN "and warmup scaled to the run, 0.6020 (0.5914 to 0.6173)"},
+    {"porian_cosine", true, {-5.345409, 0.5715}, PORIAN_RANGE, PORIAN "and cosine decay to the budget, 0.5715 (0.5598 to 0.5885)"},
+    {"porian_tuned",
+     true,
+     {-2.129220, 0.4969},
+     PORIAN_RANGE,
+     PORIAN "learning rate, batch and beta2 tuned at a constant rate, 0.4969 (0.4907 to 0.5045); all parameters"},
+};
+// Tokens. Llama 3's printed pair (0.53, 0.29) is cut, not rounded: it gives 10.5 T tokens where the paper extrapolates to 16.55 T at 3.8e25
+// FLOP. Of the pairs that start with these digits only exponents between 0.5372 and 0.5378 reach 16.55 T; they agree within 1%.
+static const iso_law_const TOKENS_SETS[] = {
+    {"chinchilla1",
+     true,
+     {0.528322, 0.501854},
+     {0},
+     {0},
+     "Hoffmann et al. 2022, arXiv:2203.15556, approach 1: line through Table 3, off by at most 5.2%; printed exponent 0.50, 10th to 90th "
+     "percentile 0.501 to 0.512"},
+    {"chinchilla2",
+     true,
+     {0.142162, 0.510020},
+     ISOFLOP_RANGE,
+     "the same paper, approach 2: line through Table A3, off by at most 2.6%; printed exponent 0.51 (0.483 to 0.529)"},
+    {"llama3",
+     true,
+     {-1.221143, 0.5375},
+     {6e18},
+     {1e22},
+     "Llama 3, arXiv:2407.21783: D* = 0.29 C^0.53 as quoted in secondary notes, its digits completed so that 3.8e25 FLOP give the paper's 16.55 T "
+     "tokens"},
+    {"deepseek",
+     true,
+     {1.763292, 0.4757},
+     {0},
+     {0},
+     "DeepSeek LLM, arXiv:2401.02954: D* = 5.8316 C^0.4757 as quoted in secondary notes; C = M D with M FLOPs per token without embeddings, "
+     "attention counted"},
+    {"porian_tuned",
+     true,
+     {0.349752, 0.50284},
+     PORIAN_RANGE,
+     PORIAN "tuned optimizer at a constant rate: N* times its tokens per parameter, 11.929 C^0.00594"},
+};
+
+static double value(const double *p, const double *x, double *g) {
+  double c = log(x[C]), y = exp(p[P_LOG_K] + p[P_EXPONENT] * c);
+  if (g) {
+    g[P_LOG_K] = y;
+    g[P_EXPONENT] = y * c;
+  }
+  return y;
+}
+
+static void start(const iso_law_means *m, const double *u, double *p) {
+  p[P_EXPONENT] = PARAM[P_EXPONENT].lo + u[P_EXPONENT] * (PARAM[P_EXPONENT].hi - PARAM[P_EXPONENT].lo);
+  p[P_LOG_K] = iso_law_start_term(m, C, -p[P_EXPONENT], u[P_LOG_K], PARAM[P_LOG_K].lo, PARAM[P_LOG_K].hi);
+}
+
+static double inverse(const double *p, const double *x, int k, double y) {
+  (void)x;
+  (void)k;
+  return exp((log(y) - p[P_LOG_K]) / p[P_EXPONENT]);
+}
+
+// Oracle: rows of the papers' tables and the sizes that a budget of 5.88e23 FLOP gets under each of Porian's protocols.
+static iso_status params_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  const iso_law *l = &iso_law_allocation_params;
+  static const struct {
+    int set;
+    double flop, want, tol;
+  } ROW[] = {{0, 5.76e23, 67e9, 0.013},   {0, 1.92e19, 4e8, 0.013},  {1, 6.88e23, 67e9, 0.033}, {1, 1.20e20, 1e9, 0.033},  {2, 8.64e19, 1.3e9, 1e-9},
+             {3, 5.88e23, 3.03e12, 3e-3}, {4, 5.88e23, 787e9, 3e-3}, {5, 5.88e23, 292e9, 3e-3}, {6, 5.88e23, 183e9, 3e-3}, {7, 5.88e23, 77e9, 3e-3}};
+  for (size_t i = 0; i < ISO_COUNT(ROW); i++)
+    ISO_TRY(iso_law_near(l, value(PARAMS_SETS[ROW[i].set].p, &ROW[i].flop, NULL), ROW[i].want, ROW[i].tol, PARAMS_SETS[ROW[i].set].name, err));
+  return ISO_OK;
+}
+
+static iso_status tokens_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  const iso_law *l = &iso_law_allocation_tokens;
+  static const struct {
+    int set;
+    double flop, want, tol;
+  } ROW[] = {{0, 5.76e23, 1.5e12, 0.053},
+             {0, 1.21e20, 20.2e9, 0.053},
+             {1, 1.20e20, 20.0e9, 0.027},
+             {1, 1.18e25, 7.1e12, 0.027},
+             {2, 3.8e25, 16.55e12, 1e-4}};
+  for (size_t i = 0; i < ISO_COUNT(ROW); i++)
+    ISO_TRY(iso_law_near(l, value(TOKENS_SETS[ROW[i].set].p, &ROW[i].flop, NULL), ROW[i].want, ROW[i].tol, TOKENS_SETS[ROW[i].set].name, err));
+  return ISO_OK;
+}
+
+const iso_law iso_law_allocation_params = {
+    .base = {.name = "allocation_params",
+             .summary = "optimal parameters N* = k C^a for a compute budget",
+             .paper = "Hoffmann et al. 2022, Training compute-optimal large language models, arXiv:2203.15556, approaches 1 and 2; Kaplan et al. "
+                      "2020, arXiv:2001.08361; Porian et al. 2024, arXiv:2406.19146",
+             .selftest = params_selftest},
+    .formula = "N* = k C^a",
+    .target = "params",
+    .unit = "parameters",
+    .target_alias = {"parameters", "n_params", "n_opt", "n_star", "n"},
+    .counts = "each set counts parameters and FLOPs its own way: with or without embeddings, the head and attention (see its source)",
+    .n_inputs = INPUTS,
+    .n_params = P_COUNT,
+    .n_consts = (int)ISO_COUNT(PARAMS_SETS),
+    .input = INPUT,
+    .param = PARAM,
+    .consts = PARAMS_SETS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = value,
+    .start = start,
+    .inverse = inverse,
+};
+
+const iso_law iso_law_allocation_tokens = {
+    .base = {.name = "allocation_tokens",
+             .summary = "optimal training tokens D* = k C^a for a compute budget",
+             .paper =
+                 "Hoffmann et al. 2022, arXiv:2203.15556, approaches 1 and 2; Llama 3, arXiv:2407.21783; DeepSeek LLM, arXiv:2401.02954; Porian et "
+                 "al. 2024, arXiv:2406.19146",
+             .selftest = tokens_selftest},
+    .formula = "D* = k C^a",
+    .target = "tokens",
+    .unit = "tokens",
+    .target_alias = {"train_tokens", "training_tokens", "d_opt", "d_star", "d"},
+    .counts = "tokens of each study's tokenizer, seen once; FLOPs as the set counts them (see its source)",
+    .n_inputs = INPUTS,
+    .n_params = P_COUNT,
+    .n_consts = (int)ISO_COUNT(TOKENS_SETS),
+    .input = INPUT,
+    .param = PARAM,
+    .consts = TOKENS_SETS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = value,
+    .start = start,
+    .inverse = inverse,
+};
