@@ -70,7 +70,7 @@ static void test_exact_and_greedy(void **state) {
   (void)state;
   double greedy_s = 0, exact_s = 0;
   int found_n = 0, refused = 0, same = 0;
-  for (uint64_t seed = 0; seed < (small() ? 40 : 200); seed++) {
+  for (uint64_t seed = 0; seed < (small() ? 80 : 200); seed++) {
     double fwd[6], bwd[6];
     iso_offload_value v[11];
     bool out[11], pick[11];
