@@ -82,6 +82,23 @@ static void print_shards(const json_t *r) {
   }
 }
 
+static void print_trainer(const json_t *r) {
+  const json_t *t = json_object_get(r, "trainer");
+  char flags[80], b[40];
+  size_t n = 0;
+  if (!json_is_object(t)) {
+    cli_row("isoflop train", "no setting of its own fits");
+    return;
+  }
+  flags[0] = 0;
+  if (cli_at(t, "recompute") > 0) n += (size_t)snprintf(flags + n, sizeof flags - n, " --recompute %.0f", cli_at(t, "recompute"));
+  if (cli_at(t, "recompute_layers") > 0)
+    n += (size_t)snprintf(flags + n, sizeof flags - n, " --recompute-layers %.0f", cli_at(t, "recompute_layers"));
+  if (json_is_true(json_object_get(t, "recompute_cheap"))) (void)snprintf(flags + n, sizeof flags - n, " --recompute-cheap");
+  cli_row("isoflop train", "%s: %s, %.2f%% of the step's FLOPs again", flags[0] ? flags + 1 : "keeps all",
+          iso_unit_print(cli_at(t, "total_bytes"), ISO_UNIT_BYTE, b, sizeof b), 100 * cli_at(t, "extra_share"));
+}
+
 static void print_plan(const json_t *r) {
   char a[40], b[40], c[40], text[200];
   iso_model_config m;
@@ -112,6 +129,7 @@ static void print_plan(const json_t *r) {
             iso_unit_print(cli_at(p, "activations_stall_s"), ISO_UNIT_S, c, sizeof c));
   if (cli_at(p, "disk_bytes") > 0) cli_row("on the disk", "%s", iso_unit_print(cli_at(p, "disk_bytes"), ISO_UNIT_BYTE, a, sizeof a));
   print_layers(r);
+  print_trainer(r);
   print_shards(r);
   print_strategies(r, 12);
 }

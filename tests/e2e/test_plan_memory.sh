@@ -28,6 +28,13 @@ done
 # The front falls.
 json 'all(a["peak_bytes"] < b["peak_bytes"] and a["extra_share"] > b["extra_share"] for p in [[s for s in j["strategies"] if s["strategy"] == "best per block"][0]["points"]] for a, b in zip(p, p[1:]))'
 
+# What the trainer can do itself under a limit in f32: its own price is below it, by weights, gradients, moments and the activations' arena.
+run $E_OK plan memory --model $SHAPE --batch 16 --limit 350MiB --precision f32 --json
+json 'j["trainer"]["total_bytes"] <= 350 * 2**20 and j["trainer"]["recompute_cheap"] and j["trainer"]["extra_share"] >= j["plan"]["extra_share"]'
+flags="--recompute-layers $(json_get 'j["trainer"]["recompute_layers"]') --recompute-cheap"
+run $E_OK plan memory --model $SHAPE --batch 16 --limit 350MiB --precision f32
+out_has "^isoflop train +.*$flags"
+
 # f32 doubles the values; bytes per parameter are the user's.
 run $E_OK plan memory --model $SHAPE --batch 16 --limit 100GiB --precision f32 --json
 json 'j["layers"][0]["kept_bytes"] == 4 * 16 * 128 * (2 * (256 + 1) + 3 * 256 + (256 + 4) + 256 + 2 * 704 + 704 + 256)'

@@ -99,7 +99,7 @@ static void test_keep_all_is_the_arena(void **state) {
       iso_layout l;
       iso_remat_schedule s;
       OK(iso_remat_from_graph(g, &b, elem, NULL, &d, err));
-      OK(iso_pass_memory(g, &b, elem, true, 0, &l, err));
+      OK(iso_pass_memory(g, &b, elem, true, (iso_recompute){0}, &l, err));
       OK(iso_remat_keep_all(d, true, &s, err));
       iso_remat_use arena = use_of(d, &s);
       iso_remat_schedule_close(&s);
@@ -121,7 +121,7 @@ static void test_keep_all_is_the_arena(void **state) {
   }
 }
 
-// Groups of k layers as the trainer runs them, but for what nobody reads: the last product of a group, whose result is kept.
+// Groups of k layers as the trainer runs them; the embedding, which it keeps, is looked up again.
 static void test_every_costs_what_the_trainer_runs(void **state) {
   (void)state;
   for (size_t i = 0; i < ISO_COUNT(MODELS); i++) {
@@ -139,10 +139,9 @@ static void test_every_costs_what_the_trainer_runs(void **state) {
       iso_remat_schedule s;
       OK(iso_remat_every(d, c, step, steps, k, &s, err));
       iso_remat_use u = use_of(d, &s);
-      iso_graph_cost x = iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 4, k < steps ? k : 0);
-      int groups = (steps + k - 1) / k;
-      double down = d->node[c->atom[(steps > 1 ? step[1] : c->n) - 1].f1 - 1].flop, embed = d->node[0].flop;
-      double want = x.mat_flop + x.vec_flop - plain - (groups - 1) * down + (groups > 1 ? embed : 0);
+      iso_graph_cost x;
+      OK(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 4, (iso_recompute){.every = k < steps ? k : 0}, &x, err));
+      double want = x.mat_flop + x.vec_flop - plain + (k < steps ? d->node[0].flop : 0);
       assert_true(fabs(u.extra_flop - want) <= 1e-9 * x.mat_flop);
       iso_remat_schedule_close(&s);
     }
@@ -310,6 +309,48 @@ static void test_thinned(void **state) {
   iso_graph_close(g);
 }
 
+// What the trainer can run: the best of its settings beats groups of layers alone and stays above the best plan of all.
+static void test_trainer_settings(void **state) {
+  (void)state;
+  iso_model_config m;
+  iso_remat_dag *d;
+  iso_remat_chain *c;
+  iso_remat_front *f;
+  double once = 0, forward = 0, flop;
+  OK(iso_config_parse("12,128,4/4,352,1024,256", &m, err));
+  OK(iso_remat_from_model(&m, 4, 256, 4, NULL, &d, NULL, &flop, err));
+  OK(iso_remat_chain_open(d, &c, err));
+  OK(iso_remat_front_open(d, c, 4096, &f, err));
+  for (int v = 0; v < d->n; v++) *(d->node[v].once ? &once : &forward) += d->node[v].cost;
+  iso_graph *g = model_graph("12,128,4/4,352,1024,256", "llama");
+  iso_bind b = iso_bind_batch(4, 256);
+  iso_remat_setting s;
+  OK(iso_remat_trainer(&m, 4, 256, 4, 1000, &s, err));
+  assert_false(s.found);
+  OK(iso_remat_trainer(&m, 4, 256, 4, INT64_MAX, &s, err));
+  assert_true(s.found && s.extra_flop == 0);
+  for (int k = 1; k < 12; k++) {
+    iso_layout l;
+    iso_graph_cost x, plain = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, 4);
+    OK(iso_pass_memory(g, &b, 4, true, (iso_recompute){.every = k}, &l, err));
+    OK(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 4, (iso_recompute){.every = k}, &x, err));
+    OK(iso_remat_trainer(&m, 4, 256, 4, l.bytes[ISO_ROLE_ACT], &s, err));
+    double groups = x.mat_flop + x.vec_flop - plain.mat_flop - plain.vec_flop;
+    int i = iso_remat_front_under(f, l.bytes[ISO_ROLE_ACT]);
+    double best = iso_remat_front_at(f, i).cost - forward;
+    print_message("arena of groups of %2d: groups %.1f%% of the forward pass; first %d layers%s%s %.1f%%; best plan %.1f%%\n", k,
+                  100 * groups / forward, s.layers, s.cheap ? " and cheap values" : "", s.every ? " (groups)" : "", 100 * s.extra_flop / forward,
+                  100 * best / forward);
+    assert_true(s.found && s.act_b <= l.bytes[ISO_ROLE_ACT] && s.extra_flop <= groups && s.extra_flop >= best * (1 - 1e-9));
+    if (k >= 5) assert_true(s.extra_flop < 0.9 * groups);
+    iso_layout_close(&l);
+  }
+  iso_graph_close(g);
+  iso_remat_front_close(f);
+  iso_remat_chain_close(c);
+  iso_remat_close(d);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_revolve_numbers),
                                      cmocka_unit_test(test_revolve_schedules),
@@ -319,6 +360,7 @@ int main(void) {
                                      cmocka_unit_test(test_front),
                                      cmocka_unit_test(test_front_against_exact),
                                      cmocka_unit_test(test_front_beats_groups),
-                                     cmocka_unit_test(test_thinned)};
+                                     cmocka_unit_test(test_thinned),
+                                     cmocka_unit_test(test_trainer_settings)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/exec.h"
 #include "graph/op.h"
 #include "model/arch.h"
 #include "plan/remat/remat.h"
@@ -139,7 +140,7 @@ iso_status iso_remat_from_graph(const iso_graph *g, const iso_bind *bind, size_t
   int64_t copies = 0;
   *out = NULL;
   ISO_TRYG(iso_remat_open(&b.d, err));
-  ISO_TRYG(iso_pass_memory(g, bind, elem, true, 0, &b.layout, err));
+  ISO_TRYG(iso_pass_memory(g, bind, elem, true, (iso_recompute){0}, &b.layout, err));
   for (int t = 0; t < g->n_tensors; t++) copies += iso_tensor_copies(g, &g->tensor[t]);
   b.value = calloc((size_t)g->n_tensors + 1, sizeof *b.value);
   b.first = malloc(((size_t)copies + 1) * sizeof *b.first);
@@ -165,22 +166,54 @@ done:
   return st;
 }
 
-iso_status iso_remat_from_model(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem, const iso_remat_rates *r, iso_remat_dag **out,
-                                int64_t *params, double *model_flop, iso_err *err) {
+static iso_status training_graph(const iso_model_config *c, iso_graph **out, iso_err *err) {
   const iso_arch *arch;
-  iso_graph *g;
   iso_graph_io io;
-  iso_bind b = iso_bind_batch(batch, seq);
   *out = NULL;
   ISO_TRY(iso_config_check(c, err));
   ISO_TRY(iso_arch_find(c->arch, &arch, err));
-  ISO_TRY(iso_graph_open(&g, err));
-  iso_status st;
-  ISO_TRYG(arch->build(c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, err));
-  ISO_TRYG(iso_pass_gradient(g, err));
+  ISO_TRY(iso_graph_open(out, err));
+  iso_status st = arch->build(c, &(iso_build){.mode = ISO_MODE_LOSS}, *out, &io, err);
+  if (st == ISO_OK) st = iso_pass_gradient(*out, err);
+  if (st != ISO_OK) iso_graph_close(*out);
+  return st;
+}
+
+iso_status iso_remat_from_model(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem, const iso_remat_rates *r, iso_remat_dag **out,
+                                int64_t *params, double *model_flop, iso_err *err) {
+  iso_graph *g;
+  iso_bind b = iso_bind_batch(batch, seq);
+  *out = NULL;
+  ISO_TRY(training_graph(c, &g, err));
   if (params) *params = iso_graph_params(g).all;
   if (model_flop) *model_flop = iso_pass_cost(g, ISO_SECTION_FORWARD, &b, elem).mat_flop + iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem).mat_flop;
-  ISO_TRYG(iso_remat_from_graph(g, &b, elem, r, out, err));
+  iso_status st = iso_remat_from_graph(g, &b, elem, r, out, err);
+  iso_graph_close(g);
+  return st;
+}
+
+iso_status iso_remat_trainer(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem, int64_t room_b, iso_remat_setting *out,
+                             iso_err *err) {
+  iso_graph *g;
+  iso_bind b = iso_bind_batch(batch, seq);
+  int layers = (int)c->layers;
+  iso_status st = ISO_OK;
+  *out = (iso_remat_setting){0};
+  ISO_TRY(training_graph(c, &g, err));
+  iso_graph_cost plain = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem);
+  for (int i = 0; i < 3 * layers; i++) {
+    iso_recompute re = i < 2 * layers ? (iso_recompute){.layers = i / 2, .cheap = i % 2} : (iso_recompute){.every = i - 2 * layers + 1};
+    iso_layout l;
+    iso_graph_cost x;
+    ISO_TRYG(iso_pass_memory(g, &b, elem, true, re, &l, err));
+    int64_t bytes = l.bytes[ISO_ROLE_ACT];
+    iso_layout_close(&l);
+    if (bytes > room_b) continue;
+    ISO_TRYG(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, elem, re, &x, err));
+    double extra = x.mat_flop + x.vec_flop - plain.mat_flop - plain.vec_flop;
+    if (out->found && (extra > out->extra_flop || (extra == out->extra_flop && bytes >= out->act_b))) continue;
+    *out = (iso_remat_setting){true, re.every, re.layers, re.cheap, bytes, extra};
+  }
 done:
   iso_graph_close(g);
   return st;

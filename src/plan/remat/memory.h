@@ -28,7 +28,7 @@ iso_layout_shape iso_memory_shape(const iso_model_config *c);
 // Devices over which ZeRO stage 1 to 3 must split weights, gradients and optimizer state so that `act_b` bytes beside them fit; 0: no number.
 int64_t iso_memory_shards(const iso_memory_job *j, int zero, int64_t act_b);
 
-// {model, bytes, strategies: [{strategy, points: [{peak_bytes, total_bytes, extra_share, ...}]}], plan, layers, shards}. The plan is the
+// {model, bytes, strategies: [{strategy, points: [{peak_bytes, total_bytes, extra_share, ...}]}], plan, layers, trainer, shards}. The plan is the
 // one of the shortest step (fewest FLOPs without rates) among recomputation, offloading and both. ISO_ENOMEM with the least bytes that would
 // do, and the shards that would, when nothing fits.
 iso_status iso_memory_plan_json(const iso_memory_job *j, json_t **out, iso_err *err);

@@ -162,6 +162,19 @@ static json_t *shards_json(const iso_memory *m) {
   return a;
 }
 
+// null: no setting of the trainer fits.
+static iso_status trainer_json(const iso_memory *m, json_t **out, iso_err *err) {
+  const iso_memory_job *j = m->job;
+  iso_remat_setting s;
+  double rest = m->place[0].device_b + m->input_b;
+  *out = json_null();
+  ISO_TRY(iso_remat_trainer(&j->model, j->batch, j->seq, (size_t)j->act_b, j->limit_b - (int64_t)ceil(rest), &s, err));
+  if (s.found)
+    *out = json_pack("{s:i, s:i, s:b, s:I, s:o, s:o}", "recompute", s.every, "recompute_layers", s.layers, "recompute_cheap", s.cheap, "peak_bytes",
+                     (json_int_t)s.act_b, "total_bytes", iso_json_num((double)s.act_b + rest), "extra_share", iso_json_num(s.extra_flop / m->flop));
+  return ISO_OK;
+}
+
 static iso_status refuse(const iso_memory *m, iso_err *err) {
   char a[40], b[40], why[80] = "";
   double least = INFINITY;
@@ -194,19 +207,23 @@ static json_t *bytes_json(const iso_memory *m) {
 iso_status iso_memory_plan_json(const iso_memory_job *j, json_t **out, iso_err *err) {
   iso_memory m;
   iso_memory_choice c;
-  json_t *s = NULL;
+  json_t *s = NULL, *t = NULL;
   *out = NULL;
   ISO_TRY(iso_memory_open(j, &m, err));
   iso_status st = iso_memory_choose(&m, &c, err);
   if (st == ISO_OK && !c.found) st = refuse(&m, err);
   if (st == ISO_OK) st = strategies(&m, &s, err);
+  if (st == ISO_OK) st = trainer_json(&m, &t, err);
   if (st == ISO_OK) {
-    *out = json_pack("{s:s, s:{s:o, s:I, s:I, s:I, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:b, s:i}", "kind", "memory", "job", "model",
+    *out = json_pack("{s:s, s:{s:o, s:I, s:I, s:I, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:i}", "kind", "memory", "job", "model",
                      iso_config_json(&j->model), "batch", (json_int_t)j->batch, "seq", (json_int_t)j->seq, "params", (json_int_t)m.params,
                      "model_flop", iso_json_num(m.model_flop), "flop", iso_json_num(m.flop), "bytes", bytes_json(&m), "plan", choice_json(&m, &c),
-                     "layers", layers_json(&m, &c), "shards", shards_json(&m), "strategies", s, "front_thinned", iso_remat_front_thinned(m.front),
-                     "values", m.d->n);
+                     "layers", layers_json(&m, &c), "trainer", t, "shards", shards_json(&m), "strategies", s, "front_thinned",
+                     iso_remat_front_thinned(m.front), "values", m.d->n);
     if (!*out) st = iso_fail(err, ISO_ENOMEM, "no memory for a plan");
+  } else {
+    json_decref(s);
+    json_decref(t);
   }
   iso_memory_choice_close(&c);
   iso_memory_close(&m);

@@ -182,4 +182,16 @@ iso_status iso_remat_from_graph(const iso_graph *g, const iso_bind *bind, size_t
 // The same from a model's shape and a batch; *params and *model_flop (matrix products of a step) may be NULL.
 iso_status iso_remat_from_model(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem_bytes, const iso_remat_rates *r,
                                 iso_remat_dag **out, int64_t *params, double *model_flop, iso_err *err);
+
+// What the trainer can run itself (graph/graph.h, iso_recompute): groups of layers, or the first layers and cheap values.
+typedef struct iso_remat_setting {
+  bool found;
+  int every, layers;
+  bool cheap;
+  int64_t act_b;  // of the trainer's arena, which holds what is saved to the end
+  double extra_flop;
+} iso_remat_setting;
+// The setting that computes least again among those whose arena takes room_b bytes at most.
+iso_status iso_remat_trainer(const iso_model_config *c, int64_t batch, int64_t seq, size_t elem_bytes, int64_t room_b, iso_remat_setting *out,
+                             iso_err *err);
 #endif
