@@ -216,10 +216,16 @@ static void test_recompute_frees(void **s) {
   iso_graph *g;
   iso_graph_io io;
   iso_layout l;
+  iso_graph_cost whole, part;
   iso_bind b = iso_bind_batch(3, c.ctx);
   assert_int_equal(iso_graph_open(&g, &err), 0);
   assert_int_equal(iso_arch_llama.build(&c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, &err), 0);
   assert_int_equal(iso_pass_gradient(g, &err), 0);
+  // Cheap values of the four layers below the last: two norms of 4 D + 4 and an activation of 6 F a row.
+  assert_int_equal(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 8, NOTHING, &whole, &err), 0);
+  assert_int_equal(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 8, (iso_recompute){.cheap = true}, &part, &err), 0);
+  assert_true(part.vec_flop - whole.vec_flop == (double)(4 * m * (2 * (4 * c.width + 4) + 6 * c.mlp)));
+  assert_int_equal(part.calls - whole.calls, 4 * 3);
   assert_int_equal(iso_pass_memory(g, &b, 8, true, (iso_recompute){.layers = 5}, &l, &err), ISO_EINVAL);
   assert_int_equal(iso_pass_memory(g, &b, 8, true, (iso_recompute){.every = 2, .cheap = true}, &l, &err), ISO_EINVAL);
   iso_graph_close(g);

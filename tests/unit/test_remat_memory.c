@@ -159,6 +159,16 @@ static void test_offloading(void **state) {
   assert_true(at(r, "plan", "host_bytes") >= 12 * params && at(r, "plan", "disk_bytes") == 0 && at(r, "plan", "total_bytes") <= 15 * params);
   double ram = at(r, "plan", "step_s");
   json_decref(r);
+  // A slow link: gradients (4 bytes) leave beside the backward pass, the new weights (2) are waited for.
+  j.limit_b = (int64_t)(17 * params);
+  j.link_b_s = 1e8;
+  OK(iso_memory_plan_json(&j, &r, err));
+  double stall = at(r, "plan", "place_stall_s"), compute = at(r, "plan", "compute_s");
+  assert_non_null(strstr(json_string_value(json_object_get(json_object_get(r, "plan"), "place")), "optimizer state"));
+  assert_true(stall >= 2 * params / 1e8 + fmax(0, 4 * params / 1e8 - compute) && stall <= 6 * params / 1e8);
+  json_decref(r);
+  j.limit_b = (int64_t)(15 * params);
+  j.link_b_s = 1e13;
   j.host_b = 6 * params;
   assert_int_equal(iso_memory_plan_json(&j, &r, &e), ISO_ENOMEM);
   j.nvme_b_s = 1e9;

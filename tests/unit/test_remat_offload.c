@@ -41,6 +41,13 @@ static void test_timeline(void **state) {
   j.head_s = 2;
   OK(iso_offload_play(&j, out, &u, err));
   assert_true(u.stall_s == 0 && u.step_s == 6 * N + 2);
+  // One block over a slow link, T = 100 s: block 2 waits for it to leave (2 + 100), seven blocks run forward and back to block 2 (14 + 28),
+  // then it may come back: 100, and 4 to differentiate it.
+  j = uniform(fwd, bwd, v, 2, 4, 1);
+  memset(out, false, sizeof out);
+  out[0] = true;
+  OK(iso_offload_play(&j, out, &u, err));
+  assert_true(fabs(u.step_s - (2 + 100 + 14 + 28 + 100 + 4)) < 1e-9);
   // Nothing moved.
   memset(out, false, sizeof out);
   OK(iso_offload_play(&j, out, &u, err));
