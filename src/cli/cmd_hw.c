@@ -27,7 +27,7 @@ static const cli_opt OPTS[] = {
      "fit, test: CSV of measured serving: backend, model, system, precision, mode, prompt_tok, output_tok, batch_size, tp_size, pp_size, "
      "attention_dp_size, moe_tp_size, moe_ep_size, ttft_ms, tpot_ms"},
     {"num", CLI_TEXT, "CLASS", "bf16", "number class that was measured: f64, f32, tf32, bf16, f16, fp8, int8, fp4, int4"},
-    {"seed", CLI_INT, "N", "0", "test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted"},
+    {"seed", CLI_INT, "N", "0", "fit, test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted"},
     {"above", CLI_TEXT, "SIZE", "256MiB", "test --allreduce: smaller sizes calibrate, the others are predicted"},
     {"saved", CLI_FLAG, NULL, NULL, "test: predict every row from what hw fit has saved"},
 };
@@ -275,7 +275,7 @@ const cli_verb cli_verb_hw = {
     .name = "hw",
     .summary = "Devices to plan for: data sheets, this machine, and operator times predicted from measured tables.",
     .examples = EXAMPLES,
-    .usage = "list | show NAME | add NAME --from-calibration | fit NAME --gemm FILE... | test NAME --gemm FILE...",
+    .usage = "list | show NAME | add NAME --from-calibration | fit NAME --gemm FILE... | fit NAME --layouts FILE | test NAME --gemm FILE...",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .min_args = 1,

@@ -88,7 +88,6 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   iso_infer_req q = iso_infer_req_default();
   iso_serve_shape shape;
   iso_serve_device dev;
-  iso_calib calib;
   iso_device *d = NULL;
   const char *model = cli_text(a, "model"), *device = cli_text(a, "device"), *slo = cli_text(a, "slo");
   *out = NULL;
@@ -110,16 +109,14 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   q.backend = cli_text(a, "backend");
   q.ideal = cli_flag(a, "ideal");
   ISO_TRY(cli_devices(device, "--device", &q.devices, &d, err));
-  iso_status st = iso_serve_device_from_device(d, &dev, err);
-  if (st == ISO_OK) st = iso_calib_of_device(d, &calib, err);
-  iso_device_close(d);
-  if (st != ISO_OK) return st;
   q.shape = &shape;
   q.device = &dev;
-  q.calib = &calib;
-  ISO_TRY(iso_infer_plan_json(&q, out, err));
-  add_binding(*out);
-  return ISO_OK;
+  q.measured = d;
+  iso_status st = iso_serve_device_from_device(d, &dev, err);
+  if (st == ISO_OK) st = iso_infer_plan_json(&q, out, err);
+  iso_device_close(d);
+  if (st == ISO_OK) add_binding(*out);
+  return st;
 }
 
 static int run(cli_args *a) {

@@ -250,6 +250,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   job.flash = !cli_flag(a, "no-flash");
   job.dropout = cli_flag(a, "dropout");
   iso_status st = cli_cluster_open(a, prices, &c, err);
+  if (st == ISO_OK) iso_layout_job_use(&job, c.device);
   if (st == ISO_OK && layout) {
     st = price(&job, &c, &c.cal, layout, out, err);
   } else if (st == ISO_OK) {

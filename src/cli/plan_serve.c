@@ -28,8 +28,8 @@ typedef struct fleet {
   int n;
   iso_serve_device dev[ISO_FLEET_TYPES_MAX];
   const iso_serve_device *at[ISO_FLEET_TYPES_MAX];
-  iso_calib calib[ISO_FLEET_TYPES_MAX];
-  const iso_calib *calib_at[ISO_FLEET_TYPES_MAX];
+  iso_device *device[ISO_FLEET_TYPES_MAX];  // owned
+  const iso_device *measured[ISO_FLEET_TYPES_MAX];
   int64_t per_replica[ISO_FLEET_TYPES_MAX], most[ISO_FLEET_TYPES_MAX];
 } fleet;
 
@@ -48,7 +48,6 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
   for (const char *s = text;; s++) {
     char part[80], *colon, *end;
     size_t n = strcspn(s, ",");
-    iso_device *d;
     if (n == 0 || n >= sizeof part) return iso_fail(err, ISO_EINVAL, "--fleet %.60s: expected kinds of devices, as in l4,2xa100:10", text);
     if (f->n == ISO_FLEET_TYPES_MAX) return iso_fail(err, ISO_EINVAL, "--fleet: more than %d kinds", ISO_FLEET_TYPES_MAX);
     memcpy(part, s, n);
@@ -60,13 +59,10 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
       if (*end || end == colon + 1 || f->most[f->n] < 0)
         return iso_fail(err, ISO_EINVAL, "--fleet %s:%s: expected a number of replicas", part, colon + 1);
     }
-    ISO_TRY(cli_devices(part, "--fleet", &f->per_replica[f->n], &d, err));
-    iso_status st = iso_serve_device_from_device(d, &f->dev[f->n], err);
-    if (st == ISO_OK) st = iso_calib_of_device(d, &f->calib[f->n], err);
-    iso_device_close(d);
-    if (st != ISO_OK) return st;
+    ISO_TRY(cli_devices(part, "--fleet", &f->per_replica[f->n], &f->device[f->n], err));
+    f->measured[f->n] = f->device[f->n];
     f->at[f->n] = &f->dev[f->n];
-    f->calib_at[f->n] = &f->calib[f->n];
+    ISO_TRY(iso_serve_device_from_device(f->device[f->n], &f->dev[f->n], err));
     f->n++;
     s += n;
     if (!*s) return ISO_OK;
@@ -164,7 +160,7 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   q.backend = cli_text(a, "backend");
   q.shape = &shape;
   q.device = f->at;
-  q.calib_of = f->calib_at;
+  q.measured = f->measured;
   q.n_devices = f->n;
   q.replica_devices = f->per_replica;
   q.most = f->most;
@@ -179,6 +175,7 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
 static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   fleet *f = calloc(1, sizeof *f);
   iso_status st = f ? plan_with(a, f, out, err) : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  for (int i = 0; f && i < ISO_FLEET_TYPES_MAX; i++) iso_device_close(f->device[i]);
   free(f);
   return st;
 }

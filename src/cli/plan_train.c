@@ -127,9 +127,13 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   ISO_TRY(cli_quantity(a, "serve-output", ISO_UNIT_TOK, &r->serve_output, err));
   ISO_TRY(read_ways(a, r, err));
   if (isnan(q->unique_tok)) q->unique_tok = INFINITY;
+  // A law of repeated data chooses with it; others are asked at the fresh tokens' worth afterwards.
+  int unique = iso_law_input_find(q->law, "unique_tokens");
+  if (unique >= 0 && q->unique_tok < INFINITY) q->x[unique] = q->unique_tok;
   ISO_TRY(cli_cluster_open(a, prices, &r->cluster, err));
   q->machine = &r->cluster.machine;
   q->cal = &r->cluster.cal;
+  q->device = r->cluster.device;
   q->devices = r->cluster.devices;
   return ISO_OK;
 }
@@ -215,21 +219,18 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   iso_serve_shape shape;
   iso_serve_device dev;
   iso_device *d = NULL;
-  iso_calib calib;
   json_t *plan;
   *usd_tok = NAN;
   if (name) ISO_TRY(cli_devices(name, "--serve-device", &q.devices, &d, err));
   iso_status st = iso_serve_device_from_device(d ? d : r->cluster.device, &dev, err);
-  if (st == ISO_OK) st = iso_calib_of_device(d ? d : r->cluster.device, &calib, err);
-  iso_device_close(d);
-  if (st != ISO_OK) return st;
   shape = cli_serve_shape_of(&p->shape);
   q.shape = &shape;
   q.device = &dev;
-  q.calib = &calib;
+  q.measured = d ? d : r->cluster.device;
   q.prompt = r->serve_prompt;
   q.output = r->serve_output;
-  st = iso_infer_plan_json(&q, &plan, err);
+  if (st == ISO_OK) st = iso_infer_plan_json(&q, &plan, err);
+  iso_device_close(d);
   if (st != ISO_OK) return iso_err_prefix(err, st, "--serve");
   double prompt = cli_at(plan, "usd_per_mtok_prompt.mid") / 1e6, output = cli_at(plan, "usd_per_mtok_output.mid") / 1e6;
   *usd_tok = (q.prompt * prompt + q.output * output) / (q.prompt + q.output);
@@ -265,7 +266,9 @@ static json_t *ways_json(const iso_lifetime_job *j, const request *r, const char
 // The sizes that are cheapest over the whole life for the plan's loss, in FLOPs and in dollars.
 static iso_status serve_json(const cli_args *a, const request *r, const iso_train_plan *p, json_t *result, iso_err *err) {
   const iso_train_req *q = &r->q;
-  iso_lifetime_job j = {.law = q->law, .p = q->set->p, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1}, usd = j;
+  iso_lifetime_job
+      j = {.law = q->law, .p = q->set->p, .x = q->x, .loss = p->loss.mean, .serve_tok = r->serve_tok, .train_price = 1, .serve_price = 1},
+      usd = j;
   iso_lifetime_point best, train, at;
   double usd_tok;
   if (isnan(r->serve_tok)) return ISO_OK;

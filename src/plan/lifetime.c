@@ -2,7 +2,7 @@
 #include "plan/lifetime.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 static const double GOLDEN = 0.6180339887498949;
 
@@ -20,13 +20,26 @@ static iso_status check(const iso_lifetime_job *j, const iso_lifetime_way *w, is
   return ISO_OK;
 }
 
+static void inputs_of(const iso_lifetime_job *j, double params, double tokens, double *x) {
+  if (j->x)
+    memcpy(x, j->x, sizeof *x * (size_t)j->law->n_inputs);
+  else
+    iso_law_absent(j->law, x);
+  x[j->law->at_params] = params;
+  x[j->law->at_tokens] = tokens;
+}
+
+static double loss_at(const iso_lifetime_job *j, double params, double tokens) {
+  double x[ISO_LAW_INPUT_MAX];
+  inputs_of(j, params, tokens, x);
+  return j->law->value(j->p, x, NULL);
+}
+
 // Tokens with which `params` parameters reach the loss; infinity when none do.
 static double tokens_of(const iso_lifetime_job *j, double loss, double params) {
   double x[ISO_LAW_INPUT_MAX];
-  if (!j->law->inverse) return iso_law_tokens_for_loss(j->law, j->p, params, loss);
-  iso_law_absent(j->law, x);
-  x[j->law->at_params] = params;
-  double d = j->law->inverse(j->p, x, j->law->at_tokens, loss);
+  inputs_of(j, params, 1, x);
+  double d = iso_law_solve(j->law, j->p, x, j->law->at_tokens, loss, 1, 1e30);
   return d > 0 ? d : INFINITY;
 }
 
@@ -47,7 +60,7 @@ static iso_lifetime_point life(const iso_lifetime_job *j, const iso_lifetime_way
 static iso_status unreachable(const iso_lifetime_job *j, const iso_lifetime_way *w, iso_err *err) {
   iso_fail(err, ISO_EBUDGET, "lifetime: law %s reaches a loss of %.6g with no model%s", j->law->base.name, j->loss - w->loss_added,
            w->loss_added > 0 ? " (the loss asked for less what compression adds)" : "");
-  return iso_hint(err, ISO_EBUDGET, "at infinite size and data it predicts %.6g", iso_law_nd(j->law, j->p, 1e30, 1e30));
+  return iso_hint(err, ISO_EBUDGET, "at infinite size and data it predicts %.6g", loss_at(j, 1e30, 1e30));
 }
 
 iso_status iso_lifetime_at(const iso_lifetime_job *j, const iso_lifetime_way *w, double params, iso_lifetime_point *out, iso_err *err) {
@@ -96,8 +109,8 @@ iso_status iso_lifetime_optimum(const iso_lifetime_job *j, const iso_lifetime_wa
 
 double iso_lifetime_condition(const iso_lifetime_job *j, const iso_lifetime_point *at) {
   const double h = 1e-5;
-  double n = iso_law_nd(j->law, j->p, at->params * exp(h), at->tokens) - iso_law_nd(j->law, j->p, at->params * exp(-h), at->tokens);
-  double d = iso_law_nd(j->law, j->p, at->params, at->tokens * exp(h)) - iso_law_nd(j->law, j->p, at->params, at->tokens * exp(-h));
+  double n = loss_at(j, at->params * exp(h), at->tokens) - loss_at(j, at->params * exp(-h), at->tokens);
+  double d = loss_at(j, at->params, at->tokens * exp(h)) - loss_at(j, at->params, at->tokens * exp(-h));
   double right = 1 + j->serve_price * j->serve_tok * ISO_SERVE_FLOP_PER_PARAM_TOK / (j->train_price * at->tokens * ISO_LAW_FLOP_PER_PARAM_TOK);
   return n / d / right;
 }

@@ -19,6 +19,7 @@ iso_lifetime_way iso_lifetime_way_plain(void);
 typedef struct iso_lifetime_job {
   const iso_law *law;  // one that splits a budget between parameters and tokens
   const double *p;     // its parameters
+  const double *x;     // its other inputs; NULL: absent
   double loss;         // to reach, after compression
   double serve_tok;    // prompt and output tokens over the model's life
   // What a FLOP costs in training and in serving: 1 and 1 count FLOPs; dollars per FLOP (price / (peak x MFU)) count dollars (the paper's

@@ -32,6 +32,7 @@ static iso_layout_job job_of(const iso_train_req *q, const iso_layout_shape *s) 
   j.batch = q->batch;
   j.flash = true;
   j.dropout = false;
+  if (q->device) iso_layout_job_use(&j, q->device);
   return j;
 }
 
@@ -226,15 +227,17 @@ static double loss_of(const iso_train_req *q, const iso_law_const *c, double par
   return q->law->value(c->p, x, NULL);
 }
 
-// Sets of one law may be fitted to other text, whose loss is another scale: only those that saw the same runs make an interval.
+// Sets of one law may be fitted to other text, whose loss is another scale: only those that saw the same runs make an interval. Such sets
+// state the same ranges, and agree within 1% in the middle of them.
 static bool counts(const iso_train_req *q, const iso_law_const *c) {
+  const iso_law *l = q->law;
+  int n = l->at_params, d = l->at_tokens;
   if (c == q->set) return true;
-  bool known = false;
-  for (int k = 0; k < q->law->n_inputs; k++) {
-    known = known || c->hi[k] > 0;
+  for (int k = 0; k < l->n_inputs; k++)
     if (c->lo[k] != q->set->lo[k] || c->hi[k] != q->set->hi[k]) return false;
-  }
-  return known && c->confirmed;
+  if (!c->confirmed || !(c->lo[n] > 0 && c->lo[d] > 0)) return false;
+  double params = sqrt(c->lo[n] * c->hi[n]), tokens = sqrt(c->lo[d] * c->hi[d]);
+  return fabs(loss_of(q, c, params, tokens) / loss_of(q, q->set, params, tokens) - 1) < 0.01;
 }
 
 // Loss by the chosen set; the interval spans the sets that count and the interval of tokens.
@@ -255,7 +258,8 @@ static void losses(const iso_train_req *q, iso_train_plan *o) {
   o->reach = iso_law_reach(q->law, q->set->lo, q->set->hi, x, &o->worst);
   o->epochs = o->tokens.mean / q->unique_tok;
   o->effective_tok = iso_train_effective_tok(o->tokens.mean, q->unique_tok);
-  o->loss_effective = loss_of(q, q->set, o->params, o->effective_tok);
+  bool knows = iso_law_input_find(q->law, "unique_tokens") >= 0;  // the law has it in its loss
+  o->loss_effective = knows ? o->loss.mean : loss_of(q, q->set, o->params, o->effective_tok);
 }
 
 // Optima of the other sets that count under the same budget.
@@ -413,7 +417,11 @@ iso_status iso_train_plan_run(const iso_train_req *q, iso_train_plan *out, iso_e
     losses(q, out);
     others(p, out);
     out->memory_binds = !costs_at(p, out->ideal.params * M_SQRT2, per_tok);
-    if (q->law->optimum && q->law->optimum(q->set->p, out->ideal.flop, &out->closed, NULL) != ISO_OK) out->closed.params = 0;
+    // The closed form is of absent other inputs.
+    bool plain = true;
+    for (int i = 0; i < q->law->n_inputs; i++)
+      plain = plain && (i == q->law->at_params || i == q->law->at_tokens || q->x[i] == q->law->input[i].absent);
+    if (plain && q->law->optimum && q->law->optimum(q->set->p, out->ideal.flop, &out->closed, NULL) != ISO_OK) out->closed.params = 0;
   }
   free(p);
   return st;

@@ -12,6 +12,7 @@ typedef struct iso_train_req {
   iso_budget budget;            // limits on train_flop (as the law counts), wall, energy, co2, usd and tok
   const iso_layout_machine *machine;
   const iso_layout_cal *cal;
+  const iso_device *device;   // its measured tables are used; NULL: none
   int64_t devices;            // there are so many; a budget in dollars, joules or grams may be best spent on fewer
   int64_t vocab, seq, batch;  // of the shapes (iso_layout_shape_family); sequences per step
   double g_per_kwh;           // of the grid, at the meter

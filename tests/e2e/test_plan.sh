@@ -5,6 +5,11 @@
 
 small_text text.txt 200000
 help_ok plan
+run $E_OK plan --help
+out_has '^Subverbs'
+out_has '^  layout '
+run $E_USAGE plan lay
+err_has 'isoflop plan layout'
 run $E_OK plan --text text.txt --budget 60s --out m --json
 json 'j["bits_per_byte"] is None and j["plan"]["params"] > 0 and j["plan"]["tokens"] > 0'
 json 'j["predicted"]["wall"][0] <= j["predicted"]["wall"][1] <= j["predicted"]["wall"][2] <= 60.0001'

@@ -79,6 +79,14 @@ run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --compress int8:0.1:
 # Repeated data.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --unique-tokens 20Btok --json
 json 'j["data"]["epochs"] > 8 and j["data"]["loss_with_repetition"] > j["loss"]["value"] and any("epochs" in w for w in j["warnings"])'
+# A law of repeated data chooses with it: parameters lose their worth faster than repetition (Muennighoff et al. 2023), so fewer of them.
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law data_constrained --json
+free=$(json_get 'j["optimum"]["params"]')
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law data_constrained --unique-tokens 5Btok --serve 1e11tok --json
+json "j['optimum']['params'] < 0.8 * $free and 'closed_form' not in j['optimum'] and j['data']['loss_with_repetition'] == j['loss']['value'] and abs(j['serve']['in_flop']['foc_ratio'] - 1) < 1e-3"
+# Sets of other text make no interval: C4, RedPajama and RefinedWeb.
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law overtraining --json
+json 'j["loss"]["hi"] - j["loss"]["lo"] < 1e-9 and "no other confirmed set" in j["loss_interval"]'
 # Other constants.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --set hoffmann2022 --json
 json 'j["law"]["set"] == "hoffmann2022" and "2203.15556" in j["law"]["source"] and j["tokens_per_param"] > 25'
@@ -113,6 +121,10 @@ run $E_USAGE plan train --budget 1e22flop --cluster 8xh100 --law chinchila
 err_has 'chinchilla'
 run $E_USAGE plan train --budget 1e22flop --cluster 8xh100 --set nobody
 run $E_USAGE plan train --budget -3flop --cluster 8xh100
+run $E_UNAVAILABLE plan train --budget 1e22flop --cluster 8xh100 --law farseer
+err_has 'not confirmed'
+run $E_USAGE plan train --budget 1e22flop --cluster 8xh100 --law step_lr
+err_has 'split'
 # Laws whose constants no primary source confirms plan nothing.
 run $E_OK law list --json
 cp "$OUT" laws

@@ -123,6 +123,30 @@ static void test_ways(void **s) {
   assert_true(isnan(iso_lifetime_switch(&j, &way[0], &way[1], q * 2, q * 4)));
 }
 
+// Other inputs of the law count: with few distinct tokens the same loss takes a larger model.
+static void test_inputs(void **s) {
+  (void)s;
+  const iso_law *l;
+  iso_err err = {0};
+  assert_int_equal(iso_law_find("data_constrained", &l, &err), ISO_OK);
+  double x[ISO_LAW_INPUT_MAX];
+  iso_law_absent(l, x);
+  int u = iso_law_input_find(l, "unique_tokens");
+  assert_true(u >= 0);
+  iso_lifetime_way plain = iso_lifetime_way_plain();
+  iso_lifetime_job j = {.law = l, .p = l->consts[0].p, .loss = 2.3, .serve_tok = 1e11, .train_price = 1, .serve_price = 1};
+  iso_lifetime_point free_data, few;
+  assert_int_equal(iso_lifetime_optimum(&j, &plain, &free_data, &err), ISO_OK);
+  x[u] = free_data.tokens / 10;
+  j.x = x;
+  assert_int_equal(iso_lifetime_optimum(&j, &plain, &few, &err), ISO_OK);
+  assert_true(few.params > free_data.params && few.cost > free_data.cost);
+  near(iso_lifetime_condition(&j, &few), 1, 1e-4);
+  x[l->at_params] = few.params;
+  x[l->at_tokens] = few.tokens;
+  near(l->value(j.p, x, NULL), 2.3, 1e-9);
+}
+
 static void test_refused(void **s) {
   (void)s;
   double p[ISO_LAW_PARAM_MAX];
@@ -143,6 +167,6 @@ static void test_refused(void **s) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_published), cmocka_unit_test(test_condition), cmocka_unit_test(test_ways),
-                                     cmocka_unit_test(test_refused)};
+                                     cmocka_unit_test(test_inputs), cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

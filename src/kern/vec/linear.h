@@ -2,20 +2,21 @@
 #ifndef ISO_KERN_VEC_LINEAR_H
 #define ISO_KERN_VEC_LINEAR_H
 #include "kern/gemm.h"
-#if defined(__AMX_BF16__)
+#if defined(__AMX_BF16__) || defined(__AMXBF16__)  // GCC's name and clang's
+#define ISO_HAS_TILES 1
 #include "kern/amx/gemm_amx.h"
 #endif
 #include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
 static const iso_bf16_ops BF16_EMULATED = {round_bf16_f32, false, NULL, NULL}, BF16_NATIVE = {round_bf16, true, NULL, NULL};
-#if defined(__AMX_BF16__)
+#if defined(ISO_HAS_TILES)
 static const iso_bf16_ops BF16_TILES = {round_bf16, true, iso_gemm_amx, iso_gemm_amx_bwd};
 #endif
 typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE, PRODUCT_BF16_TILES } product_kind;
 
 static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
-#if defined(__AMX_BF16__)
+#if defined(ISO_HAS_TILES)
   if (kind == PRODUCT_BF16_TILES) return &BF16_TILES;
 #endif
   return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
@@ -241,7 +242,7 @@ static inline void head_loss_emu(const iso_kcall *c) { head_loss_kind(c, PRODUCT
 static inline void linear_bf16(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_NATIVE); }
 static inline void linear_bwd_bf16(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_NATIVE); }
 static inline void head_loss_bf16(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_NATIVE); }
-#if defined(__AMX_BF16__)
+#if defined(ISO_HAS_TILES)
 static inline void linear_amx(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_TILES); }
 static inline void linear_bwd_amx(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_TILES); }
 static inline void head_loss_amx(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_TILES); }

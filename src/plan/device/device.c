@@ -206,14 +206,30 @@ iso_status iso_device_open(const char *name, iso_device **out, iso_err *err) {
 
 // ---- operators ------------------------------------------------------------------------------------------------------
 
+bool iso_device_has_collective(const iso_device *d, iso_coll op) {
+  const iso_device_table *t = d->table[ISO_TABLE_collective];
+  return t && !isnan(iso_prior_s(&t->prior, ISO_TABLE_collective, (double[]){(double)op, 2, 1}, &(iso_work){0}));
+}
+
 static iso_status time_of(const iso_device *d, iso_table_kind k, const double *shape, iso_num t, iso_time *out, iso_err *err) {
   const iso_device_table *tab = d->table[k];
-  bool covered = tab && !(k == ISO_TABLE_collective && isnan(iso_prior_s(&tab->prior, k, shape, &(iso_work){0})));
+  bool covered = k == ISO_TABLE_collective ? iso_device_has_collective(d, (iso_coll)shape[0]) : tab != NULL;
   return covered ? iso_device_table_time(tab, &d->spec, shape, t, out, err) : iso_device_model_time(&d->spec, k, shape, t, out, err);
 }
 
 iso_status iso_device_gemm_s(const iso_device *d, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err) {
   return time_of(d, ISO_TABLE_gemm, (double[]){(double)m, (double)n, (double)k}, t, out, err);
+}
+
+iso_status iso_device_grouped_gemm_s(const iso_device *d, double groups, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err) {
+  if (!(groups > 0 && groups < INFINITY)) return iso_fail(err, ISO_EINVAL, "%g products in a group, expected a positive number", groups);
+  ISO_TRY(iso_device_gemm_s(d, m, n, k, t, out, err));
+  const iso_device_table *tab = d->table[ISO_TABLE_gemm];
+  double fixed = fmin(tab ? tab->prior.p[0] : iso_prior_usual(ISO_TABLE_gemm).p[0], out->s.lo - out->floor_s);
+  fixed = fmax(0, fixed) * (1 - groups);
+  out->floor_s *= groups;
+  out->s = (iso_est){groups * out->s.lo + fixed, groups * out->s.mean + fixed, groups * out->s.hi + fixed};
+  return ISO_OK;
 }
 
 iso_status iso_device_prefill_s(const iso_device *d, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, iso_num t,

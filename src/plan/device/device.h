@@ -42,6 +42,8 @@ iso_status iso_device_fit(iso_pool *pool, iso_device *d, const iso_rows *rows, i
 //
 // C(m,n) = A(m,k) B(k,n), operands of class t.
 iso_status iso_device_gemm_s(const iso_device *d, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err);
+// `groups` such products in one kernel, as experts' are: the fixed seconds of a launch are paid once. groups need not be whole.
+iso_status iso_device_grouped_gemm_s(const iso_device *d, double groups, int64_t m, int64_t n, int64_t k, iso_num t, iso_time *out, iso_err *err);
 // Causal attention of `batch` sequences of `tokens` new tokens: (B, T, H, Hd) on (B, T, K, Hd).
 iso_status iso_device_prefill_s(const iso_device *d, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim, iso_num t,
                                 iso_time *out, iso_err *err);
@@ -51,4 +53,6 @@ iso_status iso_device_decode_s(const iso_device *d, int64_t batch, int64_t cache
 // A collective among `gpus` devices with a buffer of `bytes` (as in iso_rows): over the link inside a host while it joins that many, else
 // over the one between hosts. One device alone takes no time.
 iso_status iso_device_collective_s(const iso_device *d, iso_coll op, int64_t gpus, double bytes, iso_time *out, iso_err *err);
+// Whether there is a table with rows of this collective.
+bool iso_device_has_collective(const iso_device *d, iso_coll op);
 #endif

@@ -20,6 +20,7 @@ enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPE
 void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out) {
   *out = (iso_lay_ctx){.job = j, .mach = m, .cal = c->v};
   iso_layout_count(&j->shape, &out->n);
+  iso_lay_tables(out);
 }
 
 // A ring over `n` devices that are `stride` ranks apart moves (n-1)/n of `bytes` per sweep (one: gather or scatter; two: all-reduce), in
@@ -31,7 +32,12 @@ static double ring(const iso_lay_ctx *x, double n, double stride, double bytes, 
   double node = (double)m->per_node, moved = sweeps * bytes * (n - 1) / n, near = fmax(1, fmin(n, floor(node / stride)));
   double lat = (near - 1) * m->intra_lat_s, rate = m->intra_b_s * CAL(x, intra_eff);
   if (n * stride <= node) {
+    double s;
     raw->intra += moved / m->intra_b_s;
+    if (iso_lay_table_ring(x, n, bytes, sweeps, calls, &s)) {
+      raw->table = true;
+      return s;
+    }
   } else {
     double full = m->inter_b_s * node / fmin(stride, node);
     double nodes = n / near;
@@ -63,7 +69,9 @@ static void head_cost(const iso_lay_ctx *x, double tok, double t, iso_lay_block 
   const iso_layout_machine *m = x->mach;
   k->head_flop = 3 * (double)x->n.head_flop_tok * tok / t;
   k->head_mem_b = LOGIT_B * tok * (double)x->job->shape.vocab / t;
-  k->head = (1 + CAL(x, head_extra)) * (k->head_flop / (m->peak_flop_s * CAL(x, gemm_eff)) + k->head_mem_b / (m->mem_b_s * CAL(x, mem_eff)));
+  double s = k->head_flop / (m->peak_flop_s * CAL(x, gemm_eff));
+  (void)iso_lay_table_head(x, tok, t, &s);
+  k->head = (1 + CAL(x, head_extra)) * (s + k->head_mem_b / (m->mem_b_s * CAL(x, mem_eff)));
 }
 
 // Collectives inside a block: seconds of one forward sweep each.
@@ -94,6 +102,7 @@ static void block_links(const iso_lay_ctx *x, const iso_layout *l, double tok, s
 static void add_raw(iso_lay_raw *to, iso_lay_raw r, double times) {
   to->intra += times * r.intra;
   to->inter += times * r.inter;
+  to->table |= r.table;
 }
 
 void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *k) {
@@ -115,9 +124,12 @@ void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block
   // Device seconds: matrices at their rate or at that of reading the weights, then attention and elementwise work.
   double rate = m->peak_flop_s * CAL(x, gemm_eff), mem = m->mem_b_s * CAL(x, mem_eff), fix = CAL(x, kernel_s);
   double mat_s = fmax(mat / rate, read_b / mem), att_s = att / (j->flash ? FLASH_RATE * rate : rate);
-  double fwd_s = mat_s + att_s + (base_b + score_b) / mem + fix;
+  iso_lay_mats p;
+  if (!iso_lay_table_block(x, l, tok, &p)) p = (iso_lay_mats){mat_s, mat_s, mat_s};
+  k->table_attention = iso_lay_table_attention(x, l, &att_s);
+  double fwd_s = p.f + att_s + (base_b + score_b) / mem + fix;
   double again_s = full ? fwd_s : scores_again ? att_s + score_b / mem : 0;
-  double bwd_s = mat_s + bwd * att_s + 2 * (base_b + score_b) / mem + fix + again_s, wgt_s = mat_s + fix;
+  double bwd_s = p.b + bwd * att_s + 2 * (base_b + score_b) / mem + fix + again_s, wgt_s = p.w + fix;
   double passes = full ? 4 : 3;
   sweeps o;
   block_links(x, l, tok, &o);
@@ -160,7 +172,7 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
   iso_lay_static(j, &x->n, l, d);
   double t = (double)l->tensor, e = (double)l->expert, group = (double)(l->data * l->context);
   double part[2], n[2] = {group, group / e}, stride[2] = {t, t * e}, blocks = (double)iso_layout_stage_layers(&j->shape, l, NULL);
-  iso_lay_raw again = {0, 0};
+  iso_lay_raw again = {0};
   iso_lay_stage_params(j, &x->n, l, &part[0], &part[1]);
   for (int i = 0; i < 2; i++) {
     double g = part[i] * j->grad_comm_b, w = part[i] * j->weight_b;
@@ -171,8 +183,7 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
     if (l->zero >= 2) d->micro_s += ring(x, n[i], stride[i], g, 1, l->zero == 3 ? blocks : 1, &d->micro);
     if (l->zero == 3) d->micro_s += 2 * ring(x, n[i], stride[i], w, 1, blocks, &again);  // for forward and backward
   }
-  d->micro.intra += 2 * again.intra;
-  d->micro.inter += 2 * again.inter;
+  add_raw(&d->micro, again, 2);
   // First and last stage hold a copy of a tied embedding each and add their gradients.
   if (j->shape.tied && l->pipeline > 1)
     d->once_s += ring(x, 2, t * (double)(l->context * l->data), (double)(j->shape.vocab * j->shape.width) / t * j->grad_comm_b, 2, 1, &d->once);
@@ -327,6 +338,9 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
   o.roofline_s = p.roof;
   o.usd = iso_lay_usd(&x, o.devices, &p);
   o.joule = iso_lay_joule(&x, o.devices, &p);
+  o.table_matrices = x.gemm;
+  o.table_attention = k.table_attention;
+  o.table_links = k.raw.table || d.once.table || d.micro.table;
   name_bound(&p, &o);
   if (!(o.step_s > 0 && o.step_s < INFINITY))
     return iso_fail(err, ISO_ENUM, "layout: a step of %g seconds; the machine's numbers make no sense", o.step_s);

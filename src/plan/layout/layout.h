@@ -56,7 +56,12 @@ typedef struct iso_layout_job {
   double weight_b, grad_b, grad_comm_b, optim_b;  // bytes per parameter: weight, gradient in memory, gradient on the wire, optimizer state
   bool flash;                                     // attention keeps no seq x seq scores and skips the masked half
   bool dropout;                                   // masks are kept for the backward pass
+  // Borrowed, NULL: none. Where this device has measured tables, their times stand for the model's shares of peak and links: GEMMs of the
+  // block's and the head's shapes, flash attention's forward pass, collectives inside a node at sizes that were measured.
+  const iso_device *tables;
 } iso_layout_job;
+// Sets job.tables to the device, unless it carries a layout calibration: one of whole steps says more than tables of operators.
+void iso_layout_job_use(iso_layout_job *j, const iso_device *d);
 // 2, 4, 2 and 12 bytes (mixed-precision Adam: fp32 master, two moments); no flash attention, dropout.
 iso_layout_job iso_layout_job_default(void);
 
@@ -169,8 +174,9 @@ typedef struct iso_layout_step {
   double mfu, mfu_full, hfu;                      // over devices x peak x step_s
   // No layout is faster than these (seconds of a device at its full rates); roofline_s is the largest.
   double flop_roof_s, mem_roof_s, intra_roof_s, inter_roof_s, roofline_s;
-  double usd, joule;  // of the step, with pue
-  const char *bound;  // name of the largest part
+  double usd, joule;                                  // of the step, with pue
+  const char *bound;                                  // name of the largest part
+  bool table_matrices, table_attention, table_links;  // came from job.tables; links: some of them
 } iso_layout_step;
 // Checks the layout, not the memory. Everything is a closed form; layout_sim.h replays the schedule.
 iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,

@@ -8,12 +8,20 @@ typedef struct iso_lay_ctx {
   const iso_layout_machine *mach;
   const double *cal;
   iso_layout_counts n;
+  iso_num num;                               // class of 16-bit products
+  bool gemm, prefill, coll[ISO_COLL_COUNT];  // tables that there are
 } iso_lay_ctx;
 
 // Seconds at full link rates, for the rooflines.
 typedef struct iso_lay_raw {
   double intra, inter;
+  bool table;  // the time beside it is from a table
 } iso_lay_raw;
+
+// Seconds of products in the three passes: forward, to inputs, to weights.
+typedef struct iso_lay_mats {
+  double f, b, w;
+} iso_lay_mats;
 
 // One block on one device for one micro-batch; depends on tensor, context, expert, micro_batch, seq_parallel and recompute.
 typedef struct iso_lay_block {
@@ -25,6 +33,7 @@ typedef struct iso_lay_block {
   double mem_b, head_mem_b;                     // moved
   iso_lay_raw raw;
   double hop_b;  // bytes a device sends to the next stage
+  bool table_attention;
 } iso_lay_block;
 
 // What does not depend on the micro-batch: tensor, pipeline, data, context, expert, zero, offload.
@@ -57,4 +66,13 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
 void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert);
 // Memory that the weights of a device take, and the rest of iso_lay_data's bytes; no calibration needed.
 void iso_lay_static(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, iso_lay_data *out);
+
+// layout_table.c: times from job.tables; false when there is no table for them.
+void iso_lay_tables(iso_lay_ctx *x);
+bool iso_lay_table_block(const iso_lay_ctx *x, const iso_layout *l, double tok, iso_lay_mats *out);
+bool iso_lay_table_head(const iso_lay_ctx *x, double tok, double t, double *out);
+// The forward pass of flash attention of a device's heads and queries.
+bool iso_lay_table_attention(const iso_lay_ctx *x, const iso_layout *l, double *out);
+// `calls` collectives among n devices inside a node that share `bytes`: sweeps 1: a gather, 2: an all-reduce.
+bool iso_lay_table_ring(const iso_lay_ctx *x, double n, double bytes, double sweeps, double calls, double *out);
 #endif

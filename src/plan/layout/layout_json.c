@@ -64,5 +64,8 @@ json_t *iso_layout_step_json(const iso_layout_step *s) {
   json_object_set_new(o, "parts", part);
   json_object_set_new(o, "rooflines", roof);
   json_object_set_new(o, "bound", json_string(s->bound ? s->bound : ""));
+  json_object_set_new(o, "source",
+                      json_pack("{s:s, s:s, s:s}", "matrices", s->table_matrices ? "table" : "model", "attention",
+                                s->table_attention ? "table" : "model", "links", s->table_links ? "table" : "model"));
   return o;
 }

@@ -11,6 +11,8 @@ iso_layout_job iso_layout_job_default(void) {
   return (iso_layout_job){.batch = 1, .weight_b = 2, .grad_b = 4, .grad_comm_b = 2, .optim_b = 12, .dropout = true};
 }
 
+void iso_layout_job_use(iso_layout_job *j, const iso_device *d) { j->tables = d && d->cal[ISO_DEVICE_CAL_layout] ? NULL : d; }
+
 iso_layout iso_layout_default(void) {
   return (iso_layout){.tensor = 1, .pipeline = 1, .data = 1, .context = 1, .expert = 1, .micro_batch = 1, .chunks = 1, .schedule = ISO_LAYOUT_1F1B};
 }

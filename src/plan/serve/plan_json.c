@@ -24,20 +24,32 @@ typedef struct rates {
   char source[96];
 } rates;
 
-static rates rates_of(const iso_calib *calib, const char *backend, const iso_serve_device *d, const char *format, bool ideal) {
-  rates r = {.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
-  snprintf(r.source, sizeof r.source, "model: peak rates");
-  if (ideal) return r;
-  iso_calib built_in = iso_calib_default();
-  const iso_calib *c = calib ? calib : &built_in;
-  r.coef = iso_calib_coef(c, d->name, backend ? backend : "", format);
-  r.lo = isnan(c->lo) ? built_in.lo : c->lo;
-  r.hi = isnan(c->hi) ? built_in.hi : c->hi;
+static iso_status rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
+                           bool ideal, rates *r, iso_err *err) {
+  *r = (rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
+  snprintf(r->source, sizeof r->source, "model: peak rates");
+  if (ideal) return ISO_OK;
+  iso_calib built_in = iso_calib_default(), own = built_in;
+  if (!calib && measured) ISO_TRY(iso_calib_of_device(measured, &own, err));
+  const iso_calib *c = calib ? calib : &own;
+  r->coef = iso_calib_coef(c, d->name, backend ? backend : "", format);
+  r->lo = isnan(c->lo) ? built_in.lo : c->lo;
+  r->hi = isnan(c->hi) ? built_in.hi : c->hi;
   // A prompt alone has no queue: its time is a step's, and so is its interval.
-  r.ttft_lo = r.lo;
-  r.ttft_hi = r.hi;
-  snprintf(r.source, sizeof r.source, "%s", c->source);
-  return r;
+  r->ttft_lo = r->lo;
+  r->ttft_hi = r->hi;
+  snprintf(r->source, sizeof r->source, "%s", c->source);
+  return ISO_OK;
+}
+
+// Puts the tables of a device behind a setup. The factor of an engine belongs to the roofline that they replace.
+// A calibration of whole runs on the device itself says more than tables of its operators.
+static void use_tables(const iso_device *measured, iso_serve_ops *ops, iso_serve_setup *u, iso_serve_coef *c) {
+  if (!measured || measured->cal[ISO_DEVICE_CAL_serving]) return;
+  iso_serve_ops_of(u, measured, ops);
+  if (!ops->products) return;
+  u->ops = ops;
+  c->scale = 1;
 }
 
 // The setup asked for, or the smallest that holds one sequence.
@@ -101,9 +113,10 @@ static json_t *layout_json(const iso_serve_layout *l) {
                    (json_int_t)l->moe_ep);
 }
 
-iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err) {
+static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out, iso_err *err) {
   iso_serve_format f;
   iso_serve_setup u;
+  rates r;
   iso_serve_phases p;
   json_t *offload;
   *out = NULL;
@@ -116,7 +129,8 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
   ISO_TRY(iso_serve_device_check(q->device, err));
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
   ISO_TRY(choose_setup(q, &f, &u, err));
-  rates r = rates_of(q->calib, q->backend, q->device, format, q->ideal);
+  ISO_TRY(rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
+  if (!q->ideal) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
   ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
   double batch = q->batch > 0 ? q->batch : p.room.seqs, usd_s = q->device->usd_h * (double)u.devices / 3600;
@@ -136,6 +150,7 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
                       json_pack("{s:o, s:s}", "mid", iso_json_num(p.switch_s), "source", "model: cache out and in over the host link"));
   json_object_set_new(o, "request_s", interval(p.output_s, r.lo, r.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
   json_object_set_new(o, "tok_per_s", interval(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
+  json_object_set_new(o, "source", iso_serve_ops_json(u.ops));
   json_object_set_new(o, "itl_s_per_extra_sequence", iso_json_num(marginal));
   json_object_set_new(o, "energy",
                       json_pack("{s:o, s:o, s:o}", "prefill_j", interval(p.prefill_j, r.ttft_lo, r.ttft_hi, 0, NULL), "decode_j_per_tok",
@@ -152,10 +167,19 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
   return ISO_OK;
 }
 
+iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err) {
+  iso_serve_ops *ops = calloc(1, sizeof *ops);
+  *out = NULL;
+  if (!ops) return iso_fail(err, ISO_ENOMEM, "plan infer: no memory");
+  iso_status st = infer(q, ops, out, err);
+  free(ops);
+  return st;
+}
+
 // ---- fleets ----
 
 // Types that hold the model; the others go to left_out with their reason.
-static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *rate, int *n, json_t *left_out, iso_err *err) {
+static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, int *n, json_t *left_out, iso_err *err) {
   const char *format = q->format ? q->format : "bf16";
   double longest = 1;
   iso_err last = {0};
@@ -163,7 +187,9 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
   *n = 0;
   for (int k = 0; k < q->n_devices; k++) {
     const iso_serve_device *d = q->device[k];
-    rates r = rates_of(q->calib_of ? q->calib_of[k] : q->calib, q->backend, d, format, false);
+    const iso_device *measured = q->measured ? q->measured[k] : NULL;
+    rates r;
+    ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, &r, err));
     iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
                                       &type[*n], &last);
     if (st == ISO_ENOMEM) {
@@ -174,6 +200,7 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
       if (err) *err = last;
       return st;
     }
+    use_tables(measured, &ops[*n], &type[*n].server.setup, &type[*n].server.coef);
     type[*n].most = q->most ? q->most[k] : -1;
     rate[(*n)++] = r;
   }
@@ -247,11 +274,11 @@ static json_t *slo_json(const iso_fleet_opts *o) {
   return json_pack("{s:o, s:o, s:o}", "ttft_s", iso_json_num(o->slo_ttft_s), "itl_s", iso_json_num(o->slo_itl_s), "share", iso_json_num(o->attain));
 }
 
-static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_fleet_plan *p, json_t *o, iso_err *err) {
+static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, iso_fleet_plan *p, json_t *o, iso_err *err) {
   int n = 0;
   json_t *left_out = json_object(), *pools = NULL;
   json_object_set_new(o, "left_out", left_out);
-  ISO_TRY(types_of(q, type, rate, &n, left_out, err));
+  ISO_TRY(types_of(q, type, rate, ops, &n, left_out, err));
   ISO_TRY(iso_fleet_plan_run(q->trace, type, n, &q->fleet, p, err));
   ISO_TRY(split_json(q, type, n, &pools, err));
   json_t *fleet = iso_fleet_plan_json(p, type, n);
@@ -262,6 +289,9 @@ static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate
                                 iso_json_num(cost_at(q, type, rate, n, true, p))));
   json_object_set_new(o, "calibration", json_string(rate[0].source));
   json_object_set_new(o, "phase_split", pools);
+  json_t *source = json_object();
+  for (int j = 0; j < n; j++) json_object_set_new(source, type[j].name, iso_serve_ops_json(type[j].server.setup.ops));
+  json_object_set_new(o, "source", source);
   return ISO_OK;
 }
 
@@ -272,17 +302,19 @@ iso_status iso_serve_plan_json(const iso_serve_req *q, json_t **out, iso_err *er
     return iso_fail(err, ISO_EINVAL, "plan serve: %d kinds of devices, expected 1 to %d", q->n_devices, ISO_FLEET_TYPES_MAX);
   iso_fleet_type *type = calloc((size_t)q->n_devices, sizeof *type);
   rates *rate = calloc((size_t)q->n_devices, sizeof *rate);
+  iso_serve_ops *ops = calloc((size_t)q->n_devices, sizeof *ops);
   iso_fleet_plan *p = calloc(1, sizeof *p);
   json_t *o = json_object();
-  iso_status st = type && rate && p && o ? ISO_OK : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  iso_status st = type && rate && ops && p && o ? ISO_OK : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
   if (st == ISO_OK) {
     json_object_set_new(o, "model", iso_serve_shape_json(q->shape));
     json_object_set_new(o, "format", json_string(q->format ? q->format : "bf16"));
     json_object_set_new(o, "slo", slo_json(&q->fleet));
-    st = plan(q, type, rate, p, o, err);
+    st = plan(q, type, rate, ops, p, o, err);
   }
   free(type);
   free(rate);
+  free(ops);
   free(p);
   if (st == ISO_OK)
     *out = o;

@@ -4,28 +4,33 @@
 #include "plan/serve/advisor.h"
 #include "plan/serve/calib.h"
 #include "plan/serve/fleet.h"
+#include "plan/serve/ops.h"
 #include "plan/serve/split.h"
 
 // `isoflop plan infer`: one model on one layout. Pointers are borrowed.
 typedef struct iso_infer_req {
   const iso_serve_shape *shape;
   const iso_serve_device *device;
-  const char *format;      // NULL: bf16
-  int64_t devices;         // 0: the fewest (a power of two up to a node) that hold one sequence
-  double prompt, output;   // tokens
-  double batch;            // 0: as many as fit
-  double mem_share;        // of a device's memory, in (0, 1]
-  double slo_itl_s;        // for the advice; +INFINITY: none
-  double eps;              // of the batching advisor
-  double host_kv_b;        // > 0: also the rate with experts in host memory and this much cache there
-  const iso_calib *calib;  // NULL: iso_calib_default
+  const char *format;     // NULL: bf16
+  int64_t devices;        // 0: the fewest (a power of two up to a node) that hold one sequence
+  double prompt, output;  // tokens
+  double batch;           // 0: as many as fit
+  double mem_share;       // of a device's memory, in (0, 1]
+  double slo_itl_s;       // for the advice; +INFINITY: none
+  double eps;             // of the batching advisor
+  double host_kv_b;       // > 0: also the rate with experts in host memory and this much cache there
+  // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise. A device without one has its
+  // operator tables stand for the roofline where there are any (ops.h).
+  const iso_device *measured;
+  const iso_calib *calib;  // NULL: the measured device's, else iso_calib_default
   const char *backend;     // of the calibration; NULL: pooled
   bool ideal;              // peak rates in place of a calibration
 } iso_infer_req;
 // bf16, 90% of memory, no limit, eps 0.1.
 iso_infer_req iso_infer_req_default(void);
 // *out: memory, users, ttft_s, itl_s, switch_s, throughput, energy, cost, advice. Predicted times carry {lo, mid, hi, floor, bound}; lo and hi span
-// 90% of measured over predicted of models that a calibration had not seen. Errors: ISO_ENOMEM names the bytes that do not fit.
+// 90% of measured over predicted of models that a calibration had not seen. `source` says which times come from tables. Errors: ISO_ENOMEM names the
+// bytes that do not fit.
 iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err);
 
 // `isoflop plan serve`: the cheapest fleet for a trace.
@@ -38,7 +43,8 @@ typedef struct iso_serve_req {
   const int64_t *most;             // replicas to be had by kind, -1: any number; NULL: any
   const iso_serve_trace *trace;
   iso_fleet_opts fleet;
-  bool split;  // also pools split by phase, beside mixed pools of one type
+  bool split;                         // also pools split by phase, beside mixed pools of one type
+  const iso_device *const *measured;  // by kind, as iso_infer_req's; NULL: none
   const iso_calib *calib;
   const iso_calib *const *calib_of;  // by kind, in place of calib; NULL: calib for all
   const char *backend;

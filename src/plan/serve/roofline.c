@@ -1,5 +1,5 @@
 // Work of serving steps, their time, and the memory behind them.
-#include "plan/serve/roofline.h"
+#include "plan/serve/ops.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -68,8 +68,7 @@ static double cache_read_b(const iso_serve_setup *u, double ctx) {
   return b + (double)(s->linear_layers * s->linear_state) * 4 / (double)u->layout.tp;
 }
 
-// Share of a layer's experts that T tokens reach when each picks `used` of them evenly.
-static double reached(const iso_serve_shape *s, double tokens) {
+double iso_serve_reached(const iso_serve_shape *s, double tokens) {
   double e = (double)s->experts;
   return s->used >= s->experts ? 1 : -expm1(tokens * log1p(-(double)s->used / e));
 }
@@ -103,6 +102,35 @@ static void prefill_work(const iso_serve_setup *u, const iso_serve_step *p, doub
   w->prefill_s = w->prefill_flop_s + link_s(u, p->prefill_tok / (double)u->layout.dp);
 }
 
+// What tables tell of a step, and what they leave.
+static void table_work(const iso_serve_setup *u, const iso_serve_step *p, iso_serve_work *w) {
+  const iso_serve_ops *o = u->ops;
+  const iso_serve_counts *n = &u->n;
+  double dp = (double)u->layout.dp, tok = p->seqs + p->prefill_tok, rank = fmax(1, p->seqs / dp), ctx = fmax(1, attended(u, p->ctx));
+  w->table_s = w->table_link_s = NAN;
+  if (!o || !o->products || !(tok > 0)) return;
+  w->table_s = iso_serve_ops_s(o->block_lb, fmax(1, tok));
+  w->rest_mem_s = w->rest_flop_s = w->rest_prefill_s = 0;
+  if (p->seqs > 0) {
+    w->table_s += iso_serve_ops_s(o->head_lb, rank);
+    if (o->decode) {
+      w->table_s += iso_serve_ops_decode_s(o, rank, ctx);
+    } else {
+      w->rest_mem_s = w->kv_b / u->device.mem_b_s;
+      w->rest_flop_s = 2 * rank * attended(u, p->ctx) * n->score_decode / (double)u->layout.tp / u->device.bf16_flop_s;
+    }
+  }
+  if (p->prefill_tok > 0) {
+    double prompt = fmax(1, 2 * p->prefill_ctx);
+    if (o->prefill)
+      w->table_s += iso_serve_ops_s(o->prefill_lb, prompt) * p->prefill_tok / prompt / dp;
+    else
+      w->rest_prefill_s = p->prefill_tok * 2 * attended(u, p->prefill_ctx) * n->score_prefill / u->device.bf16_flop_s / (double)u->devices;
+  }
+  if (o->link) w->table_link_s = iso_serve_ops_s(o->link_lb, fmax(1, tok));
+  w->launches = fmax(0, n->launches - o->kernels);
+}
+
 iso_serve_work iso_serve_work_of(const iso_serve_setup *u, const iso_serve_step *p) {
   const iso_serve_shape *s = &u->shape;
   const iso_serve_counts *n = &u->n;
@@ -111,14 +139,15 @@ iso_serve_work iso_serve_work_of(const iso_serve_setup *u, const iso_serve_step 
   double rate = iso_serve_device_peak(&u->device, u->format.bits);
   w.weight_b = ((n->attention + n->dense) * u->format.weight_b + n->head * u->format.head_b) / (double)l->tp;
   if (n->moe_layers > 0)
-    w.weight_b +=
-        reached(s, p->seqs + p->prefill_tok) * n->expert * (double)s->experts * n->moe_layers * u->format.expert_b / (double)(l->moe_tp * l->moe_ep);
+    w.weight_b += iso_serve_reached(s, p->seqs + p->prefill_tok) * n->expert * (double)s->experts * n->moe_layers * u->format.expert_b /
+                  (double)(l->moe_tp * l->moe_ep);
   if (p->seqs > 0) decode_work(u, p, rate, &w);
   if (p->prefill_tok > 0) prefill_work(u, p, rate, &w);
   w.mem_s = (w.weight_b + w.kv_b) / u->device.mem_b_s;
   w.launches = n->launches;
   w.collectives = (l->tp > 1 ? 2 * (double)s->layers : 0) + (l->dp > 1 ? 2 * n->moe_layers : 0);
   w.net_collectives = u->devices > u->device.node ? 2 * (double)s->layers : 0;
+  table_work(u, p, &w);
   return w;
 }
 
@@ -131,6 +160,9 @@ iso_serve_work iso_serve_mean_work(const iso_serve_setup *u, double seqs, double
     iso_serve_work p = iso_serve_work_of(u, &pre);
     w.prefill_s = p.prefill_s;
     w.prefill_flop_s = p.prefill_flop_s;
+    // Products run over the tokens of both.
+    iso_serve_step both = {.seqs = dec.seqs, .ctx = dec.ctx, .prefill_tok = pre.prefill_tok, .prefill_ctx = pre.prefill_ctx};
+    table_work(u, &both, &w);
   }
   return w;
 }
@@ -145,15 +177,18 @@ iso_serve_coef iso_serve_coef_efficiency(double flop_eff, double mem_eff) {
   return (iso_serve_coef){.overlap = true, .mem = 1 / mem_eff, .flop = 1 / flop_eff, .link = 1, .prefill = 1 / flop_eff, .scale = 1};
 }
 
+// Bytes and products, one after another or behind one another.
+static double busy_s(const iso_serve_coef *c, double mem, double flop, double prefill) {
+  return c->overlap ? fmax(mem * c->mem, flop * c->flop + prefill * c->prefill) : mem * c->mem + flop * c->flop + prefill * c->prefill;
+}
+
 double iso_serve_time_s(const iso_serve_work *w, const iso_serve_coef *c) {
-  double t, fixed = w->launches * c->launch_s + w->collectives * c->collective_s + w->net_collectives * c->net_s;
-  if (c->overlap) {
-    double move = w->prefill_s - w->prefill_flop_s;
-    t = fmax(w->mem_s * c->mem, w->flop_s * c->flop + w->prefill_flop_s * c->prefill) + (w->link_s + move) * c->link + fixed;
-  } else {
-    t = w->mem_s * c->mem + w->flop_s * c->flop + w->link_s * c->link + w->prefill_s * c->prefill + fixed;
-  }
-  return fmax(t * c->scale, iso_serve_floor_s(w));
+  double move = w->prefill_s - w->prefill_flop_s, fixed = w->launches * c->launch_s + w->net_collectives * c->net_s;
+  double exchange = w->link_s * c->link + move * (c->overlap ? c->link : c->prefill) + w->collectives * c->collective_s;
+  double t = isnan(w->table_s) ? busy_s(c, w->mem_s, w->flop_s, w->prefill_flop_s)
+                               : w->table_s + busy_s(c, w->rest_mem_s, w->rest_flop_s, w->rest_prefill_s);
+  if (!isnan(w->table_s) && !isnan(w->table_link_s)) exchange = w->table_link_s;
+  return fmax((t + exchange + fixed) * c->scale, iso_serve_floor_s(w));
 }
 
 double iso_serve_step_s(const iso_serve_setup *u, const iso_serve_coef *c, const iso_serve_step *step) {

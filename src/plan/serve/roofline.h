@@ -22,6 +22,9 @@ typedef struct iso_serve_layout {
 // n devices: tensor parallelism for attention, experts spread over the devices.
 iso_serve_layout iso_serve_layout_tp(const iso_serve_shape *s, int64_t n);
 
+// Times from measured operator tables (ops.h).
+typedef struct iso_serve_ops iso_serve_ops;
+
 // A replica, checked and counted: everything the functions below need.
 typedef struct iso_serve_setup {
   iso_serve_shape shape;
@@ -30,7 +33,8 @@ typedef struct iso_serve_setup {
   iso_serve_layout layout;
   iso_serve_counts n;
   int64_t devices;
-  double weight_b;  // weights on one device
+  double weight_b;           // weights on one device
+  const iso_serve_ops *ops;  // borrowed; NULL, as iso_serve_setup_init leaves it: everything by the roofline
 } iso_serve_setup;
 // ISO_EINVAL when the shape, the device or the layout makes no sense. Whether it fits is iso_serve_capacity's to say.
 iso_status iso_serve_setup_init(iso_serve_setup *u, const iso_serve_shape *s, const iso_serve_device *d, const iso_serve_format *f,
@@ -48,11 +52,16 @@ typedef struct iso_serve_work {
   double mem_s, flop_s, link_s;                   // of weights and cache; of decoding; of decoding's activations between devices
   double prefill_s, prefill_flop_s;               // products and transfers of prompt tokens; the products alone
   double launches, collectives, net_collectives;  // kernels; exchanges between devices; those of them that leave a node
+  // With tables: their seconds of products and attention, of exchanges (else NaN), and what of mem_s, flop_s and prefill_flop_s they leave
+  // to the roofline. Without, table_s is NaN. Launches are then those of kernels that no table times.
+  double table_s, table_link_s, rest_mem_s, rest_flop_s, rest_prefill_s;
 } iso_serve_work;
 iso_serve_work iso_serve_work_of(const iso_serve_setup *u, const iso_serve_step *step);
 // The mean step while `seqs` requests of `prompt` and `output` tokens are always in flight: decode at the middle of the output and, when prompts
 // are processed between (mixed), the prompts of the seqs - 1 others spread over the output's steps.
 iso_serve_work iso_serve_mean_work(const iso_serve_setup *u, double seqs, double prompt, double output, bool mixed);
+// Share of a layer's experts that `tokens` tokens reach when each picks its own evenly.
+double iso_serve_reached(const iso_serve_shape *s, double tokens);
 // No step is faster: max of bytes, products and link bytes at peak.
 double iso_serve_floor_s(const iso_serve_work *w);
 
@@ -63,6 +72,7 @@ typedef struct iso_serve_coef {
   double launch_s, collective_s, net_s;  // per event
   double scale;                          // one factor over all, of a (system, backend, precision)
 } iso_serve_coef;
+// Tables are taken as they are: of `mem`, `flop` and `prefill` only their rests take factors.
 // All at peak: the roofline.
 iso_serve_coef iso_serve_coef_ideal(void);
 // Peak scaled by two efficiencies, in (0, 1].
