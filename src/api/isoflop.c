@@ -60,17 +60,19 @@ static isoflop_status done(isoflop *f, iso_status st) {
 }
 
 static iso_status read_options(const char *text, json_t **keep, iso_solo_opts *o, iso_err *err) {
-  static const char *const KEYS[] = {"model", "steps",   "batch",        "micro", "seq",      "vocab",     "recompute", "max_bytes", "seed",
-                                     "lr",    "muon_lr", "weight_decay", "optim", "schedule", "precision", "init",      NULL};
+  static const char *const KEYS[] = {"model",           "steps",     "batch", "micro", "seq",     "vocab",        "recompute", "recompute_layers",
+                                     "recompute_cheap", "max_bytes", "seed",  "lr",    "muon_lr", "weight_decay", "optim",     "schedule",
+                                     "precision",       "init",      NULL};
   const int64_t big = INT64_C(1) << 53;
   int64_t seed = 0;
   if (!text) return ISO_OK;
   ISO_TRY(iso_json_parse(text, strlen(text), "options", keep, err));
   json_t *j = *keep;
   ISO_TRY(iso_json_only_keys(j, "options", KEYS, err));
-  int64_t *ints[] = {&o->steps, &o->batch, &o->micro, &o->seq, &o->vocab, &o->recompute, &o->max_bytes};
-  const char *int_names[] = {"steps", "batch", "micro", "seq", "vocab", "recompute", "max_bytes"};
+  int64_t *ints[] = {&o->steps, &o->batch, &o->micro, &o->seq, &o->vocab, &o->recompute, &o->recompute_layers, &o->max_bytes};
+  const char *int_names[] = {"steps", "batch", "micro", "seq", "vocab", "recompute", "recompute_layers", "max_bytes"};
   for (size_t i = 0; i < ISO_COUNT(ints); i++) ISO_TRY(iso_json_opt_i64(j, int_names[i], "options", 1, big, ints[i], err));
+  ISO_TRY(iso_json_opt_bool(j, "recompute_cheap", "options", &o->recompute_cheap, err));
   ISO_TRY(iso_json_opt_i64(j, "seed", "options", 0, big, &seed, err));
   o->seed = (uint64_t)seed;
   double *reals[] = {&o->lr, &o->muon_lr, &o->weight_decay};

@@ -21,17 +21,21 @@ int cli_solo_opts(const cli_args *a, iso_solo_opts *o) {
                        .vocab = cli_int(a, "vocab"),
                        .micro = cli_int(a, "micro"),
                        .recompute = cli_int(a, "recompute"),
+                       .recompute_layers = cli_int(a, "recompute-layers"),
+                       .recompute_cheap = cli_flag(a, "recompute-cheap"),
                        .max_bytes = cli_int(a, "max-bytes"),
                        .seed = (uint64_t)cli_int(a, "seed")};
   o->texts = cli_list(a, "text", &o->n_texts);
   if (o->n_texts > 0 && o->data_dir) return cli_usage(a, "--text and --data exclude each other");
   if (o->shape && o->config_path) return cli_usage(a, "--model and --config exclude each other");
-  const char *positive[] = {"steps", "batch", "micro", "seq", "vocab", "recompute", "max-bytes"};
+  const char *positive[] = {"steps", "batch", "micro", "seq", "vocab", "recompute", "recompute-layers", "max-bytes"};
   for (size_t i = 0; i < ISO_COUNT(positive); i++)
     if (cli_given(a, positive[i]) && cli_int(a, positive[i]) < 1) return cli_usage(a, "--%s must be at least 1", positive[i]);
   if (cli_given(a, "vocab") && (o->vocab < 256 + ISO_TOK_SPECIALS || o->vocab > ISO_TOK_VOCAB_MAX))
     return cli_usage(a, "--vocab must be between %d and %d: 256 bytes and %d special tokens are always there", 256 + ISO_TOK_SPECIALS,
                      ISO_TOK_VOCAB_MAX, ISO_TOK_SPECIALS);
+  if (o->recompute > 0 && (o->recompute_layers > 0 || o->recompute_cheap))
+    return cli_usage(a, "--recompute (groups of layers) excludes --recompute-layers and --recompute-cheap");
   // A shape names its vocabulary: the tokenizer follows it.
   if (o->shape && o->vocab <= 0 && !o->data_dir) {
     iso_model_config c;

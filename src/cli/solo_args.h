@@ -17,6 +17,8 @@
       {"seq", CLI_INT, "N", NULL, "tokens a sequence (default: 256)"},                                                                       \
       {"vocab", CLI_INT, "N", NULL, "entries of the tokenizer (default: by budget and text)"},                                               \
       {"recompute", CLI_INT, "K", NULL, "keep the activations of every K-th layer only"},                                                    \
+      {"recompute-layers", CLI_INT, "N", NULL, "the first N layers keep only their input for the backward pass"},                            \
+      {"recompute-cheap", CLI_FLAG, NULL, NULL, "layers do not keep what takes no matrix product: norms, activations"},                      \
       {"optim", CLI_TEXT, "NAME", NULL, "muon or adamw (default: muon)"},                                                                    \
       {"schedule", CLI_TEXT, "NAME", NULL, "wsd, cosine or linear (default: wsd)"},                                                          \
       {"lr", CLI_REAL, "RATE", NULL, "peak learning rate of AdamW's tensors"},                                                               \

@@ -28,33 +28,61 @@ struct iso_exec {
   bool profile;
 };
 
-static bool recomputes(const iso_graph *g, const iso_block *b, int every) {
-  return b->section == ISO_SECTION_BACKWARD && every > 0 && b->count > every && g->block[b->of].count == b->count;
+// How a block's iteration is run: as it stands, or again for the backward section: whole, without what the kept next copy of the stream has
+// already, or only what is cheap.
+typedef enum run { ONCE, AGAIN, INSIDE, CHEAP } run;
+
+// Whether a node makes nothing but the next copy of a stream.
+static bool goes_on(const iso_node *n) {
+  bool any = false;
+  for (size_t i = 0; n->op->io[i]; i++) {
+    if (n->arg[i].tensor < 0 || !strchr("waxWAX", n->op->io[i])) continue;
+    if (n->arg[i].which != ISO_NEXT) return false;
+    any = true;
+  }
+  return any;
 }
 
-// Visits (block, iteration) in execution order; `again` marks recomputation.
-typedef iso_status (*visit_fn)(void *arg, int block, int iter, bool again, iso_err *err);
+static bool runs(const iso_node *n, run how, const bool *cheap) { return how == CHEAP ? iso_node_makes(n, cheap) : how != INSIDE || !goes_on(n); }
 
-static iso_status visit(const iso_graph *g, iso_section section, int every, visit_fn fn, void *arg, iso_err *err) {
+static bool recomputes(const iso_graph *g, const iso_block *b, iso_recompute re) {
+  bool any = re.every > 0 ? b->count > re.every : re.layers > 0 || re.cheap;
+  return any && b->section == ISO_SECTION_BACKWARD && b->count > 1 && g->block[b->of].count == b->count;
+}
+
+// Visits (block, iteration) in execution order.
+typedef iso_status (*visit_fn)(void *arg, int block, int iter, run how, iso_err *err);
+
+// What an iteration of the backward section needs again: its group when it is the group's last, itself, or its cheap values. The last
+// iteration's values are still there, and so are those of the first one that keeps its own place.
+static iso_status visit_again(const iso_block *k, int iter, iso_recompute re, visit_fn fn, void *arg, iso_err *err) {
+  if (re.every > 0) {
+    int group = iter / re.every, last = (k->count - 1) / re.every;
+    bool enters = group != last && iter == (group + 1) * re.every - 1;
+    for (int j = group * re.every; enters && j <= iter; j++) ISO_TRY(fn(arg, k->of, j, j < iter ? AGAIN : INSIDE, err));
+    return ISO_OK;
+  }
+  if (iter < re.layers) return fn(arg, k->of, iter, INSIDE, err);
+  return re.cheap && iter < k->count - 1 ? fn(arg, k->of, iter, CHEAP, err) : ISO_OK;
+}
+
+static iso_status visit(const iso_graph *g, iso_section section, iso_recompute re, visit_fn fn, void *arg, iso_err *err) {
   for (int b = 0; b < g->n_blocks; b++) {
     const iso_block *k = &g->block[b];
     if (k->section != section) continue;
-    bool re = recomputes(g, k, every);
     for (int i = 0; i < k->count; i++) {
       int iter = section == ISO_SECTION_BACKWARD ? k->count - 1 - i : i;
-      int group = re ? iter / every : 0, last = (k->count - 1) / (re ? every : k->count);
-      bool enters = re && group != last && iter == (group + 1) * every - 1;
-      for (int j = group * every; enters && j <= iter; j++) ISO_TRY(fn(arg, k->of, j, true, err));
-      ISO_TRY(fn(arg, b, iter, false, err));
+      if (recomputes(g, k, re)) ISO_TRY(visit_again(k, iter, re, fn, arg, err));
+      ISO_TRY(fn(arg, b, iter, ONCE, err));
     }
   }
   return ISO_OK;
 }
 
-static iso_status count_calls(void *arg, int block, int iter, bool again, iso_err *err) {
+static iso_status count_calls(void *arg, int block, int iter, run how, iso_err *err) {
   iso_exec *e = arg;
   (void)iter;
-  (void)again;
+  (void)how;
   (void)err;
   e->cap += e->g->block[block].n_nodes;
   return ISO_OK;
@@ -78,12 +106,12 @@ void *iso_exec_at(const iso_exec *e, int tensor, int copy) {
   return (unsigned char *)e->buf[t->role] + p->offset + p->stride * iso_layout_slot(e->g, &e->layout, tensor, copy);
 }
 
-static iso_status add_calls(void *arg, int block, int iter, bool again, iso_err *err) {
+static iso_status add_calls(void *arg, int block, int iter, run how, iso_err *err) {
   iso_exec *e = arg;
   const iso_block *b = &e->g->block[block];
-  (void)again;
   for (int i = 0; i < b->n_nodes; i++) {
     const iso_node *n = &b->node[i];
+    if (!runs(n, how, e->layout.cheap)) continue;
     call *c = &e->calls[e->n++];
     *c = (call){.fn = e->kern->fn[n->op->slot], .node = n};
     if (!c->fn) return iso_fail(err, ISO_EUNSUP, "kernels %s have no %s", e->kern->name, n->op->name);
@@ -122,7 +150,7 @@ iso_status iso_exec_open(iso_ctx *c, const iso_graph *g, const iso_exec_opts *o,
   e->max = o->max;
   size_t elem = iso_dtype_bytes(e->kern->elem);
   iso_status st;
-  ISO_TRYG(iso_pass_memory(g, &o->max, elem, o->train, o->every, &e->layout, err));
+  ISO_TRYG(iso_pass_memory(g, &o->max, elem, o->train, o->re, &e->layout, err));
   static const char *const WHAT[ISO_ROLE_COUNT] = {"weights", "gradients", "optimizer state", "activations", "the KV cache", "inputs"};
   for (int r = 0; r < ISO_ROLE_COUNT; r++) {
     if (r == ISO_ROLE_WEIGHT && o->weights)
@@ -136,7 +164,7 @@ iso_status iso_exec_open(iso_ctx *c, const iso_graph *g, const iso_exec_opts *o,
   void *scratch;
   ISO_TRYG(iso_mem_get(c, e->scratch_bytes, "kernel scratch", &scratch, err));
   e->scratch = scratch;
-  for (int s = 0; s < ISO_SECTION_COUNT; s++) ISO_TRYG(visit(g, (iso_section)s, e->layout.every, count_calls, e, err));
+  for (int s = 0; s < ISO_SECTION_COUNT; s++) ISO_TRYG(visit(g, (iso_section)s, e->layout.re, count_calls, e, err));
   e->calls = calloc((size_t)e->cap + 1, sizeof *e->calls);
   e->op_s = calloc((size_t)e->cap + 1, sizeof *e->op_s);
   if (!e->calls || !e->op_s) {
@@ -145,7 +173,7 @@ iso_status iso_exec_open(iso_ctx *c, const iso_graph *g, const iso_exec_opts *o,
   }
   for (int s = 0; s < ISO_SECTION_COUNT; s++) {
     e->start[s] = e->n;
-    ISO_TRYG(visit(g, (iso_section)s, e->layout.every, add_calls, e, err));
+    ISO_TRYG(visit(g, (iso_section)s, e->layout.re, add_calls, e, err));
     e->end[s] = e->n;
   }
   ISO_TRYG(iso_exec_bind(e, &o->max, err));
@@ -212,7 +240,7 @@ int64_t iso_exec_bytes(const iso_exec *e) {
 
 iso_status iso_exec_price(const iso_graph *g, const iso_exec_opts *o, const iso_kern_table *kern, int threads, int64_t *bytes, iso_err *err) {
   iso_layout l;
-  ISO_TRY(iso_pass_memory(g, &o->max, iso_dtype_bytes(kern->elem), o->train, o->every, &l, err));
+  ISO_TRY(iso_pass_memory(g, &o->max, iso_dtype_bytes(kern->elem), o->train, o->re, &l, err));
   *bytes = (int64_t)scratch_need(g, kern, &o->max, threads);
   for (int r = 0; r < ISO_ROLE_COUNT; r++)
     if (r != ISO_ROLE_WEIGHT || !o->weights) *bytes += l.bytes[r];
@@ -220,23 +248,51 @@ iso_status iso_exec_price(const iso_graph *g, const iso_exec_opts *o, const iso_
   return ISO_OK;
 }
 
-iso_graph_cost iso_exec_cost(const iso_graph *g, iso_section section, const iso_bind *b, size_t elem_bytes, int every) {
-  iso_graph_cost c = iso_pass_cost(g, section, b, elem_bytes);
+// What running an iteration of block b again costs.
+static iso_graph_cost iteration_cost(const iso_graph *g, const iso_block *b, run how, const bool *cheap, const iso_bind *bind, size_t elem_bytes) {
+  iso_graph_cost sum = {0};
+  for (int i = 0; i < b->n_nodes; i++) {
+    if (!runs(&b->node[i], how, cheap)) continue;
+    iso_block one = {.section = ISO_SECTION_FORWARD, .count = 1, .n_nodes = 1, .node = &b->node[i]};
+    iso_graph alone = {.n_tensors = g->n_tensors, .tensor = g->tensor, .n_blocks = 1, .block = &one};
+    iso_graph_cost c = iso_pass_cost(&alone, ISO_SECTION_FORWARD, bind, elem_bytes);
+    sum.mat_flop += c.mat_flop;
+    sum.vec_flop += c.vec_flop;
+    sum.read_b += c.read_b;
+    sum.write_b += c.write_b;
+    sum.calls += c.calls;
+  }
+  return sum;
+}
+
+static void add_cost(iso_graph_cost *c, const iso_graph_cost *x, int times) {
+  c->mat_flop += times * x->mat_flop;
+  c->vec_flop += times * x->vec_flop;
+  c->read_b += times * x->read_b;
+  c->write_b += times * x->write_b;
+  c->calls += times * x->calls;
+}
+
+iso_status iso_exec_cost(const iso_graph *g, iso_section section, const iso_bind *b, size_t elem_bytes, iso_recompute re, iso_graph_cost *out,
+                         iso_err *err) {
+  bool *cheap = calloc((size_t)g->n_tensors + 1, sizeof *cheap);
+  if (!cheap) return iso_fail(err, ISO_ENOMEM, "no memory to price a program");
+  *out = iso_pass_cost(g, section, b, elem_bytes);
+  if (re.cheap) iso_pass_cheap(g, b, cheap);
   for (int i = 0; section == ISO_SECTION_BACKWARD && i < g->n_blocks; i++) {
     const iso_block *k = &g->block[i];
-    if (!recomputes(g, k, every)) continue;
-    // All groups but the last are run again: their share of the forward block.
-    double again = (double)((k->count - 1) / every * every) / (double)k->count;
-    iso_block fwd = g->block[k->of];
-    iso_graph one = {.n_tensors = g->n_tensors, .tensor = g->tensor, .n_blocks = 1, .block = &fwd};
-    iso_graph_cost f = iso_pass_cost(&one, ISO_SECTION_FORWARD, b, elem_bytes);
-    c.mat_flop += again * f.mat_flop;
-    c.vec_flop += again * f.vec_flop;
-    c.read_b += again * f.read_b;
-    c.write_b += again * f.write_b;
-    c.calls += (int64_t)(again * (double)f.calls);
+    if (!recomputes(g, k, re)) continue;
+    // All groups but the last are run again, or the first layers.
+    const iso_block *f = &g->block[k->of];
+    int inside = re.every > 0 ? (k->count - 1) / re.every : re.layers, whole = re.every > 0 ? inside * (re.every - 1) : 0;
+    iso_graph_cost all = iteration_cost(g, f, AGAIN, cheap, b, elem_bytes), in = iteration_cost(g, f, INSIDE, cheap, b, elem_bytes);
+    iso_graph_cost few = iteration_cost(g, f, CHEAP, cheap, b, elem_bytes);
+    add_cost(out, &all, whole);
+    add_cost(out, &in, inside);
+    if (re.cheap) add_cost(out, &few, k->count - 1 - inside);
   }
-  return c;
+  free(cheap);
+  return ISO_OK;
 }
 
 void iso_exec_profile(iso_exec *e, bool on) {

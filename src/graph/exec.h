@@ -9,7 +9,7 @@ typedef struct iso_exec_opts {
   const iso_kern_table *kern;  // NULL: the context's
   iso_bind max;                // largest M and T that will be bound
   bool train;                  // keep what the backward section needs
-  int every;                   // recompute in groups of this many layers; 0 keeps all
+  iso_recompute re;            // what the backward section computes again
   // Buffers to share with another exec over a graph with the same weights: NULL allocates. Not owned when given.
   void *weights;
 } iso_exec_opts;
@@ -33,7 +33,8 @@ int64_t iso_exec_bytes(const iso_exec *e);
 // The same number before anything is allocated: what the planner charges as memory.
 iso_status iso_exec_price(const iso_graph *g, const iso_exec_opts *o, const iso_kern_table *kern, int threads, int64_t *bytes, iso_err *err);
 // Executed work of a section, recomputation included (pass_cost leaves it out).
-iso_graph_cost iso_exec_cost(const iso_graph *g, iso_section section, const iso_bind *b, size_t elem_bytes, int every);
+iso_status iso_exec_cost(const iso_graph *g, iso_section section, const iso_bind *b, size_t elem_bytes, iso_recompute re, iso_graph_cost *out,
+                         iso_err *err);
 // Seconds spent per op since the last call, summed by op name into a JSON-free table; only while profiling is on.
 void iso_exec_profile(iso_exec *e, bool on);
 typedef struct iso_op_time {

@@ -123,17 +123,28 @@ typedef struct iso_place {
   int slots;               // copies that exist at once; copy i is at slot i % slots unless checkpointed
 } iso_place;
 
+// What the backward pass computes again instead of finding it kept. All zero: nothing. `every` stands alone.
+typedef struct iso_recompute {
+  int every;   // groups of this many iterations keep only the stream between them (Chen et al. 2016, arXiv 1604.06174)
+  int layers;  // the first so many iterations keep only their stream; below the count
+  bool cheap;  // the others do not keep what takes no matrix product: norms, activations
+} iso_recompute;
+
 typedef struct iso_layout {
   iso_place *place;                // [n_tensors], owned
+  bool *cheap;                     // [n_tensors], owned: computed again in every iteration but the last
   int64_t bytes[ISO_ROLE_COUNT];   // per buffer
   int64_t act_saved, act_scratch;  // parts of bytes[ISO_ROLE_ACT]
-  int every;                       // recompute activations in groups of this many iterations; 0 keeps all
+  iso_recompute re;
 } iso_layout;
 
-// Liveness within blocks, one arena for all activations. `train` keeps what the backward section reads; `every` > 0
-// keeps only the stream at each `every`-th iteration and recomputes the rest (Chen et al. 2016, arXiv 1604.06174).
-iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem_bytes, bool train, int every, iso_layout *out, iso_err *err);
+// Liveness within blocks, one arena for all activations. `train` keeps what the backward section reads, but for what `re` computes again.
+iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem_bytes, bool train, iso_recompute re, iso_layout *out, iso_err *err);
 void iso_layout_close(iso_layout *l);
-// Slot of copy i of a stream under checkpointing, see pass_memory.c.
+// Marks ([n_tensors]) the kept values of repeated forward blocks that ops without matrix products make from other kept values.
+void iso_pass_cheap(const iso_graph *g, const iso_bind *b, bool *cheap);
+// Whether running this node again makes such values and nothing else.
+bool iso_node_makes(const iso_node *n, const bool *cheap);
+// Slot of copy i of a tensor under recomputation, see pass_memory.c.
 int iso_layout_slot(const iso_graph *g, const iso_layout *l, int tensor, int copy);
 #endif

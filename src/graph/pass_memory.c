@@ -76,32 +76,94 @@ static int stream_slots(int count, int every) {
 
 int iso_layout_slot(const iso_graph *g, const iso_layout *l, int tensor, int copy) {
   const iso_tensor *t = &g->tensor[tensor];
-  int slots = l->place[tensor].slots;
-  if (!t->stream || l->every <= 0 || t->role != ISO_ROLE_ACT) return slots > 0 ? copy % slots : 0;
+  int slots = l->place[tensor].slots, every = l->re.every;
+  if (t->role != ISO_ROLE_ACT || (!t->stream && l->re.layers <= 0) || (t->stream && every <= 0)) return slots > 0 ? copy % slots : 0;
+  // The first iterations share a place with the one after them.
+  if (!t->stream) return slots <= 1 || copy <= l->re.layers ? 0 : copy - l->re.layers;
   int count = g->block[t->block].count;
-  if (l->every >= count) return copy;
-  return copy % l->every == 0 ? copy / l->every : count / l->every + copy % l->every;
+  if (every >= count) return copy;
+  return copy % every == 0 ? copy / every : count / every + copy % every;
+}
+
+static bool writes(const iso_node *n, size_t i) { return n->arg[i].tensor >= 0 && strchr("waxWAX", n->op->io[i]) != NULL; }
+
+static bool has_product(const iso_node *n, const iso_bind *b) {
+  int64_t d[ISO_K_DIMS];
+  bool have[ISO_K_OPERANDS];
+  iso_opcost o = {0};
+  for (int j = 0; j < ISO_K_DIMS; j++) d[j] = iso_dim_eval(n->d[j], b);
+  for (int j = 0; j < ISO_K_OPERANDS; j++) have[j] = n->arg[j].tensor >= 0;
+  n->op->cost(d, have, &o);
+  return o.mat_flop > 0;
+}
+
+bool iso_node_makes(const iso_node *n, const bool *cheap) {
+  bool any = false;
+  for (size_t i = 0; n->op->io[i]; i++)
+    if (writes(n, i)) {
+      if (!cheap[n->arg[i].tensor]) return false;
+      any = true;
+    }
+  return any;
+}
+
+// Candidates are the kept values of repeated forward blocks; a product that writes one, or a reader of what is not kept, rules it out.
+void iso_pass_cheap(const iso_graph *g, const iso_bind *bind, bool *cheap) {
+  for (int i = 0; i < g->n_tensors; i++) {
+    const iso_tensor *t = &g->tensor[i];
+    cheap[i] = t->role == ISO_ROLE_ACT && t->saved && !t->stream && t->block >= 0 && g->block[t->block].count > 1;
+  }
+  for (bool again = true; again;) {
+    again = false;
+    for (int b = 0; b < g->n_blocks; b++)
+      for (int k = 0; k < g->block[b].n_nodes; k++) {
+        const iso_node *n = &g->block[b].node[k];
+        if (g->block[b].section != ISO_SECTION_FORWARD) continue;
+        bool fine = g->block[b].count > 1 && iso_node_makes(n, cheap) && !has_product(n, bind);
+        for (size_t i = 0; n->op->io[i] && fine; i++) {
+          const iso_tensor *t = n->arg[i].tensor >= 0 ? &g->tensor[n->arg[i].tensor] : NULL;
+          fine = !t || t->role != ISO_ROLE_ACT || t->stream || t->saved;
+        }
+        for (size_t i = 0; n->op->io[i] && !fine; i++)
+          if (writes(n, i) && cheap[n->arg[i].tensor]) {
+            cheap[n->arg[i].tensor] = false;
+            again = true;
+          }
+      }
+  }
 }
 
 // Slots that an activation needs: all copies when kept, a group's worth under recomputation, else one.
-static int act_slots(const iso_graph *g, const iso_tensor *t, bool train, int every) {
-  int copies = iso_tensor_copies(g, t);
+static int act_slots(const iso_graph *g, int i, bool train, const iso_layout *l) {
+  const iso_tensor *t = &g->tensor[i];
+  int copies = iso_tensor_copies(g, t), every = l->re.every;
   if (t->stream) return train ? stream_slots(g->block[t->block].count, every) : 2;
-  if (!train) return 1;
-  return t->saved && every > 0 && every < copies ? every : copies;
+  if (!train || l->cheap[i]) return 1;
+  if (!t->saved) return copies;
+  if (every > 0) return every < copies ? every : copies;
+  return copies > l->re.layers ? copies - l->re.layers : copies;
 }
 
-iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem, bool train, int every, iso_layout *out, iso_err *err) {
-  *out = (iso_layout){.every = train ? every : 0};
+iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem, bool train, iso_recompute re, iso_layout *out, iso_err *err) {
+  *out = (iso_layout){.re = train ? re : (iso_recompute){0}};
   iso_status st = ISO_OK;
+  if (re.every < 0 || re.layers < 0 || (re.every > 0 && (re.layers > 0 || re.cheap)))
+    return iso_fail(err, ISO_EINVAL, "recomputation: groups of %d and the first %d layers%s: expected groups alone, or no groups", re.every,
+                    re.layers, re.cheap ? " and cheap values" : "");
+  for (int b = 0; b < g->n_blocks; b++)
+    if (train && re.layers > 0 && g->block[b].section == ISO_SECTION_FORWARD && g->block[b].count > 1 && re.layers >= g->block[b].count)
+      return iso_fail(err, ISO_EINVAL, "recomputation: the first %d of %d layers: the last one's values are used at once, so fewer must be meant",
+                      re.layers, g->block[b].count);
   out->place = calloc((size_t)g->n_tensors + 1, sizeof *out->place);
   span *s = calloc((size_t)g->n_tensors + 1, sizeof *s);
   item *it = calloc((size_t)g->n_tensors + 1, sizeof *it);
-  if (!out->place || !s || !it) {
+  out->cheap = calloc((size_t)g->n_tensors + 1, sizeof *out->cheap);
+  if (!out->place || !out->cheap || !s || !it) {
     st = iso_fail(err, ISO_ENOMEM, "no memory for a memory plan");
     goto done;
   }
   find_spans(g, s);
+  if (out->re.cheap) iso_pass_cheap(g, max, out->cheap);
   for (int i = 0; i < g->n_tensors; i++) {
     const iso_tensor *t = &g->tensor[i];
     int64_t bytes = copy_bytes(t, max, elem);
@@ -109,7 +171,7 @@ iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem,
     bool keep = t->role != ISO_ROLE_ACT || t->stream || (train && t->saved) || s[i].home == -2 || t->block < 0;
     if (!keep) continue;
     bool act = t->role == ISO_ROLE_ACT;
-    p->slots = act ? act_slots(g, t, train, every) : iso_tensor_copies(g, t);
+    p->slots = act ? act_slots(g, i, train, out) : iso_tensor_copies(g, t);
     // Copies of weights, gradients and states are contiguous, so that an update runs over all of them at once.
     p->stride = act || t->role == ISO_ROLE_KV ? up(bytes) : bytes;
     p->offset = out->bytes[t->role];
@@ -134,5 +196,7 @@ done:
 
 void iso_layout_close(iso_layout *l) {
   free(l->place);
+  free(l->cheap);
   l->place = NULL;
+  l->cheap = NULL;
 }

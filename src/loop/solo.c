@@ -35,6 +35,8 @@ static void apply_user(const iso_solo_opts *o, iso_train_opts *t) {
   if (o->steps > 0) t->steps = o->steps;
   if (o->micro > 0) t->micro = o->micro;
   if (o->recompute > 0) t->recompute = (int)o->recompute;
+  if (o->recompute_layers > 0) t->recompute_layers = (int)o->recompute_layers;
+  if (o->recompute_cheap) t->recompute_cheap = 1;
   if (t->warmup > t->steps / 3) t->warmup = t->steps / 3;
 }
 

@@ -8,15 +8,16 @@ typedef struct iso_solo_opts {
   int n_texts;
   const char *data_dir;  // finished shards
   const char *out_dir;
-  const char *init_dir;                                // start from this model
-  const char *shape;                                   // iso_config_parse text without the vocabulary's say, or NULL: the planner chooses
-  const char *config_path;                             // JSON {"model": {...}, "options": {...}} as job.json has, or NULL
-  const char *replay;                                  // folder or id of the run whose schedule.json is repeated, or NULL
-  const char *precision;                               // "auto", "f32", "bf16"
-  const char *optim, *schedule;                        // NULL: the recipe's
-  double lr, muon_lr, weight_decay;                    // NaN: the recipe's
-  int64_t batch, seq, steps, vocab, micro, recompute;  // <= 0: the recipe's
-  int64_t max_bytes;                                   // of text; <= 0: all
+  const char *init_dir;              // start from this model
+  const char *shape;                 // iso_config_parse text without the vocabulary's say, or NULL: the planner chooses
+  const char *config_path;           // JSON {"model": {...}, "options": {...}} as job.json has, or NULL
+  const char *replay;                // folder or id of the run whose schedule.json is repeated, or NULL
+  const char *precision;             // "auto", "f32", "bf16"
+  const char *optim, *schedule;      // NULL: the recipe's
+  double lr, muon_lr, weight_decay;  // NaN: the recipe's
+  int64_t batch, seq, steps, vocab, micro, recompute, recompute_layers;  // <= 0: the recipe's
+  bool recompute_cheap;
+  int64_t max_bytes;  // of text; <= 0: all
   uint64_t seed;
   bool plan_only;
 } iso_solo_opts;

@@ -21,7 +21,7 @@ iso_status iso_model_open(iso_ctx *c, const iso_model_config *config, iso_model 
   iso_status st;
   ISO_TRYG(iso_graph_open(&m->g, err));
   ISO_TRYG(arch->build(config, &(iso_build){.mode = ISO_MODE_LOSS}, m->g, &m->io, err));
-  ISO_TRYG(iso_pass_memory(m->g, &one, sizeof(float), false, 0, &m->layout, err));
+  ISO_TRYG(iso_pass_memory(m->g, &one, sizeof(float), false, (iso_recompute){0}, &m->layout, err));
   m->weight_bytes = m->layout.bytes[ISO_ROLE_WEIGHT];
   ISO_TRYG(iso_mem_get(c, (size_t)m->weight_bytes, "weights", &w, err));
   m->weights = w;

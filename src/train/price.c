@@ -22,7 +22,9 @@ iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o
   iso_bind b = iso_bind_batch(micro, o->seq);
   size_t elem = iso_dtype_bytes(kern->elem);
   iso_graph_cost f = iso_pass_cost(g, ISO_SECTION_FORWARD, &b, elem), k = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem);
-  iso_graph_cost x = iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, elem, o->recompute);
+  iso_recompute re = iso_train_recompute(o);
+  iso_graph_cost x;
+  ISO_TRYG(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, elem, re, &x, err));
   iso_graph_cost n = iso_pass_cost(g, ISO_SECTION_NORM, &b, elem), u = iso_pass_cost(g, ISO_SECTION_UPDATE, &b, elem);
   out->params = iso_graph_params(g).all;
   out->model_flop_step = times * (f.mat_flop + k.mat_flop);
@@ -31,7 +33,7 @@ iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o
   out->exec_flop_step = times * (f.mat_flop + x.mat_flop) + u.mat_flop;
   out->bytes_step = times * (f.read_b + f.write_b + x.read_b + x.write_b) + out->update_b;
   out->calls_step = (int64_t)(times * (double)(f.calls + x.calls)) + n.calls + u.calls;
-  iso_exec_opts eo = {.max = b, .train = true, .every = o->recompute};
+  iso_exec_opts eo = {.max = b, .train = true, .re = re};
   ISO_TRYG(iso_exec_price(g, &eo, kern, threads, &out->mem_b, err));
   out->mem_b += 8 * o->batch * o->seq;
 done:

@@ -50,6 +50,10 @@ iso_status iso_train_opts_check(const iso_train_opts *o, iso_err *err) {
   ISO_TRY(within("warmup", (double)o->warmup, 0, 1e9, err));
   ISO_TRY(within("decay", o->decay, 0, 1, err));
   ISO_TRY(within("recompute", o->recompute, 0, 1 << 14, err));
+  ISO_TRY(within("recompute_layers", o->recompute_layers, 0, 1 << 14, err));
+  ISO_TRY(within("recompute_cheap", o->recompute_cheap, 0, 1, err));
+  if (o->recompute > 0 && (o->recompute_layers > 0 || o->recompute_cheap))
+    return iso_fail(err, ISO_EINVAL, "training: recompute (groups of layers) excludes recompute_layers and recompute_cheap");
   if (o->micro > 0 && o->batch % o->micro)
     return iso_fail(err, ISO_EINVAL, "training: a batch of %lld cannot be cut into micro-batches of %lld", (long long)o->batch, (long long)o->micro);
   return ISO_OK;
@@ -60,8 +64,8 @@ iso_status iso_train_opts_check(const iso_train_opts *o, iso_err *err) {
 #define OPTS_INT(X) X(batch) X(seq) X(micro) X(steps) X(warmup)
 
 json_t *iso_train_opts_json(const iso_train_opts *o) {
-  json_t *j = json_pack("{s:s, s:s, s:I, s:i, s:i}", "optim", o->optim, "schedule", o->schedule, "seed", (json_int_t)o->seed, "ns_steps", o->ns_steps,
-                        "recompute", o->recompute);
+  json_t *j = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:i}", "optim", o->optim, "schedule", o->schedule, "seed", (json_int_t)o->seed, "ns_steps",
+                        o->ns_steps, "recompute", o->recompute, "recompute_layers", o->recompute_layers, "recompute_cheap", o->recompute_cheap);
 #define X(name) json_object_set_new(j, #name, json_real(o->name));
   OPTS_REAL(X)
 #undef X
@@ -77,13 +81,15 @@ iso_status iso_train_opts_from_json(const json_t *j, iso_train_opts *out, iso_er
                                      "seed",
                                      "ns_steps",
                                      "recompute",
+                                     "recompute_layers",
+                                     "recompute_cheap",
 #define X(name) #name,
                                      OPTS_REAL(X) OPTS_INT(X)
 #undef X
                                          NULL};
   const char *what = "training options", *name;
   const int64_t big = INT64_C(1) << 53;
-  int64_t seed = (int64_t)out->seed, ns = out->ns_steps, recompute = out->recompute;
+  int64_t seed = (int64_t)out->seed, ns = out->ns_steps, recompute = out->recompute, layers = out->recompute_layers, cheap = out->recompute_cheap;
   ISO_TRY(iso_json_only_keys(j, what, KEYS, err));
   if (json_object_get(j, "optim")) {
     const iso_optim *p;
@@ -106,8 +112,12 @@ iso_status iso_train_opts_from_json(const json_t *j, iso_train_opts *out, iso_er
   ISO_TRY(iso_json_opt_i64(j, "seed", what, 0, big, &seed, err));
   ISO_TRY(iso_json_opt_i64(j, "ns_steps", what, 1, 20, &ns, err));
   ISO_TRY(iso_json_opt_i64(j, "recompute", what, 0, 1 << 14, &recompute, err));
+  ISO_TRY(iso_json_opt_i64(j, "recompute_layers", what, 0, 1 << 14, &layers, err));
+  ISO_TRY(iso_json_opt_i64(j, "recompute_cheap", what, 0, 1, &cheap, err));
   out->seed = (uint64_t)seed;
   out->ns_steps = (int)ns;
   out->recompute = (int)recompute;
+  out->recompute_layers = (int)layers;
+  out->recompute_cheap = (int)cheap;
   return iso_train_opts_check(out, err);
 }

@@ -19,8 +19,13 @@ typedef struct iso_train_opts {
   int64_t warmup;      // steps of linear warm-up
   double decay;        // share of the run (of its steps, or of its time) spent decaying, for stable schedules
   uint64_t seed;
-  int recompute;  // keep activations of every k-th layer only; 0 keeps all
+  int recompute;         // keep activations of every k-th layer only; 0 keeps all
+  int recompute_layers;  // or: the first so many layers keep nothing but their input
+  int recompute_cheap;   // 1: the others do not keep what takes no matrix product, either
 } iso_train_opts;
+static inline iso_recompute iso_train_recompute(const iso_train_opts *o) {
+  return (iso_recompute){o->recompute, o->recompute_layers, o->recompute_cheap != 0};
+}
 iso_train_opts iso_train_defaults(void);
 json_t *iso_train_opts_json(const iso_train_opts *o);
 // Unknown keys are errors; names are checked against the plugins and owned by them (static).

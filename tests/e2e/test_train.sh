@@ -125,6 +125,8 @@ run 4 train --data text.txt --steps 5 --out x
 run $E_USAGE train --text text.txt --model 2,32,3/2,64,320,32 --steps 5 --out x
 run $E_USAGE train --text text.txt --optim muom --steps 5 $tiny --out x
 err_has 'did you mean'
+run $E_USAGE train --text text.txt --steps 5 $tiny --recompute 1 --recompute-cheap --out x
+err_has 'excludes'
 head -c 300 a/model.safetensors > cut.safetensors
 mkdir broken && cp a/config.json a/tokenizer.json broken && cp cut.safetensors broken/model.safetensors
 run 4 train --text text.txt --init broken --steps 5 --out x

@@ -11,6 +11,8 @@
 #include "graph/op.h"
 #include "model/model.h"
 
+static const iso_recompute NOTHING = {0};
+
 typedef struct world {
   iso_ctx *ctx;
   iso_graph *g;
@@ -36,7 +38,7 @@ static iso_model_config small(const char *arch, int64_t kv, bool tied) {
   return c;
 }
 
-static void open_world(world *w, iso_model_config c, const iso_kern_table *kern, bool grad, int every) {
+static void open_world(world *w, iso_model_config c, const iso_kern_table *kern, bool grad, iso_recompute re) {
   iso_err err = {0};
   const iso_arch *arch;
   *w = (world){.c = c, .b = 3, .t = c.ctx};
@@ -46,7 +48,7 @@ static void open_world(world *w, iso_model_config c, const iso_kern_table *kern,
   assert_int_equal(iso_graph_open(&w->g, &err), 0);
   assert_int_equal(arch->build(&c, &(iso_build){.mode = ISO_MODE_LOSS}, w->g, &w->io, &err), 0);
   if (grad && iso_pass_gradient(w->g, &err) != ISO_OK) fail_msg("%s", err.msg);
-  iso_exec_opts o = {.max = iso_bind_batch(w->b, w->t), .train = grad, .every = every};
+  iso_exec_opts o = {.max = iso_bind_batch(w->b, w->t), .train = grad, .re = re};
   if (iso_exec_open(w->ctx, w->g, &o, &w->e, &err) != ISO_OK) fail_msg("%s", err.msg);
   int32_t *ids = iso_exec_at(w->e, w->io.ids, 0), *y = iso_exec_at(w->e, w->io.targets, 0);
   for (int64_t i = 0; i < w->b * w->t; i++) {
@@ -98,7 +100,7 @@ static void zero_grads(world *w) {
 
 static void check_gradients(iso_model_config c) {
   world w;
-  open_world(&w, c, &iso_kern_ref, true, 0);
+  open_world(&w, c, &iso_kern_ref, true, NOTHING);
   fill(&w);
   zero_grads(&w);
   (void)loss_of(&w);
@@ -137,31 +139,96 @@ static void test_gradients(void **s) {
   check_gradients(small("gpt2", 2, true));
 }
 
-// Recomputation changes memory, never a bit of the result.
+// Recomputation changes memory, never a bit of the result, and runs what its price says.
+static void check_recompute(const char *arch, iso_recompute re, const void *ref, int64_t act0) {
+  const iso_kern_table *kern;
+  iso_err err = {0};
+  assert_int_equal(iso_kern_select(ISO_PREC_f32, &kern, NULL), 0);
+  world w;
+  int64_t bytes;
+  open_world(&w, small(arch, 1, true), kern, true, re);
+  fill(&w);
+  (void)loss_of(&w);
+  iso_exec_run(w.e, ISO_SECTION_BACKWARD);
+  void *g = iso_exec_buffer(w.e, ISO_ROLE_GRAD, &bytes);
+  if (memcmp(ref, g, (size_t)bytes) != 0) fail_msg("%s, groups of %d, first %d, cheap %d: other gradients", arch, re.every, re.layers, re.cheap);
+  assert_true(iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT] < act0);
+  close_world(&w);
+  open_world(&w, small(arch, 1, true), &iso_kern_ref, true, re);
+  ((int32_t *)iso_exec_at(w.e, w.io.targets, 0))[5] = 1;
+  fill(&w);
+  iso_kcount f = {0}, k = {0};
+  iso_graph_cost want;
+  iso_bind b = iso_bind_batch(w.b, w.t);
+  iso_exec_count(w.e, ISO_SECTION_FORWARD, &f);
+  iso_exec_count(w.e, ISO_SECTION_BACKWARD, &k);
+  assert_int_equal(iso_exec_cost(w.g, ISO_SECTION_BACKWARD, &b, 8, re, &want, &err), 0);
+  assert_true(k.mat_flop == want.mat_flop && fabs(k.vec_flop - want.vec_flop) < 0.1 * k.vec_flop);
+  close_world(&w);
+}
+
 static void test_recompute(void **s) {
   (void)s;
   const iso_kern_table *kern;
   assert_int_equal(iso_kern_select(ISO_PREC_f32, &kern, NULL), 0);
-  void *ref = NULL;
-  int64_t bytes = 0, act0 = 0;
-  for (int every = 0; every <= 4; every++) {
+  static const char *const ARCHS[] = {"llama", "gpt2"};
+  for (int a = 0; a < 2; a++) {
     world w;
-    open_world(&w, small("llama", 1, true), kern, true, every);
+    int64_t bytes;
+    open_world(&w, small(ARCHS[a], 1, true), kern, true, NOTHING);
     fill(&w);
     (void)loss_of(&w);
     iso_exec_run(w.e, ISO_SECTION_BACKWARD);
-    void *g = iso_exec_buffer(w.e, ISO_ROLE_GRAD, &bytes);
-    if (!ref) {
-      ref = malloc((size_t)bytes);
-      memcpy(ref, g, (size_t)bytes);
-      act0 = iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT];
-    } else {
-      assert_memory_equal(ref, g, (size_t)bytes);
-      if (every < 4) assert_true(iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT] < act0);
-    }
+    void *g = iso_exec_buffer(w.e, ISO_ROLE_GRAD, &bytes), *ref = malloc((size_t)bytes);
+    int64_t act0 = iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT];
+    memcpy(ref, g, (size_t)bytes);
     close_world(&w);
+    for (int every = 1; every <= 3; every++) check_recompute(ARCHS[a], (iso_recompute){.every = every}, ref, act0);
+    for (int layers = 0; layers <= 4; layers++)
+      for (int cheap = layers == 0; cheap <= 1; cheap++) check_recompute(ARCHS[a], (iso_recompute){.layers = layers, .cheap = cheap}, ref, act0);
+    free(ref);
   }
-  free(ref);
+}
+
+// Each layer more that is recomputed frees one layer's values; cheap ones are the norms with their statistics and the activation.
+static void test_recompute_frees(void **s) {
+  (void)s;
+  iso_model_config c = small("llama", 1, true);
+  int64_t act[2][5];
+  for (int cheap = 0; cheap <= 1; cheap++)
+    for (int layers = 0; layers <= 4; layers++) {
+      world w;
+      open_world(&w, c, &iso_kern_ref, true, (iso_recompute){.layers = layers, .cheap = cheap});
+      act[cheap][layers] = iso_exec_layout(w.e)->bytes[ISO_ROLE_ACT];
+      close_world(&w);
+    }
+#define UP(n) (((n)*8 + 63) / 64 * 64)
+  int64_t m = 3 * c.ctx, q = c.heads * c.head_dim, n = q + 2 * c.kv_heads * c.head_dim;
+  int64_t few = 2 * UP(m * c.width) + 2 * UP(m) + UP(m * c.mlp),
+          all = few + UP(m * n) + UP(m * q) + UP(m * c.heads) + UP(m * c.width) + UP(2 * m * c.mlp);
+#undef UP
+  assert_int_equal(act[0][0] - act[1][0], 4 * few);
+  for (int layers = 1; layers <= 4; layers++) {
+    assert_int_equal(act[0][layers - 1] - act[0][layers], all);
+    assert_int_equal(act[1][layers - 1] - act[1][layers], all - few);
+  }
+  iso_err err = {0};
+  iso_graph *g;
+  iso_graph_io io;
+  iso_layout l;
+  iso_graph_cost whole, part;
+  iso_bind b = iso_bind_batch(3, c.ctx);
+  assert_int_equal(iso_graph_open(&g, &err), 0);
+  assert_int_equal(iso_arch_llama.build(&c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, &err), 0);
+  assert_int_equal(iso_pass_gradient(g, &err), 0);
+  // Cheap values of the four layers below the last: two norms of 4 D + 4 and an activation of 6 F a row.
+  assert_int_equal(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 8, NOTHING, &whole, &err), 0);
+  assert_int_equal(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 8, (iso_recompute){.cheap = true}, &part, &err), 0);
+  assert_true(part.vec_flop - whole.vec_flop == (double)(4 * m * (2 * (4 * c.width + 4) + 6 * c.mlp)));
+  assert_int_equal(part.calls - whole.calls, 4 * 3);
+  assert_int_equal(iso_pass_memory(g, &b, 8, true, (iso_recompute){.layers = 5}, &l, &err), ISO_EINVAL);
+  assert_int_equal(iso_pass_memory(g, &b, 8, true, (iso_recompute){.every = 2, .cheap = true}, &l, &err), ISO_EINVAL);
+  iso_graph_close(g);
 }
 
 // The fast kernels agree with ref on a whole model, and threads do not change a bit.
@@ -172,8 +239,8 @@ static void test_fast_against_ref(void **s) {
   const char *archs[] = {"llama", "gpt2"};
   for (int a = 0; a < 2; a++) {
     world f, r;
-    open_world(&f, small(archs[a], 2, true), kern, true, 0);
-    open_world(&r, small(archs[a], 2, true), &iso_kern_ref, true, 0);
+    open_world(&f, small(archs[a], 2, true), kern, true, NOTHING);
+    open_world(&r, small(archs[a], 2, true), &iso_kern_ref, true, NOTHING);
     fill(&f);
     fill(&r);
     double lf = loss_of(&f), lr = loss_of(&r);
@@ -209,7 +276,7 @@ static void test_cost_is_counted(void **s) {
   iso_model_config cs[] = {small("llama", 1, true), small("llama", 2, false), small("gpt2", 2, true)};
   for (size_t i = 0; i < ISO_COUNT(cs); i++) {
     world w;
-    open_world(&w, cs[i], &iso_kern_ref, true, 0);
+    open_world(&w, cs[i], &iso_kern_ref, true, NOTHING);
     ((int32_t *)iso_exec_at(w.e, w.io.targets, 0))[5] = 1;  // the price knows of no ignored rows
     fill(&w);
     iso_kcount n = {0};
@@ -256,7 +323,7 @@ static void test_price_of_a_trillion(void **s) {
   assert_true(iso_graph_params(g).all > 900000000000);
   iso_bind b = iso_bind_batch(512, 8192);
   assert_true(iso_pass_cost(g, ISO_SECTION_FORWARD, &b, 4).mat_flop > 1e18);
-  iso_exec_opts o = {.max = b, .train = true, .every = 1};
+  iso_exec_opts o = {.max = b, .train = true, .re = {.every = 1}};
   int64_t bytes;
   assert_int_equal(iso_exec_price(g, &o, &iso_kern_ref, 2, &bytes, &err), 0);
   assert_true(bytes > INT64_C(10) << 40);
@@ -264,7 +331,8 @@ static void test_price_of_a_trillion(void **s) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients), cmocka_unit_test(test_recompute), cmocka_unit_test(test_fast_against_ref),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients),       cmocka_unit_test(test_recompute),
+                                     cmocka_unit_test(test_recompute_frees), cmocka_unit_test(test_fast_against_ref),
                                      cmocka_unit_test(test_cost_is_counted), cmocka_unit_test(test_price_of_a_trillion)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

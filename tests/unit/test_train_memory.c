@@ -72,7 +72,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   return ISO_OK;
 }
 
-static void check(const char *optim, iso_precision prec, int64_t micro, int recompute) {
+static void check(const char *optim, iso_precision prec, int64_t micro, iso_recompute re) {
   iso_ctx *c;
   iso_err err = {0};
   iso_model *m;
@@ -99,7 +99,9 @@ static void check(const char *optim, iso_precision prec, int64_t micro, int reco
   o.seq = 64;
   o.batch = 8;
   o.micro = micro;
-  o.recompute = recompute;
+  o.recompute = re.every;
+  o.recompute_layers = re.layers;
+  o.recompute_cheap = re.cheap;
   o.steps = 24;
   o.warmup = 2;
   assert_int_equal(iso_model_open(c, &mc, &m, &err), ISO_OK);
@@ -121,9 +123,10 @@ static void check(const char *optim, iso_precision prec, int64_t micro, int reco
 
 static void test_memory_is_what_was_planned(void **s) {
   (void)s;
-  check("adamw", ISO_PREC_f32, 0, 0);
-  check("muon", ISO_PREC_f32, 2, 0);
-  check("muon", ISO_PREC_bf16, 0, 2);
+  check("adamw", ISO_PREC_f32, 0, (iso_recompute){0});
+  check("muon", ISO_PREC_f32, 2, (iso_recompute){0});
+  check("muon", ISO_PREC_bf16, 0, (iso_recompute){.every = 2});
+  check("adamw", ISO_PREC_f32, 2, (iso_recompute){.layers = 2, .cheap = true});
 }
 
 int main(void) {

@@ -258,18 +258,23 @@ static void test_threads_do_not_matter(void **s) {
 // Micro-batches and recomputation are ways of execution: micro-batches add in another order, recomputation changes nothing.
 static void test_micro_batches(void **s) {
   (void)s;
-  iso_train_opts o = short_run(5), micro = o, re = o;
+  iso_train_opts o = short_run(5), micro = o, re = o, few = o;
   micro.micro = 2;
   re.recompute = 2;
-  world *a = open_run(2, "adamw", &o), *b = open_run(2, "adamw", &micro), *c = open_run(2, "adamw", &re);
+  few.recompute_layers = 1;
+  few.recompute_cheap = 1;
+  world *a = open_run(2, "adamw", &o), *b = open_run(2, "adamw", &micro), *c = open_run(2, "adamw", &re), *d = open_run(2, "adamw", &few);
   assert_int_equal(iso_trainer_run(a->t, on_step, a, NULL), 0);
   assert_int_equal(iso_trainer_run(b->t, on_step, b, NULL), 0);
   assert_int_equal(iso_trainer_run(c->t, on_step, c, NULL), 0);
+  assert_int_equal(iso_trainer_run(d->t, on_step, d, NULL), 0);
   same_weights(a, c);
+  same_weights(a, d);
   assert_true(fabs(a->last_loss - b->last_loss) < 1e-4 * a->last_loss);
   close_run(a);
   close_run(b);
   close_run(c);
+  close_run(d);
 }
 
 static void test_resume_is_exact(void **s) {
