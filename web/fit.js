@@ -91,8 +91,8 @@
     });
     if (rest.length) sets.push(dots('other compute', rest, look.muted, { pointRadius: 2.6 }));
     if (minima.length) sets.unshift(dots('minima', minima, look.bg, { borderColor: look.accent, borderWidth: 2, pointStyle: 'rectRot', pointRadius: 6 }));
-    const all = [].concat(...sets.map(v => v.data));
-    draw('c-isoflop', sets, { x: logAxis('parameters', all.map(p => p.x), si, 1.08), y: linAxis(TARGET, all.map(p => p.y)) }, { legend: levels.length <= 14 });
+    // Axes by the runs alone: a curve through sizes that lie close together may swing far away between them.
+    draw('c-isoflop', sets, { x: logAxis('parameters', d.rows.x[0], si, 1.08), y: linAxis(TARGET, d.rows.y.filter(known)) }, { legend: levels.length <= 14 });
   }
   function parabola(l, c) {
     const from = Math.log(l.sampled_params[0]), to = Math.log(l.sampled_params[1]), curve = [];

@@ -153,8 +153,11 @@ static void dropped(runner *r) {
   for (size_t i = 0; i < ISO_COUNT(TRY); i++) {
     iso_law_data_opts d = *r->d;
     d.drop_highest = TRY[i];
-    if (r->d->drop_highest != TRY[i])
-      attempt(r, ISO_LAWFIT_ROWS, &d, r->o, TRY[i] ? "%lld highest dropped" : "none dropped (%lld)", (long long)TRY[i]);
+    if (r->d->drop_highest == TRY[i]) continue;
+    if (TRY[i])
+      attempt(r, ISO_LAWFIT_ROWS, &d, r->o, "%lld highest dropped", (long long)TRY[i]);
+    else
+      attempt(r, ISO_LAWFIT_ROWS, &d, r->o, "none dropped");
   }
 }
 

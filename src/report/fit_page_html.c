@@ -251,7 +251,13 @@ static bool has_fit(const iso_fit_page *p) { return p->fit != NULL; }
 static bool has_warnings(const iso_fit_page *p) { return p->fit && p->fit->n_warn > 0; }
 static bool has_levels(const iso_fit_page *p) { return p->curves || p->parabolas; }
 static bool has_power(const iso_fit_page *p) {
-  return p->curves || p->parabolas || p->envelope || (p->fit && p->fit->law->at_params >= 0 && p->fit->flop_hi > 0);
+  iso_lawfit_best b;
+  iso_err ignored = {0};
+  if (p->curves || p->parabolas || p->envelope) return true;
+  if (!p->fit || p->fit->law->at_params < 0 || p->fit->law->at_tokens < 0 || !(p->fit->flop_hi > 0)) return false;
+  iso_lawfit bare = *p->fit;
+  bare.resamples = 0;
+  return iso_lawfit_optimum(&bare, NULL, bare.flop_hi, bare.level, &b, &ignored) == ISO_OK;
 }
 static bool has_held(const iso_fit_page *p) { return p->fit && p->score && p->score->n > 0; }
 
