@@ -217,6 +217,9 @@ const cli_verb cli_verb_fit = {
         "train_flop, training_flops, training_flop, flops, flop, compute or c): the other follows from C = 6 N D. Rows without a loss are skipped.\n"
         "Points of the store are in bits per byte of held-out text; their columns are run, label, params, tokens, train_flops, loss.\n"
         "--law takes the inputs of a law from columns of their names, as isoflop law show has them.\n"
+        "--compare ranks laws by their error on the rows of --holdout that all of them answer; --variants asks the fit of --law again with one\n"
+        "choice changed at a time: tokens per parameter at --flop (default: the largest budget in the rows), or for laws without a budget the\n"
+        "target at --predict (default: the row of most FLOPs).\n"
         "isoflop and parabola need several sizes at equal FLOPs, envelope several token counts of each size: --group-by shows how the exponent of N* "
         "~ C^a moves with the protocol.",
     .run = run};

@@ -54,6 +54,41 @@ static json_t *block_of(const char *html) {
   return j;
 }
 
+// Each trace meets the lowest point of its level and ends at the sizes tried; the runs' levels are theirs.
+static void check_curves(const json_t *block, const iso_fit_data *d) {
+  const json_t *levels = get(get(block, "curves"), "levels");
+  assert_int_equal(json_array_size(levels), 5);
+  for (size_t k = 0; k < 5; k++) {
+    const json_t *trace = get(json_array_get(levels, k), "trace"), *n = json_array_get(trace, 0), *y = json_array_get(trace, 1);
+    size_t m = json_array_size(n);
+    near(at(n, 0) / d->params[9 * k], 1, 1e-9);
+    near(at(n, m - 1) / d->params[9 * k + 8], 1, 1e-9);
+    near(at(y, 0), d->loss[9 * k], 1e-9);
+    near(at(y, (m - 1) / 2), d->loss[9 * k + 4], 1e-9);  // the middle of nine sizes
+    for (size_t i = 0; i < 9; i++) assert_true(at(get(get(block, "rows"), "level"), 9 * k + i) == (double)k);
+  }
+}
+
+// The law's optimum along C and the power lines.
+static void check_lines(const json_t *block, const iso_lawfit *f, const iso_curves *cur) {
+  iso_err e = {0};
+  const json_t *opt = get(block, "optimum"), *power = get(block, "power");
+  assert_true(json_array_size(opt) == 17 && json_array_size(power) == 2);
+  for (size_t i = 0; i < 17; i++) {
+    iso_law_point best;
+    const json_t *o = json_array_get(opt, i);
+    ok(iso_law_chinchilla.optimum(f->p, json_number_value(get(o, "train_flop")), &best, &e), &e);
+    near(json_number_value(get(get(o, "params"), "mid")) / best.params, 1, 1e-9);
+  }
+  const json_t *line = get(json_array_get(power, 0), "line");
+  for (size_t i = 0; i < json_array_size(line); i++) {
+    const json_t *q = json_array_get(line, i);
+    double n = json_number_value(get(q, "params"));
+    near(n / (cur->n_coef * pow(json_number_value(get(q, "train_flop")), cur->n_exponent.mid)), 1, 1e-9);
+    assert_true(json_number_value(get(q, "lo")) <= n * (1 + 1e-12) && json_number_value(get(q, "hi")) >= n * (1 - 1e-12));
+  }
+}
+
 static void test_page(void **state) {
   (void)state;
   iso_fit_data d;
@@ -105,34 +140,8 @@ static void test_page(void **state) {
     assert_true(at(get(get(block, "rows"), "y"), (size_t)i) == d.loss[i]);
     near(at(get(get(block, "rows"), "fit"), (size_t)i), d.loss[i], 1e-6);
   }
-  // Each trace meets the lowest point of its level and ends at the sizes tried; the runs' levels are theirs.
-  const json_t *levels = get(get(block, "curves"), "levels");
-  assert_int_equal(json_array_size(levels), 5);
-  for (size_t k = 0; k < 5; k++) {
-    const json_t *trace = get(json_array_get(levels, k), "trace"), *n = json_array_get(trace, 0), *y = json_array_get(trace, 1);
-    size_t m = json_array_size(n);
-    near(at(n, 0) / d.params[9 * k], 1, 1e-9);
-    near(at(n, m - 1) / d.params[9 * k + 8], 1, 1e-9);
-    near(at(y, 0), d.loss[9 * k], 1e-9);
-    near(at(y, (m - 1) / 2), d.loss[9 * k + 4], 1e-9);  // the middle of nine sizes
-    for (size_t i = 0; i < 9; i++) assert_true(at(get(get(block, "rows"), "level"), 9 * k + i) == (double)k);
-  }
-  // The law's optimum along C and the power lines.
-  const json_t *opt = get(block, "optimum"), *power = get(block, "power");
-  assert_true(json_array_size(opt) == 17 && json_array_size(power) == 2);
-  for (size_t i = 0; i < 17; i++) {
-    iso_law_point best;
-    const json_t *o = json_array_get(opt, i);
-    ok(iso_law_chinchilla.optimum(f.p, json_number_value(get(o, "train_flop")), &best, &e), &e);
-    near(json_number_value(get(get(o, "params"), "mid")) / best.params, 1, 1e-9);
-  }
-  const json_t *line = get(json_array_get(power, 0), "line");
-  for (size_t i = 0; i < json_array_size(line); i++) {
-    const json_t *q = json_array_get(line, i);
-    double n = json_number_value(get(q, "params"));
-    near(n / (cur.n_coef * pow(json_number_value(get(q, "train_flop")), cur.n_exponent.mid)), 1, 1e-9);
-    assert_true(json_number_value(get(q, "lo")) <= n * (1 + 1e-12) && json_number_value(get(q, "hi")) >= n * (1 - 1e-12));
-  }
+  check_curves(block, &d);
+  check_lines(block, &f, &cur);
   char value[64];
   snprintf(value, sizeof value, "<data value=\"%.17g\">", f.p[ISO_FIT_ALPHA]);
   assert_true(strstr(s.p, "id=\"params\"") && strstr(s.p, value) && strstr(s.p, "arXiv:2502.18969") && strstr(s.p, "Newton"));
