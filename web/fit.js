@@ -76,8 +76,8 @@
     const order = levels.map((_, k) => k).sort((a, b) => levels[a].train_flop - levels[b].train_flop), place = k => order.indexOf(k);
     d.rows.y.forEach((y, i) => {
       let k = d.curves ? d.rows.level[i] : levels.findIndex(l => Math.abs(Math.log(d.rows.train_flop[i] / l.train_flop)) < 0.1);
-      if (k === null || k < 0) rest.push({ x: d.rows.x[0][i], y, tip: rowTip(i) });
-      else own[k].push({ x: d.rows.x[0][i], y, tip: rowTip(i) });
+      if (k === null || k < 0) rest.push({ x: d.rows.x[d.at_params][i], y, tip: rowTip(i) });
+      else own[k].push({ x: d.rows.x[d.at_params][i], y, tip: rowTip(i) });
     });
     order.forEach(k => {
       const l = levels[k], c = colour(place(k));
@@ -92,7 +92,7 @@
     if (rest.length) sets.push(dots('other compute', rest, look.muted, { pointRadius: 2.6 }));
     if (minima.length) sets.unshift(dots('minima', minima, look.bg, { borderColor: look.accent, borderWidth: 2, pointStyle: 'rectRot', pointRadius: 6 }));
     // Axes by the runs alone: a curve through sizes that lie close together may swing far away between them.
-    draw('c-isoflop', sets, { x: logAxis('parameters', d.rows.x[0], si, 1.08), y: linAxis(TARGET, d.rows.y.filter(known)) }, { legend: levels.length <= 14 });
+    draw('c-isoflop', sets, { x: logAxis('parameters', d.rows.x[d.at_params], si, 1.08), y: linAxis(TARGET, d.rows.y.filter(known)) }, { legend: levels.length <= 14 });
   }
   function parabola(l, c) {
     const from = Math.log(l.sampled_params[0]), to = Math.log(l.sampled_params[1]), curve = [];

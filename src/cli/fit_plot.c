@@ -35,10 +35,43 @@ static iso_status save(const cli_args *a, iso_fit_page *p, const char *path, iso
   return ISO_OK;
 }
 
+// IsoFLOP curves of rows in which nothing but N and D varies; false when there are none with a minimum.
+static bool curves_of(const iso_law_data *d, const iso_curves_opts *how, iso_fit_data *points, iso_curves *curves) {
+  const iso_law *law = d->law;
+  int m = law->n_inputs;
+  iso_err ignored = {0};
+  if (law->at_params < 0 || law->at_tokens < 0 || law->more_is_better) return false;
+  for (int64_t i = 0; i < d->n; i++)
+    for (int k = 0; k < m; k++)
+      if (k != law->at_params && k != law->at_tokens && d->x[i * m + k] != d->x[k]) return false;
+  if (iso_fit_data_open(d->n, points, &ignored) != ISO_OK) return false;
+  for (int64_t i = 0; i < d->n; i++) {
+    points->params[i] = d->x[i * m + law->at_params];
+    points->tokens[i] = d->x[i * m + law->at_tokens];
+    points->flop[i] = d->flop[i];
+    points->loss[i] = d->y[i];
+  }
+  return iso_curves_fit(points, how, curves, &ignored) == ISO_OK && curves->used > 0;
+}
+
 iso_status cli_law_plot(const cli_args *a, const cli_fit_source *s, const cli_law_request *q, const cli_law_answer *w, iso_err *err) {
   iso_fit_page p = {.source = s->name, .metric = s->metric, .rows = &w->fitted, .held = &w->held, .fit = &w->fit, .how = &q->data};
+  iso_fit_data points = {0};
+  iso_curves curves;
+  iso_curves_opts how = iso_curves_opts_default();
   if (w->has_score) p.score = &w->score;
-  return save(a, &p, q->plot, err);
+  how.level = w->fit.level;
+  how.seed = w->fit.seed;
+  how.tolerance = cli_real(a, "tolerance");
+  how.noise_sd = cli_real(a, "noise");
+  if (curves_of(&w->fitted, &how, &points, &curves)) {
+    p.points = &points;
+    p.curves = &curves;
+    p.curves_how = &how;
+  }
+  iso_status st = save(a, &p, q->plot, err);
+  iso_fit_data_close(&points);
+  return st;
 }
 
 iso_status cli_fit_plot(const cli_args *a, const char *path, const cli_fit_request *q, const cli_fit_answers *w, iso_err *err) {

@@ -134,19 +134,36 @@ static iso_status traces(const iso_fit_page *p, json_t *curves, int *level, iso_
   return st;
 }
 
+int iso_fit_page_checklist(const iso_fit_page *p, iso_lawfit_item *items) {
+  const iso_isoflop_done done = {p->points, p->curves, p->parabolas, p->envelope};
+  if (p->fit) return iso_lawfit_checklist(p->fit, p->how, p->score, items);
+  return p->points ? iso_isoflop_checklist(&done, items) : 0;
+}
+
+static json_t *checklist_json(const iso_fit_page *p) {
+  iso_lawfit_item items[ISO_LAWFIT_ITEMS];
+  json_t *a = json_array();
+  int n = iso_fit_page_checklist(p, items);
+  for (int i = 0; i < n; i++)
+    add(a, json_pack("{s:s, s:s, s:o}", "section", items[i].section, "question", items[i].question, "answer",
+                     items[i].answer[0] ? json_string(items[i].answer) : json_null()));
+  return a;
+}
+
 static void law_json(const iso_fit_page *p, json_t *o) {
   const iso_lawfit *f = p->fit;
   const iso_law *law = p->rows->law;
   json_t *warn = json_array();
   set(o, "law", f ? json_string(law->base.name) : json_null());
   set(o, "formula", f ? json_string(law->formula) : json_null());
+  set(o, "at_params", law->at_params < 0 ? json_null() : json_integer(law->at_params));
   set(o, "target", json_string(law->target));
   set(o, "unit", json_string(p->metric && f && f->algorithm ? p->metric : law->unit));
   set(o, "log_residuals", json_boolean(!f || iso_law_objective_is_log(f->objective)));
   set(o, "level", iso_json_num(f ? f->level : p->curves ? p->curves->level : NAN));
   set(o, "params", params_json(f));
   set(o, "optimum", optimum_json(f));
-  set(o, "checklist", f ? iso_lawfit_checklist_json(f, p->how, p->score) : json_array());
+  set(o, "checklist", checklist_json(p));
   for (int i = 0; f && i < f->n_warn; i++) add(warn, json_string(f->warn[i]));
   set(o, "warnings", warn);
 }

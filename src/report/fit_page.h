@@ -2,10 +2,7 @@
 #ifndef ISO_REPORT_FIT_PAGE_H
 #define ISO_REPORT_FIT_PAGE_H
 #include "base/str.h"
-#include "plan/isoflop_curves.h"
-#include "plan/isoflop_envelope.h"
-#include "plan/isoflop_method.h"
-#include "plan/lawfit.h"
+#include "plan/isoflop_checklist.h"
 
 // Everything is borrowed; absent parts are NULL. Texts may hold any bytes.
 typedef struct iso_fit_page {
@@ -24,6 +21,8 @@ typedef struct iso_fit_page {
   const char *text;  // how methods compare; else NULL
 } iso_fit_page;
 
+// The checklist of the law's fit, or of the methods without one. Fills items (ISO_LAWFIT_ITEMS); returns how many.
+int iso_fit_page_checklist(const iso_fit_page *p, iso_lawfit_item *items);
 // The data of the page as one object: law, inputs, rows (by column), held, params, optimum (N* along C), curves with their traces,
 // parabola, envelope, power (each method's line with its interval), checklist, warnings. *out is owned by the caller.
 iso_status iso_fit_page_json(const iso_fit_page *p, json_t **out, iso_err *err);

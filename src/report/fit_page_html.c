@@ -201,7 +201,7 @@ static void w_levels(const iso_fit_page *p, iso_str *s) {
 static void w_checklist(const iso_fit_page *p, iso_str *s) {
   iso_lawfit_item items[ISO_LAWFIT_ITEMS];
   const char *section = "";
-  int n = iso_lawfit_checklist(p->fit, p->how, p->score, items);
+  int n = iso_fit_page_checklist(p, items);
   for (int i = 0; i < n; i++) {
     if (strcmp(section, items[i].section) != 0) iso_str_fmt(s, "%s<h3>%s</h3>\n<dl>\n", i ? "</dl>\n" : "", items[i].section);
     section = items[i].section;
@@ -249,6 +249,7 @@ static void w_data(const iso_fit_page *p, iso_str *s) {
 
 static bool has_fit(const iso_fit_page *p) { return p->fit != NULL; }
 static bool has_warnings(const iso_fit_page *p) { return p->fit && p->fit->n_warn > 0; }
+static bool has_checklist(const iso_fit_page *p) { return p->fit || p->points; }
 static bool has_levels(const iso_fit_page *p) { return p->curves || p->parabolas; }
 static bool has_power(const iso_fit_page *p) {
   iso_lawfit_best b;
@@ -280,7 +281,7 @@ static const slot SLOTS[] = {
     {"power", NULL, has_power},
     {"powers", w_powers, NULL},
     {"levels", w_levels, NULL},
-    {"checklist", w_checklist, has_fit},
+    {"checklist", w_checklist, has_checklist},
     {"origin", w_origin, NULL},
     {"data", w_data, NULL},
     {"chart_js", w_chart, NULL},

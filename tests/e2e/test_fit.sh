@@ -283,15 +283,15 @@ cp fit.html first.html
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 50 --holdout 'params>1e10' --max-reach 1.5 --plot fit.html --json
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["fit_s"] > 0'
 page fit.html 'len(d["held"]) == p.rows["held"] > 2 and any(h["refused"] for h in d["held"]) and all(h["refused"] or h["lo"] <= h["mid"] <= h["hi"] for h in d["held"])'
-page fit.html 'len(d["held"]) + len(d["rows"]["y"]) == 45 and d["curves"] is None and p.canvases[-1] == "c-power"'
+page fit.html 'len(d["held"]) + len(d["rows"]["y"]) == 45 and len(d["curves"]["levels"]) >= 4 and p.canvases[-1] == "c-power"'
 for method in isoflop parabola; do
   run $E_OK fit runs.csv --where protocol=good --method $method --bootstrap 50 --plot method.html
-  page method.html 'd["law"] is None and p.canvases == ["c-isoflop", "c-power"] and len(d["power"]) == 1 and p.rows["levels"] == 5'
+  page method.html 'd["law"] is None and p.canvases == ["c-isoflop", "c-power"] and len(d["power"]) == 1 and p.rows["levels"] == 5 and len(d["checklist"]) == 16'
 done
 run $E_OK fit curves.csv --method envelope --plot method.html
 page method.html 'p.canvases == ["c-power"] and d["power"][0]["method"] == "envelope" and d["envelope"]["steps"] >= 8'
 run $E_OK fit vocab.csv --law vocab --bootstrap 0 --plot method.html
-page method.html 'd["inputs"][1]["name"] == "vocab" and d["params"][0]["lo"] is None and "c-power" not in p.canvases and not d["log_residuals"]'
+page method.html 'd["inputs"][1]["name"] == "vocab" and d["params"][0]["lo"] is None and "c-power" not in p.canvases and not d["log_residuals"] and d["curves"] is None'
 # What cannot be written is refused before the fit; what was there stays.
 mkdir folder
 run $E_INPUT fit runs.csv --plot folder

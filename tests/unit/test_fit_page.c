@@ -153,7 +153,8 @@ static void test_page(void **state) {
   p.fit = NULL;
   ok(iso_fit_page_html(&p, &s, &e), &e);
   block = block_of(s.p);
-  assert_true(json_is_null(get(block, "law")) && json_array_size(get(block, "params")) == 0);
+  assert_true(json_is_null(get(block, "law")) && json_array_size(get(block, "params")) == 0 && json_array_size(get(block, "checklist")) == 18);
+  assert_true(strstr(s.p, "5 of 5 budgets with a minimum inside") && strstr(s.p, "arXiv:2406.19146"));
   assert_true(!strstr(s.p, "c-resid\"") && strstr(s.p, "c-isoflop\"") && !strstr(s.p, "id=\"params\""));
   json_decref(block);
   iso_str_free(&s);
