@@ -89,7 +89,7 @@ static int run(cli_args *a) {
     code = need(a, 1, "a CSV file or --law");
     return code ? code : run_laws(a);
   }
-  if (code == 0) code = need(a, k < 2 ? 1 : 2, k < 2 ? "no file" : "one file");
+  if (code == 0) code = need(a, k < 2 ? 1 : 2, k < 2 ? "no file" : k == 2 ? "one file" : "one CSV file, or --law NAME");
   if (code) return code;
   if (iso_precision_parse(cli_text(a, "precision"), &prec, &err) != ISO_OK) return cli_usage(a, "--precision: %s", err.msg);
   if (k == 0) {
