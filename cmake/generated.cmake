@@ -1,4 +1,4 @@
-# Files made at build, in ${CMAKE_BINARY_DIR}/gen: gen_version.h (version, revision, compiler), Chart.js and the reports' template, style and script.
+# Files made at build, in ${CMAKE_BINARY_DIR}/gen: gen_version.h (version, revision, compiler), Chart.js and the pages' templates, style and scripts.
 set(GEN ${CMAKE_BINARY_DIR}/gen)
 file(MAKE_DIRECTORY ${GEN})
 add_custom_target(iso_version
@@ -25,3 +25,6 @@ iso_embed(chart_js ${CHART_JS})
 iso_embed(report_template ${CMAKE_SOURCE_DIR}/web/report.html)
 iso_embed(report_css ${CMAKE_SOURCE_DIR}/web/report.css)
 iso_embed(report_js ${CMAKE_SOURCE_DIR}/web/report.js)
+iso_embed(charts_js ${CMAKE_SOURCE_DIR}/web/charts.js)
+iso_embed(fit_template ${CMAKE_SOURCE_DIR}/web/fit.html)
+iso_embed(fit_js ${CMAKE_SOURCE_DIR}/web/fit.js)

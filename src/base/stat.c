@@ -42,6 +42,52 @@ double iso_quantile(double *x, int64_t n, double q) {
 
 double iso_median(double *x, int64_t n) { return iso_quantile(x, n, 0.5); }
 
+typedef struct ranked {
+  double v;
+  int64_t at;
+} ranked;
+
+static int by_value(const void *a, const void *b) {
+  const ranked *x = a, *y = b;
+  return (x->v > y->v) - (x->v < y->v);
+}
+
+// Ranks from 1 into r, equals sharing their mean.
+static void ranks(const double *x, int64_t n, ranked *order, double *r) {
+  for (int64_t i = 0; i < n; i++) order[i] = (ranked){x[i], i};
+  qsort(order, (size_t)n, sizeof *order, by_value);
+  for (int64_t i = 0, j; i < n; i = j) {
+    for (j = i + 1; j < n && order[j].v == order[i].v;) j++;
+    for (int64_t k = i; k < j; k++) r[order[k].at] = 0.5 * (double)(i + j + 1);
+  }
+}
+
+iso_status iso_rank_correlation(const double *x, const double *y, int64_t n, double *rho, double *p, iso_err *err) {
+  *rho = *p = NAN;
+  if (n < 3) return ISO_OK;
+  ranked *order = malloc(sizeof *order * (size_t)n);
+  double *a = malloc(sizeof *a * (size_t)n), *b = malloc(sizeof *b * (size_t)n);
+  if (order && a && b) {
+    double m = 0.5 * (double)(n + 1), xx = 0, yy = 0, xy = 0;
+    ranks(x, n, order, a);
+    ranks(y, n, order, b);
+    for (int64_t i = 0; i < n; i++) {
+      xx += (a[i] - m) * (a[i] - m);
+      yy += (b[i] - m) * (b[i] - m);
+      xy += (a[i] - m) * (b[i] - m);
+    }
+    if (xx > 0 && yy > 0) {
+      *rho = xy / sqrt(xx * yy);
+      *p = 2 * iso_normal_cdf(-fabs(*rho) * sqrt((double)(n - 1)));
+    }
+  }
+  bool done = order && a && b;
+  free(order);
+  free(a);
+  free(b);
+  return done ? ISO_OK : iso_fail(err, ISO_ENOMEM, "rank correlation: no memory for %lld pairs", (long long)n);
+}
+
 double iso_normal_cdf(double z) { return 0.5 * erfc(-z * 0.70710678118654752440); }
 
 // Bisection on a monotone function: slow, exact to the last bits, and obviously right.

@@ -1,10 +1,12 @@
 // isoflop bench: our side of the speed comparisons, one JSON object a line.
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/work.h"
 #include "measure/bench.h"
 #include "measure/calibrate.h"
+#include "plan/lawfit_bench.h"
 
 static const char *const EXAMPLES[] = {"isoflop bench gemm", "isoflop bench train --model 10m --precision f32",
                                        "isoflop bench tokenizer book.txt --vocab 8192", NULL};
@@ -21,8 +23,9 @@ static const cli_opt OPTS[] = {
     {"vocab", CLI_INT, "N", "8192", "tokenizer: entries"},
     {"repeats", CLI_INT, "N", NULL, "tokenizer, fit: times everything is done (default: 3; fit 1)"},
     {"out", CLI_TEXT, "DIR", NULL, "tokenizer: an existing folder that gets its files"},
+    {"law", CLI_TEXT, "NAME", NULL, "fit, without a CSV: this law on synthetic runs of its own published or typical constants; all: every law"},
     {"resamples", CLI_TEXT, "FILE", NULL, "fit: one resample a line, as row indices by rising loss"},
-    {"count", CLI_INT, "N", "4000", "fit: resamples drawn when no file is given"},
+    {"count", CLI_INT, "N", "4000", "fit: resamples drawn when no file is given (--law: 100)"},
     {"seed", CLI_INT, "N", "0", "fit: seed of the resamples"},
     {"objectives", CLI_FLAG, NULL, NULL, "fit: a line for every refit"},
     {"drop-highest", CLI_INT, "K", "0", "fit: drop the K highest losses"},
@@ -50,6 +53,28 @@ static int64_t given_or(const cli_args *a, const char *name, int64_t otherwise) 
   return v >= 0 ? v : otherwise;
 }
 
+// bench fit --law: a line a law.
+static int run_laws(const cli_args *a) {
+  iso_err err = {0};
+  const iso_law *one = NULL;
+  iso_status st = ISO_OK;
+  const char *name = cli_text(a, "law");
+  iso_lawfit_bench_opts o = iso_lawfit_bench_opts_default();
+  bool all = strcmp(name, "all") == 0;
+  if (cli_given(a, "resamples") || cli_given(a, "objectives") || cli_given(a, "drop-highest") || cli_given(a, "repeats"))
+    return cli_usage(a, "bench fit --law makes its own runs: --resamples, --objectives, --drop-highest and --repeats go with a CSV file");
+  if (!all && iso_law_find(name, &one, &err) != ISO_OK) return cli_usage(a, "--law: %s", err.msg);
+  if (cli_given(a, "count")) o.resamples = cli_int(a, "count");
+  o.seed = (uint64_t)cli_int(a, "seed");
+  for (int64_t i = 0; i < (all ? iso_law_count() : 1) && st == ISO_OK; i++) {
+    json_t *line = NULL;
+    st = iso_lawfit_bench(a->ctx, all ? iso_law_at(i) : one, &o, &line, &err);
+    if (st == ISO_OK) st = put_line(NULL, line, &err);
+    json_decref(line);
+  }
+  return st == ISO_OK ? EXIT_DONE : cli_fail(a, st, &err);
+}
+
 static int run(cli_args *a) {
   static const char *const ACTIONS[] = {"gemm", "train", "tokenizer", "fit"};
   static const char *const POSITIVE[] = {"batch", "seq", "steps", "repeats", "count"};
@@ -59,7 +84,12 @@ static int run(cli_args *a) {
   int k = cli_action(a, ACTIONS, 4), code = k < 0 ? EXIT_USAGE : 0;
   for (size_t i = 0; i < ISO_COUNT(POSITIVE) && code == 0; i++) code = at_least(a, POSITIVE[i], 1);
   if (code == 0) code = at_least(a, "max", 1024);
-  if (code == 0) code = need(a, k < 2 ? 1 : 2, k < 2 ? "no file" : "one file");
+  if (code == 0 && cli_given(a, "law")) {
+    if (k != 3) return cli_usage(a, "--law goes with bench fit");
+    code = need(a, 1, "a CSV file or --law");
+    return code ? code : run_laws(a);
+  }
+  if (code == 0) code = need(a, k < 2 ? 1 : 2, k < 2 ? "no file" : k == 2 ? "one file" : "one CSV file, or --law NAME");
   if (code) return code;
   if (iso_precision_parse(cli_text(a, "precision"), &prec, &err) != ISO_OK) return cli_usage(a, "--precision: %s", err.msg);
   if (k == 0) {
@@ -97,7 +127,7 @@ static int run(cli_args *a) {
 const cli_verb cli_verb_bench = {.name = "bench",
                                  .summary = "Time products, training steps, the tokenizer or the fit; prints JSON lines.",
                                  .examples = EXAMPLES,
-                                 .usage = "gemm | train | tokenizer FILE | fit CSV [options]",
+                                 .usage = "gemm | train | tokenizer FILE | fit CSV | fit --law NAME [options]",
                                  .opts = OPTS,
                                  .n_opts = ISO_COUNT(OPTS),
                                  .min_args = 1,

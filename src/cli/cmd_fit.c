@@ -6,13 +6,18 @@
 #include "cli/cli.h"
 #include "cli/fit_answers.h"
 #include "cli/fit_law.h"
+#include "cli/fit_plot.h"
 #include "cli/fit_source.h"
 #include "cli/work.h"
 #include "plan/fit_csv.h"
 
-static const char *const EXAMPLES[] = {"isoflop fit", "isoflop fit runs.csv --drop-highest 5 --flop 1e21",
+static const char *const EXAMPLES[] = {"isoflop fit",
+                                       "isoflop fit runs.csv --drop-highest 5 --flop 1e21",
                                        "isoflop fit runs.csv --method isoflop --group-by protocol,param_count",
-                                       "isoflop fit runs.csv --law chinchilla --holdout 'train_flop>1e21' --predict 70B,1.4T --json", NULL};
+                                       "isoflop fit runs.csv --law chinchilla --holdout 'train_flop>1e21' --predict 70B,1.4T --plot fit.html",
+                                       "isoflop fit runs.csv --compare chinchilla,farseer,compute-only --holdout 'train_flop>1e21'",
+                                       "isoflop fit runs.csv --law chinchilla --variants --flop 1e24",
+                                       NULL};
 static const cli_opt OPTS[] = {
     {"run", CLI_TEXT, "ID", NULL, "measured points of this run and the runs below it (default: the newest demo)"},
     {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"},
@@ -30,6 +35,8 @@ static const cli_opt OPTS[] = {
     {"tolerance", CLI_REAL, "X", "0.1", "isoflop, parabola: runs within this share of a budget belong to it"},
     {"noise", CLI_REAL, "SD", "0.002", "isoflop: standard deviation of a run's loss between seeds"},
     {"seed", CLI_INT, "N", "0", "seed of the resamples"},
+    {"plot", CLI_TEXT, "FILE.html", NULL,
+     "also write one self-contained page: runs and law, residuals, IsoFLOP curves, held-out rows, parameters, checklist"},
     CLI_FIT_LAW_OPTS,
 };
 enum { GROUP_COLS_MAX = 16 };
@@ -57,6 +64,7 @@ static int parse_request(const cli_args *a, cli_fit_request *q) {
   q->parabolas = all || strcmp(m, "parabola") == 0;
   q->envelope = all || strcmp(m, "envelope") == 0;
   if (cli_fit_law_misused(a)) return EXIT_USAGE;
+  if (cli_given(a, "plot") && cli_given(a, "group-by")) return cli_usage(a, "--plot shows one fit: --where picks a group's rows");
   if (!q->law && !q->curves && !q->parabolas && !q->envelope)
     return cli_usage(a, "--method %.40s: expected parametric, isoflop, parabola, envelope or all", m);
   if (!(q->level > 0 && q->level < 1)) return cli_usage(a, "--level must lie between 0 and 1");
@@ -158,6 +166,7 @@ done:
 static iso_status run_one(const cli_args *a, const cli_fit_source *s, const cli_fit_request *q, const bool *use, json_t **out, iso_err *err) {
   cli_fit_answers w;
   iso_status st = answer(a, s, q, use, &w, err);
+  if (st == ISO_OK && cli_text(a, "plot")) st = cli_fit_plot(a, cli_text(a, "plot"), q, &w, err);
   if (st == ISO_OK && a->json)
     *out = cli_fit_answers_json(q, &w);
   else if (st == ISO_OK)
@@ -174,9 +183,11 @@ static int run(cli_args *a) {
   json_t *j = NULL;
   int code = cli_fit_source_misused(a);
   if (code) return code;
-  if (cli_given(a, "law")) return cli_fit_law(a);
+  if (cli_given(a, "law") || cli_given(a, "compare")) return cli_fit_law(a);
   code = parse_request(a, &q);
   if (code) return code;
+  const char *plot = cli_text(a, "plot");
+  if (plot && cli_plot_check(plot, &err) != ISO_OK) return cli_fail(a, cli_input(ISO_EINVAL, &err), &err);
   iso_fit_csv_opts o = {0};
   o.where = cli_list(a, "where", &o.n_where);
   iso_status st = cli_fit_source_open(a, &s, &err);
@@ -196,7 +207,7 @@ const cli_verb cli_verb_fit = {
     .name = "fit",
     .summary = "Fit scaling laws to training runs: parameters with intervals, optimum, prediction.",
     .examples = EXAMPLES,
-    .usage = "[CSV | --run ID] [--law NAME] [--flop C] [--predict N,D] [options]",
+    .usage = "[CSV | --run ID] [--law NAME | --compare NAME,NAME,...] [--flop C] [--predict N,D] [options]",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .max_args = 1,
@@ -206,6 +217,9 @@ const cli_verb cli_verb_fit = {
         "train_flop, training_flops, training_flop, flops, flop, compute or c): the other follows from C = 6 N D. Rows without a loss are skipped.\n"
         "Points of the store are in bits per byte of held-out text; their columns are run, label, params, tokens, train_flops, loss.\n"
         "--law takes the inputs of a law from columns of their names, as isoflop law show has them.\n"
+        "--compare ranks laws by their error on the rows of --holdout that all of them answer; --variants asks the fit of --law again with one\n"
+        "choice changed at a time: tokens per parameter at --flop (default: the largest budget in the rows), or for laws without a budget the\n"
+        "target at --predict (default: the row of most FLOPs).\n"
         "isoflop and parabola need several sizes at equal FLOPs, envelope several token counts of each size: --group-by shows how the exponent of N* "
         "~ C^a moves with the protocol.",
     .run = run};

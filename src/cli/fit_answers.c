@@ -107,6 +107,7 @@ static void print_fit(const cli_fit_answers *w) {
   cli_row("objective", "%.9g (Huber %g on log loss, summed); %d of %d best starts agree", f->objective, f->delta, f->finalists_agree, f->finalists);
   cli_row("exponents", "N* ~ C^%.4f, D* ~ C^%.4f", f->p[ISO_FIT_BETA] / ab, f->p[ISO_FIT_ALPHA] / ab);
   cli_row("noise", "%.3g%% of the loss", 100 * f->noise_sd);
+  cli_row("time", "%.3g s for the fit", f->fit_s);
   if (f->resamples > 0)
     cli_row("intervals", "%lld %s refits%s", (long long)f->resamples, f->boot == ISO_FIT_BOOT_PAIRS ? "bootstrap" : "parametric bootstrap",
             f->failed ? ", some failed" : "");
@@ -213,6 +214,10 @@ json_t *cli_fit_answers_json(const cli_fit_request *q, const cli_fit_answers *w)
                         (json_int_t)w->data.dropped, "skipped", (json_int_t)w->data.skipped, "seconds", w->seconds);
   if (!j) return NULL;
   json_object_set_new(j, "fit", w->has_fit ? iso_fit_json(&w->fit) : json_null());
+  if (w->has_fit) {
+    json_object_set_new(json_object_get(j, "fit"), "fit_s", iso_json_num(w->fit.fit_s));
+    json_object_set_new(json_object_get(j, "fit"), "refit_s", iso_json_num(w->fit.refit_s));
+  }
   json_object_set_new(j, "isoflop", w->has_curves ? iso_curves_json(&w->cur) : json_null());
   json_object_set_new(j, "parabola", w->has_parabolas ? iso_parabolas_json(&w->par) : json_null());
   json_object_set_new(j, "envelope", w->has_envelope ? iso_envelope_json(&w->env) : json_null());

@@ -75,6 +75,7 @@ typedef struct iso_fit {
   double *sample_noise;                             // owned: noise scale of each resample (parametric); NULL for pairs
   double *resid;                                    // owned: n inflated residuals, in log loss
   uint64_t seed;
+  double fit_s, refit_s;  // wall seconds of the estimate (all starts) and, with all threads, of one resample's; NaN: none
   int n_warn;
   char warn[ISO_FIT_WARN_MAX][240];
 } iso_fit;

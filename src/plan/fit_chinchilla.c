@@ -249,9 +249,10 @@ iso_status iso_fit_run(iso_ctx *c, const iso_fit_data *d, const iso_fit_opts *o,
   iso_status st = ISO_OK;
   iso_lse s = {0};
   iso_lse_work w = {0};
-  double p[P];
+  double p[P], start_s = iso_now_s(c);
   memset(out, 0, sizeof *out);
   ISO_TRY(iso_fit_check(d, o, err));
+  out->fit_s = out->refit_s = NAN;
   out->law = &iso_law_chinchilla;
   out->n = d->n;
   out->skipped = d->skipped;
@@ -273,7 +274,11 @@ iso_status iso_fit_run(iso_ctx *c, const iso_fit_data *d, const iso_fit_opts *o,
   iso_lse_eval(&s, &w, p, NULL);
   iso_lse_uncentre(&s, p, out->p);
   iso_fit_diagnose(d, o, &s, &w, out);
-  if (o->resamples > 0) ISO_TRYG(iso_fit_bootstrap(c, &s, o, p, out, err));
+  out->fit_s = iso_now_s(c) - start_s;
+  if (o->resamples > 0) {
+    ISO_TRYG(iso_fit_bootstrap(c, &s, o, p, out, err));
+    out->refit_s = (iso_now_s(c) - start_s - out->fit_s) / (double)o->resamples;
+  }
 done:
   iso_lse_work_close(&w);
   iso_lse_close(&s);

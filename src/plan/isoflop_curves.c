@@ -240,6 +240,40 @@ done:
   return st;
 }
 
+iso_status iso_curves_trace(const iso_fit_data *d, const iso_curves_opts *o, const iso_curves *m, int steps, double *n, double *loss, int *of,
+                            iso_err *err) {
+  iso_status st = ISO_OK;
+  iso_level_row *r = NULL;
+  work w = {0};
+  int levels = 0;
+  ISO_TRY(check(d, o, err));
+  ISO_TRY(iso_level_rows(d, o->tolerance, o->levels, o->n_levels, ISO_CURVES_MAX, &r, &levels, err));
+  ISO_TRYG(open_work(d->n, 0, levels, &w, err));
+  for (int64_t i = 0; i < d->n; i++) of[i] = -1;
+  for (int k = 0; k < levels; k++) {
+    double log_c;
+    int64_t total, rows = gather(r, d->n, k, &w, &log_c, &total);
+    int at = 0;
+    while (at < m->n && m->at[at].flop != exp(log_c)) at++;
+    if (at == m->n) continue;
+    for (int64_t i = 0; i < d->n; i++)
+      if (r[i].level == k) of[r[i].from] = at;
+    for (int64_t i = 0; i < rows; i++) w.y[i] = log(w.loss[i]);
+    iso_akima_slopes(w.x, w.y, rows, w.slope);
+    for (int i = 0; i < steps; i++) {
+      double u = w.x[0] + (w.x[rows - 1] - w.x[0]) * i / (steps - 1);
+      n[at * steps + i] = exp(u);
+      loss[at * steps + i] = exp(iso_akima_eval(w.x, w.y, w.slope, rows, fmin(u, w.x[rows - 1])));
+    }
+  }
+done:
+  free(r);
+  free(w.mem);
+  free(w.from);
+  free(w.own);
+  return st;
+}
+
 json_t *iso_curves_exponent_json(const iso_fit_interval *v) {
   return json_pack("{s:o, s:o, s:o}", "value", iso_json_num(v->mid), "lo", iso_json_num(v->lo), "hi", iso_json_num(v->hi));
 }

@@ -52,6 +52,10 @@ typedef struct iso_curves {
 // Errors: ISO_EINVAL when values are not positive and finite, when no level has three points with distinct N, or when the noise is not
 // small beside the losses. Nothing to close.
 iso_status iso_curves_fit(const iso_fit_data *d, const iso_curves_opts *o, iso_curves *out, iso_err *err);
+// The curves of a fit with the same data and options, for showing them: `steps` sizes of every level, evenly in the logarithm, and the
+// losses there (m->n x steps each); of[i] is the level of point i, -1: none.
+iso_status iso_curves_trace(const iso_fit_data *d, const iso_curves_opts *o, const iso_curves *m, int steps, double *n, double *loss, int *of,
+                            iso_err *err);
 // Owned by the caller: levels, n_exponent and d_exponent as {value, lo, hi}, n_coef, r2, ...
 json_t *iso_curves_json(const iso_curves *m);
 // {value, lo, hi}

@@ -158,7 +158,9 @@ static iso_status bootstrap(iso_ctx *c, const iso_lawfit_problem *s, const iso_l
     st = iso_fail(err, ISO_ENOMEM, "fit: no memory for %lld resamples", (long long)o->resamples);
     goto done;
   }
+  double start_s = iso_now_s(c);
   iso_pool_run(c->pool, o->resamples, boot_task, &j);
+  f->refit_s = (iso_now_s(c) - start_s) / (double)o->resamples;
   st = summarise(f, j.bad, o->resamples, err);
 done:
   free(j.weight);
@@ -177,6 +179,11 @@ iso_status iso_lawfit_run(iso_ctx *c, const iso_law_data *d, const iso_lawfit_op
   memset(out, 0, sizeof *out);
   ISO_TRY(check(d, o, err));
   iso_lawfit_problem s = problem_of(d, o->objective, o->delta);
+  double start_s = iso_now_s(c);
+  s.minimiser = out->minimiser = o->minimiser;
+  s.mean = out->mean = o->mean;
+  s.no_published = o->no_published;
+  out->fit_s = out->refit_s = NAN;
   out->law = law;
   out->n = d->n;
   out->skipped = d->skipped;
@@ -194,6 +201,7 @@ iso_status iso_lawfit_run(iso_ctx *c, const iso_law_data *d, const iso_lawfit_op
   if (!out->resid) return iso_fail(err, ISO_ENOMEM, "fit: no memory for %lld rows", (long long)d->n);
   ISO_TRYG(iso_lawfit_multistart(&s, &m, o->starts, out, out->p, err));
   out->value = iso_lawfit_solve(&s, out->p, 40, &out->grad_norm);
+  out->fit_s = iso_now_s(c) - start_s;
   ISO_TRYG(iso_lawfit_diagnose(&s, d, out, err));
   if (o->resamples > 0) ISO_TRYG(bootstrap(c, &s, d, o, out, err));
 done:
@@ -259,7 +267,7 @@ iso_status iso_lawfit_predict(const iso_lawfit *f, const double *x, double level
   return ISO_OK;
 }
 
-static iso_status optimum_of(const iso_law *law, const double *p, const double *x, double flop, iso_law_point *pt, iso_err *err) {
+iso_status iso_lawfit_optimum_of(const iso_law *law, const double *p, const double *x, double flop, iso_law_point *pt, iso_err *err) {
   if (law->optimum && !x) return law->optimum(p, flop, pt, err);
   bool edge = false;
   ISO_TRY(iso_law_optimum_numeric(law, p, x, flop, 1e3, 1e15, NULL, NULL, pt, &edge, err));
@@ -269,12 +277,12 @@ static iso_status optimum_of(const iso_law *law, const double *p, const double *
 iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop, double level, iso_lawfit_best *out, iso_err *err) {
   iso_law_point pt, q;
   if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "optimum: level %g, expected between 0 and 1", level);
-  ISO_TRY(optimum_of(f->law, f->p, x, flop, &pt, err));
+  ISO_TRY(iso_lawfit_optimum_of(f->law, f->p, x, flop, &pt, err));
   int64_t n = f->resamples, used = 0;
   double *v = malloc(sizeof *v * (size_t)(3 * n + 1));
   if (!v) return iso_fail(err, ISO_ENOMEM, "optimum: no memory for %lld resamples", (long long)n);
   for (int64_t b = 0; b < n; b++) {
-    if (optimum_of(f->law, f->sample + b * f->law->n_params, x, flop, &q, NULL) != ISO_OK) continue;
+    if (iso_lawfit_optimum_of(f->law, f->sample + b * f->law->n_params, x, flop, &q, NULL) != ISO_OK) continue;
     v[used] = q.params;
     v[n + used] = q.tokens;
     v[2 * n + used++] = q.loss;

@@ -35,10 +35,22 @@ iso_status iso_law_data_read(const iso_csv *t, const iso_law *law, const iso_law
 
 // ---- fit ------------------------------------------------------------------------------------------------------------
 
+// How the objective is minimised.
+typedef enum iso_lawfit_minimiser {
+  ISO_LAWFIT_WHITENED,  // L-BFGS in coordinates in which the Gauss-Newton matrix is 1, to the last digits whatever the scale
+  // L-BFGS on the parameters as they are until a step gains 2.2e-9 (of values above 1: relative) or no derivative exceeds 1e-5: what the
+  // usual library ends at by default. On small objectives that is early, so that it matters whether rows are summed or averaged
+  // (Besiroglu et al. 2024, arXiv:2404.10102, on Hoffmann et al.'s fit).
+  ISO_LAWFIT_PLAIN
+} iso_lawfit_minimiser;
+
 typedef struct iso_lawfit_opts {
   iso_law_objective objective;
   double delta;  // of Huber, in the residual's unit
   int starts;
+  bool no_published;  // the law's published sets are no starts
+  iso_lawfit_minimiser minimiser;
+  bool mean;          // minimise the mean over rows, not the sum
   int64_t resamples;  // 0: no intervals
   uint64_t seed;
   double level;
@@ -68,7 +80,9 @@ typedef struct iso_lawfit {
   iso_law_objective objective;
   double delta;
   double p[ISO_LAW_PARAM_MAX], se[ISO_LAW_PARAM_MAX], lo[ISO_LAW_PARAM_MAX], hi[ISO_LAW_PARAM_MAX];
-  double value, grad_norm;       // objective, and its gradient's length in coordinates where its curvature is 1
+  double value, grad_norm;  // objective, and its gradient's length in coordinates where its curvature is 1
+  iso_lawfit_minimiser minimiser;
+  bool mean;                     // the minimiser saw the mean over rows; `value` is the sum all the same
   int starts, finalists, agree;  // starts tried, those taken to the end, how many of these ended within 1e-6 of the best
   double published[8];           // the objective at the law's published sets on the same rows
   double level, rmse, r2;        // root mean square of residuals (of logarithms where the objective's are); of the target
@@ -79,8 +93,10 @@ typedef struct iso_lawfit {
   double stretch;             // widening of the intervals for the parameters fitted
   int64_t resamples, failed;  // refits kept; refits that came to nothing
   uint64_t seed;
-  double *sample;  // owned: resamples x n_params
-  double *resid;   // owned: n, data minus model
+  double fit_s, refit_s;  // wall seconds of the estimate (all starts) and, with all threads, of one refit; NaN: none
+  const char *algorithm;  // of another fit that is shown as this one, for the checklist; NULL: by `minimiser`
+  double *sample;         // owned: resamples x n_params
+  double *resid;          // owned: n, data minus model
   int n_trends;
   iso_lawfit_trend trend[ISO_LAWFIT_AXES];
   // A kink in the residuals along train_flop (or the first input that varies): a law that bends where it should not.
@@ -98,6 +114,11 @@ iso_status iso_lawfit_run(iso_ctx *c, const iso_law_data *d, const iso_lawfit_op
 void iso_lawfit_close(iso_lawfit *f);
 // The objective of p on these rows; +INFINITY where the law is not defined.
 double iso_lawfit_objective(const iso_law_data *d, iso_law_objective kind, double delta, const double *p);
+
+// The fast fit of the Chinchilla form (fit.h) as a general one, with the diagnostics of this file: its rows, and its estimate with a copy
+// of the resamples. Close both.
+iso_status iso_law_data_of(const iso_fit_data *d, iso_law_data *out, iso_err *err);
+iso_status iso_lawfit_of(const iso_fit *f, const iso_law_data *d, iso_lawfit *out, iso_err *err);
 
 // ---- questions ------------------------------------------------------------------------------------------------------
 

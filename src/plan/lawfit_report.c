@@ -87,6 +87,8 @@ json_t *iso_lawfit_json(const iso_lawfit *f) {
                       json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", iso_law_objective_name(f->objective), "huber_delta", iso_json_num(f->delta),
                                 "value", iso_json_num(f->value), "grad_norm", iso_json_num(f->grad_norm), "published", published));
   json_object_set_new(o, "starts", json_integer(f->starts));
+  json_object_set_new(o, "fit_s", iso_json_num(f->fit_s));
+  json_object_set_new(o, "refit_s", iso_json_num(f->refit_s));
   json_object_set_new(o, "finalists", json_integer(f->finalists));
   json_object_set_new(o, "finalists_agree", json_integer(f->agree));
   json_object_set_new(
@@ -194,14 +196,17 @@ static void collection(list *l, const iso_lawfit *f, const iso_law_data_opts *o,
 static void algorithm(list *l, const iso_lawfit *f, const iso_lawfit_score *held) {
   l->section = "fitting";
   bool is_huber = f->objective == ISO_LAW_HUBER || f->objective == ISO_LAW_HUBER_LOG;
+  const char *over = f->mean ? "averaged" : "summed";
   if (is_huber)
-    ask(l, "Which objective?", "%s, delta %g, summed over rows", iso_law_objective_name(f->objective), f->delta);
+    ask(l, "Which objective?", "%s, delta %g, %s over rows", iso_law_objective_name(f->objective), f->delta, over);
   else
-    ask(l, "Which objective?", "%s, summed over rows", iso_law_objective_name(f->objective));
-  ask(l, "Which algorithm, with which settings?",
-      "L-BFGS (NLopt) in coordinates whitened by the Gauss-Newton matrix, until a round gains less than 1e-12");
-  ask(l, "How is it initialised?", "%d starts spread over the parameters' ranges and the published sets; the best %d to the end, %d of them agree",
-      f->starts, f->finalists, f->agree);
+    ask(l, "Which objective?", "%s, %s over rows", iso_law_objective_name(f->objective), over);
+  ask(l, "Which algorithm, with which settings?", "%s",
+      f->algorithm                          ? f->algorithm
+      : f->minimiser == ISO_LAWFIT_WHITENED ? "L-BFGS (NLopt) in coordinates whitened by the Gauss-Newton matrix, until a round gains less than 1e-12"
+                                            : "L-BFGS (NLopt) on the parameters, until a step gains less than 2.2e-9 or the gradient is below 1e-5");
+  ask(l, "How is it initialised?", "%d starts spread over the parameters' ranges%s; the best %d to the end, %d of them agree", f->starts,
+      f->algorithm ? "" : " and the published sets", f->finalists, f->agree);
   ask(l, "Are parameters bounded?", "no; positive ones are fitted as logarithms");
   if (f->boot == ISO_LAWFIT_BOOT_NONE)
     ask(l, "How uncertain are the parameters?", "not asked for");

@@ -6,7 +6,7 @@
 
 #include "plan/lawfit_impl.h"
 
-enum { PM = ISO_LAW_PARAM_MAX, ROUND_EVALS = 60 };
+enum { PM = ISO_LAW_PARAM_MAX, ROUND_EVALS = 60, PLAIN_EVALS = 15000 };
 
 double iso_lawfit_residual(const iso_lawfit_problem *s, const double *p, int64_t i, double *jac) {
   double v = s->law->value(p, s->x + i * s->law->n_inputs, jac);
@@ -130,13 +130,54 @@ static double objective(unsigned n, const double *z, double *grad, void *arg) {
   return f * w->scale;
 }
 
+// ---- L-BFGS on the parameters as they are -----------------------------------------------------------------------------
+
+typedef struct plain {
+  const iso_lawfit_problem *s;
+  nlopt_opt opt;
+  double scale, best, best_p[PM];
+} plain;
+
+static double plain_objective(unsigned n, const double *p, double *grad, void *arg) {
+  enum { WALL = 1000000 };
+  plain *w = arg;
+  double g[PM], f = iso_lawfit_eval(w->s, p, g), most = 0;
+  for (unsigned i = 0; grad && i < n; i++) grad[i] = f < INFINITY ? w->scale * g[i] : 0;
+  if (!(f < INFINITY)) return WALL;
+  for (unsigned i = 0; i < n; i++) most = fmax(most, fabs(w->scale * g[i]));
+  if (f < w->best) {
+    w->best = f;
+    memcpy(w->best_p, p, sizeof *p * n);
+    if (most <= 1e-5) nlopt_force_stop(w->opt);
+  }
+  return w->scale * f;
+}
+
+static double solve_plain(const iso_lawfit_problem *s, double *p, double f) {
+  plain w = {.s = s, .scale = s->mean ? 1 / (double)s->n : 1, .best = INFINITY};
+  double x[PM], least;
+  w.opt = nlopt_create(NLOPT_LD_LBFGS, (unsigned)s->law->n_params);
+  if (!w.opt) return f;
+  memcpy(x, p, sizeof *x * (size_t)s->law->n_params);
+  nlopt_set_min_objective(w.opt, plain_objective, &w);
+  nlopt_set_ftol_abs(w.opt, 2.2e-9);
+  nlopt_set_ftol_rel(w.opt, 2.2e-9);
+  nlopt_set_maxeval(w.opt, PLAIN_EVALS);
+  (void)nlopt_optimize(w.opt, x, &least);
+  nlopt_destroy(w.opt);
+  if (!(w.best <= f)) return f;
+  memcpy(p, w.best_p, sizeof *p * (size_t)s->law->n_params);
+  return w.best;
+}
+
 double iso_lawfit_solve(const iso_lawfit_problem *s, double *p, int rounds, double *grad_norm) {
   int n = s->law->n_params;
   double f = iso_lawfit_eval(s, p, NULL), z[PM], g[PM], gz[PM], least;
   white w;
   if (grad_norm) *grad_norm = NAN;
   if (!(f < INFINITY)) return INFINITY;
-  for (int k = 0; k < rounds && f > 0; k++) {
+  if (s->minimiser == ISO_LAWFIT_PLAIN) f = solve_plain(s, p, f);
+  for (int k = 0; k < rounds && f > 0 && s->minimiser == ISO_LAWFIT_WHITENED; k++) {
     if (!whiten(s, p, f, &w)) break;
     nlopt_opt opt = nlopt_create(NLOPT_LD_LBFGS, (unsigned)n);
     if (!opt) break;
@@ -196,13 +237,13 @@ iso_status iso_lawfit_multistart(const iso_lawfit_problem *s, const iso_law_mean
     c->f = iso_lawfit_eval(s, c->p, NULL);
     total += c->f < INFINITY;
   }
-  for (int i = 0; i < law->n_consts; i++) {
+  for (int i = 0; i < law->n_consts && !s->no_published; i++) {
     candidate *c = &at[total];
     memcpy(c->p, law->consts[i].p, sizeof c->p);
     c->f = iso_lawfit_eval(s, c->p, NULL);
     total += c->f < INFINITY;
   }
-  f->starts = starts + law->n_consts;
+  f->starts = starts + (s->no_published ? 0 : law->n_consts);
   if (!total) {
     free(at);
     iso_fail(err, ISO_ENUM, "fit of %s: none of %d starts gives a finite objective for %lld rows", law->base.name, f->starts, (long long)s->n);

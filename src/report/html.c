@@ -7,9 +7,11 @@
 
 #include "base/file.h"
 #include "gen_chart_js.h"
+#include "gen_charts_js.h"
 #include "gen_report_css.h"
 #include "gen_report_js.h"
 #include "gen_report_template.h"
+#include "report/template.h"
 #include "report/text.h"
 
 enum { H = ISO_TEXT_HTML | ISO_TEXT_LINE };
@@ -122,6 +124,7 @@ static void w_css(const iso_report_data *d, iso_str *s) {
 }
 static void w_js(const iso_report_data *d, iso_str *s) {
   (void)d;
+  iso_str_put(s, iso_charts_js, iso_charts_js_n);
   iso_str_put(s, iso_report_js, iso_report_js_n);
 }
 static void w_chart(const iso_report_data *d, iso_str *s) {
@@ -166,23 +169,12 @@ static void w_foot(const iso_report_data *d, iso_str *s) {
   }
   iso_str_add(s, ". This page is one file and loads nothing from elsewhere. Charts by Chart.js (MIT).");
 }
-// '<' appears in JSON only inside strings, so its escape there is always valid, and no "</script" or "<!--" can end the block.
 static void w_data(const iso_report_data *d, iso_str *s) {
   json_t *j = NULL;
   iso_err ignored;
-  char *text = iso_report_json(d, &j, &ignored) == ISO_OK ? json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(17)) : NULL;
+  if (iso_report_json(d, &j, &ignored) != ISO_OK) s->failed = true;
+  iso_template_json(j, s);
   json_decref(j);
-  if (!text) s->failed = true;
-  for (const char *p = text; p && *p;) {
-    size_t n = strcspn(p, "<");
-    iso_str_put(s, p, n);
-    p += n;
-    if (*p) {
-      iso_str_add(s, "\\u003c");
-      p++;
-    }
-  }
-  free(text);
 }
 
 static bool has_cards(const iso_report_data *d) {
@@ -247,46 +239,27 @@ static const slot SLOTS[] = {
     {"js", w_js, NULL},
 };
 
-static const slot *find_slot(const char *name, size_t n) {
+static const slot *find_slot(const char *name) {
   for (size_t i = 0; i < ISO_COUNT(SLOTS); i++)
-    if (strlen(SLOTS[i].name) == n && memcmp(SLOTS[i].name, name, n) == 0) return &SLOTS[i];
+    if (strcmp(SLOTS[i].name, name) == 0) return &SLOTS[i];
   return NULL;
 }
 
-static iso_status bad_template(const char *name, size_t n, iso_err *err) {
-  return iso_fail(err, ISO_EBUG, "web/report.html: {{%.*s}} is unknown or not closed", (int)(n < 40 ? n : 40), name);
+static bool write_slot(const void *self, const char *name, iso_str *s) {
+  const slot *at = find_slot(name);
+  if (!at || !at->write) return false;
+  at->write(self, s);
+  return true;
 }
 
-// Blocks do not nest.
-static iso_status fill(const char *t, const iso_report_data *d, iso_str *s, iso_err *err) {
-  for (;;) {
-    const char *open = strstr(t, "{{");
-    if (!open) break;
-    iso_str_put(s, t, (size_t)(open - t));
-    const char *name = open + 2, *close = strstr(name, "}}");
-    if (!close) return bad_template(name, strlen(name), err);
-    bool block = *name == '?', end = *name == '/';
-    name += block || end;
-    size_t n = (size_t)(close - name);
-    const slot *at = find_slot(name, n);
-    if (!at || (block && !at->keep) || (!block && !end && !at->write)) return bad_template(name, n, err);
-    t = close + 2;
-    if (block && !at->keep(d)) {
-      char mark[48] = "{{/";
-      strncat(strncat(mark, at->name, 40), "}}", 3);
-      const char *past = strstr(t, mark);
-      if (!past) return bad_template(name, n, err);
-      t = past + strlen(mark);
-    } else if (!block && !end) {
-      at->write(d, s);
-    }
-  }
-  iso_str_add(s, t);
-  return ISO_OK;
+static int keep_slot(const void *self, const char *name) {
+  const slot *at = find_slot(name);
+  return !at || !at->keep ? -1 : at->keep(self);
 }
 
 iso_status iso_report_html(const iso_report_data *d, iso_str *out, iso_err *err) {
-  ISO_TRY(fill((const char *)iso_report_template, d, out, err));
+  const iso_template t = {"web/report.html", (const char *)iso_report_template, d, write_slot, keep_slot};
+  ISO_TRY(iso_template_fill(&t, out, err));
   return out->failed ? iso_fail(err, ISO_ENOMEM, "report: no memory for the HTML document") : ISO_OK;
 }
 

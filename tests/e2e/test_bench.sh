@@ -30,6 +30,16 @@ seq -s ',' 29 -1 0 >>same.txt
 run $E_OK bench fit runs.csv --resamples same.txt --objectives
 json "len(lines) == 3 and all(abs(l['objective'] - $objective) < 1e-9 for l in lines[:2])"
 
+run $E_OK bench fit --law chinchilla --count 20
+json 'len(lines) == 1 and j["law"] == "chinchilla" and j["fit_s"] > 0 and j["refit_s"] > 0 and j["resamples"] == 20 and j["rows"] == 100'
+LAST="bench/fit_laws.sh"
+checks=$((checks + 1))
+ISOFLOP=$ISOFLOP "$ROOT/bench/fit_laws.sh" >"$OUT" || fail "bench/fit_laws.sh"
+json 'len(lines) > 50 and len({l["law"] for l in lines}) == len(lines) and all(l["fit_s"] > 0 and l["refit_s"] > 0 and l["threads"] == 1 for l in lines)'
+run $E_USAGE bench fit --law nobody
+run $E_USAGE bench fit runs.csv --law chinchilla
+run $E_USAGE bench gemm --law chinchilla
+
 run $E_OK bench gemm --max 1024 --seconds 0.01
 json '[l["m"] for l in lines if l.get("what") == "square"] == [1024] and all(l["bench"] == "gemm" for l in lines) and lines[0]["tiled_flop_per_s"] > 0'
 json 'j["gemm_peak_flop_per_s"] >= lines[0]["tiled_flop_per_s"] and j["threads"] >= 1 and j["cpu"]'
