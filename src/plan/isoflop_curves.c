@@ -44,7 +44,10 @@ static int by_size(const void *a, const void *b) {
   return (x->loss > y->loss) - (x->loss < y->loss);
 }
 
-// Collects level k into w->x, d, loss, from, one point a size. Returns how many; *total counts the level's points.
+// Sizes within so much of each other (in log N) are one: between them the noise of two losses would pass for a slope.
+#define SAME_SIZE 0.05
+
+// Collects level k into w->x, d, loss, from, the best point of each size. Returns how many; *total counts the level's points.
 static int64_t gather(const iso_level_row *r, int64_t n, int k, work *w, double *log_c, int64_t *total) {
   int64_t m = 0, at = 0;
   iso_level_row *own = w->own;
@@ -54,7 +57,10 @@ static int64_t gather(const iso_level_row *r, int64_t n, int k, work *w, double 
   qsort(own, (size_t)at, sizeof *own, by_size);
   for (int64_t i = 0; i < at; i++) {
     *log_c += own[i].log_c / (double)at;
-    if (m && own[i].log_n - w->x[m - 1] < 1e-9) continue;  // the best of this size came first
+    if (m && own[i].log_n - w->x[m - 1] < SAME_SIZE) {
+      if (own[i].loss >= w->loss[m - 1]) continue;
+      m--;
+    }
     w->x[m] = own[i].log_n;
     w->d[m] = own[i].log_d;
     w->loss[m] = own[i].loss;
