@@ -17,7 +17,7 @@ struct iso_exec {
   const iso_graph *g;
   const iso_kern_table *kern;
   iso_bind max;
-  iso_layout layout;
+  iso_arena_layout layout;
   void *buf[ISO_ROLE_COUNT];
   bool own[ISO_ROLE_COUNT];
   unsigned char *scratch;
@@ -103,7 +103,7 @@ static int copy_of(const iso_exec *e, iso_ref r, int iter) {
 void *iso_exec_at(const iso_exec *e, int tensor, int copy) {
   const iso_tensor *t = &e->g->tensor[tensor];
   const iso_place *p = &e->layout.place[tensor];
-  return (unsigned char *)e->buf[t->role] + p->offset + p->stride * iso_layout_slot(e->g, &e->layout, tensor, copy);
+  return (unsigned char *)e->buf[t->role] + p->offset + p->stride * iso_arena_slot(e->g, &e->layout, tensor, copy);
 }
 
 static iso_status add_calls(void *arg, int block, int iter, run how, iso_err *err) {
@@ -189,7 +189,7 @@ void iso_exec_close(iso_exec *e) {
   for (int r = 0; r < ISO_ROLE_COUNT; r++)
     if (e->own[r]) iso_mem_put(e->ctx, e->buf[r], (size_t)e->layout.bytes[r]);
   if (e->scratch) iso_mem_put(e->ctx, e->scratch, e->scratch_bytes);
-  iso_layout_close(&e->layout);
+  iso_arena_layout_close(&e->layout);
   free(e->calls);
   free(e->op_s);
   free(e);
@@ -228,7 +228,7 @@ void *iso_exec_buffer(const iso_exec *e, iso_role role, int64_t *bytes) {
   if (bytes) *bytes = e->layout.bytes[role];
   return e->buf[role];
 }
-const iso_layout *iso_exec_layout(const iso_exec *e) { return &e->layout; }
+const iso_arena_layout *iso_exec_layout(const iso_exec *e) { return &e->layout; }
 const iso_graph *iso_exec_graph(const iso_exec *e) { return e->g; }
 
 int64_t iso_exec_bytes(const iso_exec *e) {
@@ -239,12 +239,12 @@ int64_t iso_exec_bytes(const iso_exec *e) {
 }
 
 iso_status iso_exec_price(const iso_graph *g, const iso_exec_opts *o, const iso_kern_table *kern, int threads, int64_t *bytes, iso_err *err) {
-  iso_layout l;
+  iso_arena_layout l;
   ISO_TRY(iso_pass_memory(g, &o->max, iso_dtype_bytes(kern->elem), o->train, o->re, &l, err));
   *bytes = (int64_t)scratch_need(g, kern, &o->max, threads);
   for (int r = 0; r < ISO_ROLE_COUNT; r++)
     if (r != ISO_ROLE_WEIGHT || !o->weights) *bytes += l.bytes[r];
-  iso_layout_close(&l);
+  iso_arena_layout_close(&l);
   return ISO_OK;
 }
 

@@ -26,7 +26,7 @@ void iso_exec_count(iso_exec *e, iso_section section, iso_kcount *count);
 // Address of a copy of a tensor (copy 0 for single ones).
 void *iso_exec_at(const iso_exec *e, int tensor, int copy);
 void *iso_exec_buffer(const iso_exec *e, iso_role role, int64_t *bytes);
-const iso_layout *iso_exec_layout(const iso_exec *e);
+const iso_arena_layout *iso_exec_layout(const iso_exec *e);
 const iso_graph *iso_exec_graph(const iso_exec *e);
 // Everything that the exec allocated, in bytes: buffers and kernel scratch.
 int64_t iso_exec_bytes(const iso_exec *e);

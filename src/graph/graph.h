@@ -130,21 +130,22 @@ typedef struct iso_recompute {
   bool cheap;  // the others do not keep what takes no matrix product: norms, activations
 } iso_recompute;
 
-typedef struct iso_layout {
+typedef struct iso_arena_layout {
   iso_place *place;                // [n_tensors], owned
   bool *cheap;                     // [n_tensors], owned: computed again in every iteration but the last
   int64_t bytes[ISO_ROLE_COUNT];   // per buffer
   int64_t act_saved, act_scratch;  // parts of bytes[ISO_ROLE_ACT]
   iso_recompute re;
-} iso_layout;
+} iso_arena_layout;
 
 // Liveness within blocks, one arena for all activations. `train` keeps what the backward section reads, but for what `re` computes again.
-iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem_bytes, bool train, iso_recompute re, iso_layout *out, iso_err *err);
-void iso_layout_close(iso_layout *l);
+iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem_bytes, bool train, iso_recompute re, iso_arena_layout *out,
+                           iso_err *err);
+void iso_arena_layout_close(iso_arena_layout *l);
 // Marks ([n_tensors]) the kept values of repeated forward blocks that ops without matrix products make from other kept values.
 void iso_pass_cheap(const iso_graph *g, const iso_bind *b, bool *cheap);
 // Whether running this node again makes such values and nothing else.
 bool iso_node_makes(const iso_node *n, const bool *cheap);
 // Slot of copy i of a tensor under recomputation, see pass_memory.c.
-int iso_layout_slot(const iso_graph *g, const iso_layout *l, int tensor, int copy);
+int iso_arena_slot(const iso_graph *g, const iso_arena_layout *l, int tensor, int copy);
 #endif

@@ -74,7 +74,7 @@ static int stream_slots(int count, int every) {
   return count / every + 1 + every - 1;
 }
 
-int iso_layout_slot(const iso_graph *g, const iso_layout *l, int tensor, int copy) {
+int iso_arena_slot(const iso_graph *g, const iso_arena_layout *l, int tensor, int copy) {
   const iso_tensor *t = &g->tensor[tensor];
   int slots = l->place[tensor].slots, every = l->re.every;
   if (t->role != ISO_ROLE_ACT || (!t->stream && l->re.layers <= 0) || (t->stream && every <= 0)) return slots > 0 ? copy % slots : 0;
@@ -134,7 +134,7 @@ void iso_pass_cheap(const iso_graph *g, const iso_bind *bind, bool *cheap) {
 }
 
 // Slots that an activation needs: all copies when kept, a group's worth under recomputation, else one.
-static int act_slots(const iso_graph *g, int i, bool train, const iso_layout *l) {
+static int act_slots(const iso_graph *g, int i, bool train, const iso_arena_layout *l) {
   const iso_tensor *t = &g->tensor[i];
   int copies = iso_tensor_copies(g, t), every = l->re.every;
   if (t->stream) return train ? stream_slots(g->block[t->block].count, every) : 2;
@@ -144,8 +144,8 @@ static int act_slots(const iso_graph *g, int i, bool train, const iso_layout *l)
   return copies > l->re.layers ? copies - l->re.layers : copies;
 }
 
-iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem, bool train, iso_recompute re, iso_layout *out, iso_err *err) {
-  *out = (iso_layout){.re = train ? re : (iso_recompute){0}};
+iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem, bool train, iso_recompute re, iso_arena_layout *out, iso_err *err) {
+  *out = (iso_arena_layout){.re = train ? re : (iso_recompute){0}};
   iso_status st = ISO_OK;
   if (re.every < 0 || re.layers < 0 || (re.every > 0 && (re.layers > 0 || re.cheap)))
     return iso_fail(err, ISO_EINVAL, "recomputation: groups of %d and the first %d layers%s: expected groups alone, or no groups", re.every,
@@ -190,11 +190,11 @@ iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem,
 done:
   free(s);
   free(it);
-  if (st != ISO_OK) iso_layout_close(out);
+  if (st != ISO_OK) iso_arena_layout_close(out);
   return st;
 }
 
-void iso_layout_close(iso_layout *l) {
+void iso_arena_layout_close(iso_arena_layout *l) {
   free(l->place);
   free(l->cheap);
   l->place = NULL;

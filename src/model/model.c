@@ -35,7 +35,7 @@ done:
 void iso_model_close(iso_model *m) {
   if (!m) return;
   if (m->weights) iso_mem_put(m->ctx, m->weights, (size_t)m->weight_bytes);
-  iso_layout_close(&m->layout);
+  iso_arena_layout_close(&m->layout);
   iso_graph_close(m->g);
   free(m);
 }

@@ -11,8 +11,8 @@ typedef struct iso_model {
   iso_model_config config;
   iso_graph *g;  // owned; LOSS graph without gradients: the layout of the weights
   iso_graph_io io;
-  iso_layout layout;  // owned; of g
-  float *weights;     // owned
+  iso_arena_layout layout;  // owned; of g
+  float *weights;           // owned
   int64_t weight_bytes;
 } iso_model;
 

@@ -215,7 +215,7 @@ static void test_recompute_frees(void **s) {
   iso_err err = {0};
   iso_graph *g;
   iso_graph_io io;
-  iso_layout l;
+  iso_arena_layout l;
   iso_graph_cost whole, part;
   iso_bind b = iso_bind_batch(3, c.ctx);
   assert_int_equal(iso_graph_open(&g, &err), 0);

@@ -96,7 +96,7 @@ static void test_keep_all_is_the_arena(void **state) {
     iso_bind b = iso_bind_batch(MODELS[i].b, MODELS[i].t);
     for (size_t elem = 2; elem <= 8; elem *= 2) {
       iso_remat_dag *d;
-      iso_layout l;
+      iso_arena_layout l;
       iso_remat_schedule s;
       OK(iso_remat_from_graph(g, &b, elem, NULL, &d, err));
       OK(iso_pass_memory(g, &b, elem, true, (iso_recompute){0}, &l, err));
@@ -114,7 +114,7 @@ static void test_keep_all_is_the_arena(void **state) {
       // One node per call: the same FLOPs as the cost pass.
       iso_graph_cost f = iso_pass_cost(g, ISO_SECTION_FORWARD, &b, elem), k = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem);
       assert_true(fabs(lively.flop / (f.mat_flop + f.vec_flop + k.mat_flop + k.vec_flop) - 1) < 1e-12);
-      iso_layout_close(&l);
+      iso_arena_layout_close(&l);
       iso_remat_close(d);
     }
     iso_graph_close(g);
@@ -330,7 +330,7 @@ static void test_trainer_settings(void **state) {
   OK(iso_remat_trainer(&m, 4, 256, 4, INT64_MAX, &s, err));
   assert_true(s.found && s.extra_flop == 0);
   for (int k = 1; k < 12; k++) {
-    iso_layout l;
+    iso_arena_layout l;
     iso_graph_cost x, plain = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, 4);
     OK(iso_pass_memory(g, &b, 4, true, (iso_recompute){.every = k}, &l, err));
     OK(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, 4, (iso_recompute){.every = k}, &x, err));
@@ -343,7 +343,7 @@ static void test_trainer_settings(void **state) {
                   100 * best / forward);
     assert_true(s.found && s.act_b <= l.bytes[ISO_ROLE_ACT] && s.extra_flop <= groups && s.extra_flop >= best * (1 - 1e-9));
     if (k >= 5) assert_true(s.extra_flop < 0.9 * groups);
-    iso_layout_close(&l);
+    iso_arena_layout_close(&l);
   }
   iso_graph_close(g);
   iso_remat_front_close(f);

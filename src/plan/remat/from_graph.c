@@ -15,7 +15,7 @@ typedef struct build {
   size_t elem;
   const iso_remat_rates *rates;
   iso_remat_dag *d;
-  iso_layout layout;
+  iso_arena_layout layout;
   int **value;  // [tensor][copy] the node that holds its newest value, -1 none
   int *first;   // storage of value; owned
 } build;
@@ -156,7 +156,7 @@ iso_status iso_remat_from_graph(const iso_graph *g, const iso_bind *bind, size_t
   }
   ISO_TRYG(expand(&b, err));
 done:
-  iso_layout_close(&b.layout);
+  iso_arena_layout_close(&b.layout);
   free(b.value);
   free(b.first);
   if (st == ISO_OK)
@@ -203,11 +203,11 @@ iso_status iso_remat_trainer(const iso_model_config *c, int64_t batch, int64_t s
   iso_graph_cost plain = iso_pass_cost(g, ISO_SECTION_BACKWARD, &b, elem);
   for (int i = 0; i < 3 * layers; i++) {
     iso_recompute re = i < 2 * layers ? (iso_recompute){.layers = i / 2, .cheap = i % 2} : (iso_recompute){.every = i - 2 * layers + 1};
-    iso_layout l;
+    iso_arena_layout l;
     iso_graph_cost x;
     ISO_TRYG(iso_pass_memory(g, &b, elem, true, re, &l, err));
     int64_t bytes = l.bytes[ISO_ROLE_ACT];
-    iso_layout_close(&l);
+    iso_arena_layout_close(&l);
     if (bytes > room_b) continue;
     ISO_TRYG(iso_exec_cost(g, ISO_SECTION_BACKWARD, &b, elem, re, &x, err));
     double extra = x.mat_flop + x.vec_flop - plain.mat_flop - plain.vec_flop;

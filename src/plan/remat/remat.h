@@ -176,7 +176,7 @@ void iso_remat_plan_close(iso_remat_plan *p);
 typedef struct iso_remat_rates {
   double flop_s, b_s;
 } iso_remat_rates;
-typedef struct iso_graph iso_graph;  // graph/graph.h, whose iso_layout is not the layout planner's
+typedef struct iso_graph iso_graph;  // graph/graph.h
 iso_status iso_remat_from_graph(const iso_graph *g, const iso_bind *bind, size_t elem_bytes, const iso_remat_rates *r, iso_remat_dag **out,
                                 iso_err *err);
 // The same from a model's shape and a batch; *params and *model_flop (matrix products of a step) may be NULL.
