@@ -89,11 +89,12 @@ static void test_hops(void **state) {
 }
 
 // Schedules folded like a V at 2 to 21 stages (4 and more when they save memory), unequal times and hops up to a tenth of a chunk's forward
-// pass: at equal times the closed form is exact (V-Half on odd p: within a slot), else within 2% of the replay and 0.2% on average; memory is exact,
+// pass: at equal times the closed form is exact (V-Half on odd p: within a slot), else within 0.1%, 0.6% and 1.7% of the replay; memory is exact,
 // and what the paper's authors state: p, (p + 2) / 2 and (p + 4) / 3 micro-batches, rounded down.
 static void test_folded(void **state) {
   (void)state;
-  const double time[][3] = {{1, 1, 1}, {1, 1.2, 0.9}, {1, 1.3, 0.8}, {1, 1.7, 0.7}, {1, 2, 1}, {1, 2.2, 0.5}}, hop[] = {0, 0.01, 0.05};
+  const double time[][3] = {{1, 1, 1}, {1, 1.05, 1.1}, {1, 1.04, 0.35}, {1, 1.2, 0.9}, {1, 1.3, 0.8}, {1, 1.7, 0.7}, {1, 2, 1}, {1, 3, 0.6}},
+               hop[] = {0, 0.01, 0.05}, mean_max[] = {1e-5, 5e-4, 1.3e-3}, worst_max[] = {1e-3, 6e-3, 0.017};
   for (int s = ISO_LAYOUT_ZB_V; s <= ISO_LAYOUT_V_MIN; s++) {
     double worst = 0, sum = 0;
     int n = 0;
@@ -108,7 +109,7 @@ static void test_folded(void **state) {
                 work + iso_layout_bubble((iso_layout_sched)s, p, m, 2, f, b, w) + iso_layout_hops_s((iso_layout_sched)s, p, m, 2, f, b, w, hop[h]);
             double off = fabs(want / t.span_s - 1);
             bool even = !k && !h && fabs(want - t.span_s) <= (s == ISO_LAYOUT_V_HALF && p % 2 ? 0.5 : 1e-9) * f;
-            if (!(off <= 0.02) || (!k && !h && !even))
+            if (!(off <= worst_max[s - ISO_LAYOUT_ZB_V]) || (!k && !h && !even))
               fail_msg("%s p %d m %d times %d hop %g: simulated %.12g, closed form %.12g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m,
                        (int)k, hop[h], t.span_s, want);
             near(t.busy_s, work, 1e-9 * work, "work");
@@ -128,7 +129,7 @@ static void test_folded(void **state) {
     }
     print_message("%s: closed form off by %.2f%% on average, %.2f%% at worst, of %d\n", iso_layout_sched_name((iso_layout_sched)s), 100 * sum / n,
                   100 * worst, n);
-    assert_true(n > 500 && sum / n < 0.002);
+    assert_true(n > 500 && sum / n < mean_max[s - ISO_LAYOUT_ZB_V]);
   }
 }
 
