@@ -222,11 +222,18 @@ static void test_memory(void **state) {
   near(iso_layout_in_flight(&q, 64), 15, 0, "zb_h2");
   q.schedule = ISO_LAYOUT_GPIPE;
   near(iso_layout_in_flight(&q, 64), 64, 0, "gpipe");
-  // Both ends of a V are on the first device, which holds all of the vocabulary.
+}
+
+// Both ends of a V are on the first device, which holds all of the vocabulary; activations are those of the schedule.
+static void test_folded_memory(void **state) {
+  (void)state;
+  iso_layout_job j = iso_layout_job_default();
+  iso_layout_counts c;
+  iso_layout_mem m;
   j.shape = llama(32, 4096, 32, 8, 14336, 128256, 4096);
   j.batch = 64;
   iso_layout_count(&j.shape, &c);
-  q = tpd(1, 4, 1, 1);
+  iso_layout q = tpd(1, 4, 1, 1);
   double blocks = 8 * (double)c.layer_dense;
   iso_layout_memory(&j, &q, &m);
   near(m.weights_b, 2 * (blocks + (double)c.embed + 4096), 0, "1f1b: the last stage has the head and the last norm");
@@ -522,9 +529,9 @@ static void test_costs(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_params),         cmocka_unit_test(test_names),      cmocka_unit_test(test_flops),
-                                 cmocka_unit_test(test_mfu_arithmetic), cmocka_unit_test(test_memory),     cmocka_unit_test(test_rules),
-                                 cmocka_unit_test(test_refuses_bytes),  cmocka_unit_test(test_invariants), cmocka_unit_test(test_bubble),
-                                 cmocka_unit_test(test_monotone),       cmocka_unit_test(test_costs)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_params),         cmocka_unit_test(test_names),         cmocka_unit_test(test_flops),
+                                 cmocka_unit_test(test_mfu_arithmetic), cmocka_unit_test(test_memory),        cmocka_unit_test(test_folded_memory),
+                                 cmocka_unit_test(test_rules),          cmocka_unit_test(test_refuses_bytes), cmocka_unit_test(test_invariants),
+                                 cmocka_unit_test(test_bubble),         cmocka_unit_test(test_monotone),      cmocka_unit_test(test_costs)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }
