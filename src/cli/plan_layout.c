@@ -14,7 +14,10 @@ static const cli_opt OPTS[] = {
     {"batch", CLI_TEXT, "SIZE", NULL, "sequences of an optimizer step, or tokens as in 4Mtok (within 5%: a count that divides well)"},
     {"seq", CLI_INT, "N", "4096", "tokens a sequence"},
     {"tokens", CLI_TEXT, "TOKENS", NULL, "also time, energy and price of a whole run of so many tokens, as in 300Btok"},
-    {"layout", CLI_TEXT, "KEY=N,...", NULL, "price this layout: t, p, d, c, e (degrees), mb, v (chunks), zero, sp, schedule, recompute, offload"},
+    {"layout", CLI_TEXT, "KEY=N,...", NULL,
+     "price this layout: t, p, d, c, e (degrees), mb, v (chunks), zero, local (neighbours of local splits), weights, gradients, states "
+     "(all, local, or weights=hpz), quantised, sp, schedule, recompute, offload"},
+    {"quantised-collectives", CLI_FLAG, NULL, NULL, "also try ZeRO-3 with int8 weights and int4 gradients between nodes; they change the numerics"},
     {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
     {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
     CLI_PLAN_OPTS,
@@ -26,13 +29,23 @@ typedef struct given {
 } given;
 
 static iso_status put_sched(iso_layout *l, const char *value, iso_err *err) {
-  for (int s = ISO_LAYOUT_GPIPE; s <= ISO_LAYOUT_ZB_H2; s++)
+  for (int s = ISO_LAYOUT_GPIPE; s < ISO_LAYOUT_SCHEDS; s++)
     if (strcmp(value, iso_layout_sched_name((iso_layout_sched)s)) == 0) {
       l->schedule = (iso_layout_sched)s;
       return ISO_OK;
     }
   iso_fail(err, ISO_EINVAL, "schedule %s", value);
-  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1 or zb_h2");
+  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, v_half or v_min");
+}
+
+static iso_status put_split(iso_layout_split *to, const char *key, const char *value, iso_err *err) {
+  for (int s = ISO_LAYOUT_SPLIT_ALL; s <= ISO_LAYOUT_SPLIT_HPZ; s++)
+    if (strcmp(value, iso_layout_split_name((iso_layout_split)s)) == 0) {
+      *to = (iso_layout_split)s;
+      return ISO_OK;
+    }
+  iso_fail(err, ISO_EINVAL, "%s=%s", key, value);
+  return iso_hint(err, ISO_EINVAL, "all, local, or for weights hpz");
 }
 
 static iso_status put_recompute(iso_layout *l, const char *value, iso_err *err) {
@@ -52,10 +65,13 @@ static iso_status put_layout(void *self, const char *key, const char *value, iso
   const struct {
     const char *name, *other;
     int64_t *to;
-  } num[] = {{"t", "tensor", &l->tensor}, {"p", "pipeline", &l->pipeline},        {"d", "data", &l->data},    {"c", "context", &l->context},
-             {"e", "expert", &l->expert}, {"mb", "micro_batch", &l->micro_batch}, {"v", "chunks", &l->chunks}};
+  } num[] = {{"t", "tensor", &l->tensor}, {"p", "pipeline", &l->pipeline},        {"d", "data", &l->data},     {"c", "context", &l->context},
+             {"e", "expert", &l->expert}, {"mb", "micro_batch", &l->micro_batch}, {"v", "chunks", &l->chunks}, {"local", "local", &l->local}};
   if (strcmp(key, "schedule") == 0) return put_sched(l, value, err);
   if (strcmp(key, "recompute") == 0) return put_recompute(l, value, err);
+  if (strcmp(key, "weights") == 0) return put_split(&l->weights_over, key, value, err);
+  if (strcmp(key, "gradients") == 0) return put_split(&l->grads_over, key, value, err);
+  if (strcmp(key, "states") == 0) return put_split(&l->states_over, key, value, err);
   char *end;
   long long n = strtoll(value, &end, 10);
   if (*end || n < 0 || n > 1 << 24) return iso_fail(err, ISO_EINVAL, "%s=%s: expected a whole number", key, value);
@@ -71,9 +87,12 @@ static iso_status put_layout(void *self, const char *key, const char *value, iso
     g->seq_parallel_given = true;
   } else if (strcmp(key, "offload") == 0) {
     l->offload = n != 0;
+  } else if (strcmp(key, "quantised") == 0) {
+    l->quantised = n != 0;
   } else {
     iso_fail(err, ISO_EINVAL, "no key %s", key);
-    return iso_hint(err, ISO_EINVAL, "keys are t, p, d, c, e, mb, v, zero, sp, schedule, recompute, offload");
+    return iso_hint(err, ISO_EINVAL,
+                    "keys are t, p, d, c, e, mb, v, zero, local, weights, gradients, states, quantised, sp, schedule, recompute, offload");
   }
   return ISO_OK;
 }
@@ -93,6 +112,13 @@ static void layout_text(const json_t *l, char *buf, size_t n) {
   }
   at += (size_t)snprintf(buf + at, n - at, ",zero=%.0f,sp=%d", cli_at(l, "zero"), json_is_true(cli_json_at(l, "seq_parallel")));
   if (cli_at(l, "pipeline") > 1) at += (size_t)snprintf(buf + at, n - at, ",schedule=%s", cli_text_at(l, "schedule"));
+  if (cli_json_at(l, "local")) {
+    at += (size_t)snprintf(buf + at, n - at, ",local=%.0f", cli_at(l, "local"));
+    const char *const over[][2] = {{"weights", "weights_over"}, {"gradients", "gradients_over"}, {"states", "states_over"}};
+    for (size_t i = 0; i < ISO_COUNT(over); i++)
+      if (strcmp(cli_text_at(l, over[i][1]), "all") != 0) at += (size_t)snprintf(buf + at, n - at, ",%s=%s", over[i][0], cli_text_at(l, over[i][1]));
+    if (json_is_true(cli_json_at(l, "quantised"))) at += (size_t)snprintf(buf + at, n - at, ",quantised=1");
+  }
   at += (size_t)snprintf(buf + at, n - at, ",recompute=%s", cli_text_at(l, "recompute"));
   if (json_is_true(cli_json_at(l, "offload"))) (void)snprintf(buf + at, n - at, ",offload=1");
 }
@@ -123,7 +149,7 @@ static void parts_text(const json_t *parts, const char *ending, double whole, is
 }
 
 static void print_one(const char *name, const json_t *o) {
-  char text[200], b[40], c[40], d[40];
+  char text[280], b[40], c[40], d[40];
   iso_str s = {0};
   layout_text(json_object_get(o, "layout"), text, sizeof text);
   printf("\n%s: %.0f devices, %s\n", name, cli_at(o, "layout.devices"), text);
@@ -146,7 +172,7 @@ static void print_one(const char *name, const json_t *o) {
 
 // The front by step time, thinned to points that need a tenth less memory than the one before.
 static void print_front(const json_t *front) {
-  char text[200], step[40], mem[40], usd[40], joule[40];
+  char text[280], step[40], mem[40], usd[40], joule[40];
   double last = INFINITY;
   int shown = 0;
   printf("\n%10s %8s %6s %10s %10s %10s  %s\n", "step", "devices", "MFU", "memory", "usd", "energy", "layout");
@@ -255,6 +281,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
     st = price(&job, &c, &c.cal, layout, out, err);
   } else if (st == ISO_OK) {
     iso_layout_search_opts o = iso_layout_search_opts_default(&c.machine, c.devices);
+    o.quantised = cli_flag(a, "quantised-collectives");
     st = iso_layout_plan_json(&job, &c.machine, &c.cal, &o, isnan(tokens) ? 0 : tokens, out, err);
   }
   if (st == ISO_OK) {
@@ -272,6 +299,8 @@ static int run(cli_args *a) {
   iso_err err = {0};
   cli_plan p;
   json_t *result = NULL;
+  if (cli_given(a, "layout") && cli_flag(a, "quantised-collectives"))
+    return cli_usage(a, "--layout says itself whether collectives are quantised (quantised=1); --quantised-collectives goes with the search");
   if (cli_given(a, "layout") && cli_given(a, "tokens")) return cli_usage(a, "--layout prices one step; --tokens goes with the search");
   iso_status st = cli_plan_open(a, &p, &err);
   if (st == ISO_OK) st = plan(a, &p.prices, &result, &err);
@@ -286,6 +315,7 @@ const cli_verb cli_verb_plan_layout = {
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .notes =
-        "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage and offload of up to\n"
-        "so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node steps.\n" CLI_PLAN_NOTE_EXIT,
+        "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage, splits inside nodes\n"
+        "(ZeRO++) and offload of up to so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node "
+        "steps.\n" CLI_PLAN_NOTE_EXIT,
     .run = run};

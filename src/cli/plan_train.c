@@ -477,9 +477,13 @@ static void print_plan(const json_t *r) {
   cli_row("", "%.3g a parameter, %.0f steps of %s (%s)", cli_at(r, "tokens_per_param"), cli_at(r, "steps"),
           iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b), cli_text_at(r, "batch_rule"));
   cli_row("loss", "%.4f (%.4f to %.4f) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"), cli_text_at(r, "law.unit"));
-  cli_row("layout", "%.0f devices: tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, recompute %s",
+  cli_row("layout", "%.0f devices: tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, schedule %s, recompute %s",
           cli_at(r, "layout.devices"), cli_at(r, "layout.tensor"), cli_at(r, "layout.pipeline"), cli_at(r, "layout.data"),
-          cli_at(r, "layout.context"), cli_at(r, "layout.micro_batch"), cli_at(r, "layout.zero"), cli_text_at(r, "layout.recompute"));
+          cli_at(r, "layout.context"), cli_at(r, "layout.micro_batch"), cli_at(r, "layout.zero"), cli_text_at(r, "layout.schedule"),
+          cli_text_at(r, "layout.recompute"));
+  if (cli_json_at(r, "layout.local"))
+    cli_row("", "weights split over %s, gradients over %s, optimizer states over %s; local: %.0f neighbours", cli_text_at(r, "layout.weights_over"),
+            cli_text_at(r, "layout.gradients_over"), cli_text_at(r, "layout.states_over"), cli_at(r, "layout.local"));
   cli_row("", "MFU %.1f%%, %s of memory a device; a step is bound by %s", 100 * cli_at(r, "mfu"),
           iso_unit_print(cli_at(r, "memory.total_bytes"), ISO_UNIT_BYTE, b, sizeof b), cli_text_at(r, "step.bound"));
   cli_row_range("training FLOPs", r, "use.train_flop", ISO_UNIT_FLOP);

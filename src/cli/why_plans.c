@@ -111,9 +111,9 @@ void cli_why_train(const json_t *p, cli_why *w) {
 // ---- layout ---------------------------------------------------------------------------------------------------------
 
 static void layout_name(const json_t *l, char *buf, size_t n) {
-  (void)snprintf(buf, n, "tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, recompute %s", cli_at(l, "tensor"),
-                 cli_at(l, "pipeline"), cli_at(l, "data"), cli_at(l, "context"), cli_at(l, "micro_batch"), cli_at(l, "zero"),
-                 cli_text_at(l, "recompute"));
+  (void)snprintf(buf, n, "tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, schedule %s, recompute %s",
+                 cli_at(l, "tensor"), cli_at(l, "pipeline"), cli_at(l, "data"), cli_at(l, "context"), cli_at(l, "micro_batch"), cli_at(l, "zero"),
+                 cli_text_at(l, "schedule"), cli_text_at(l, "recompute"));
 }
 
 // The best of the front under one change of the chosen layout.
@@ -131,7 +131,7 @@ static void best_other(const json_t *p, const char *key, cli_why *w) {
 }
 
 void cli_why_layout(const json_t *p, cli_why *w) {
-  static const char *const KEY[] = {"tensor", "pipeline", "context", "micro_batch", "recompute", "zero"};
+  static const char *const KEY[] = {"tensor", "pipeline", "context", "micro_batch", "recompute", "zero", "schedule"};
   const json_t *one = json_object_get(p, json_object_get(p, "given") ? "given" : "fastest"), *v;
   const char *part, *most = "";
   double largest = 0;

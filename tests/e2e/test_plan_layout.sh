@@ -25,12 +25,48 @@ json 'abs(j["run"]["usd"]["value"] / (j["run"]["wall_s"]["value"] / 3600 * j["fa
 cp "$OUT" plan
 
 # The plan's own layout, priced by hand, costs the same; a slower one costs more.
-given=$(json_get '",".join("%s=%d" % (k, j["fastest"]["layout"][n]) for k, n in (("t","tensor"),("p","pipeline"),("d","data"),("c","context"),("mb","micro_batch"),("v","chunks"),("zero","zero"))) + ",sp=%d,offload=%d,schedule=%s,recompute=%s" % (j["fastest"]["layout"]["seq_parallel"], j["fastest"]["layout"]["offload"], j["fastest"]["layout"]["schedule"], j["fastest"]["layout"]["recompute"])' plan)
+given=$(json_get '",".join("%s=%d" % (k, j["fastest"]["layout"][n]) for k, n in (("t","tensor"),("p","pipeline"),("d","data"),("c","context"),("mb","micro_batch"),("v","chunks"),("zero","zero"))) + ",sp=%d,offload=%d,schedule=%s,recompute=%s" % (j["fastest"]["layout"]["seq_parallel"], j["fastest"]["layout"]["offload"], j["fastest"]["layout"]["schedule"], j["fastest"]["layout"]["recompute"]) + "".join(",%s=%s" % (k, j["fastest"]["layout"][n]) for k, n in (("local","local"),("weights","weights_over"),("gradients","gradients_over"),("states","states_over")) if n in j["fastest"]["layout"])' plan)
 step=$(json_get 'j["fastest"]["step"]["step_s"]' plan)
 run $E_OK plan layout $L --batch 1024 --layout "$given" --json
 json "abs(j['given']['step']['step_s'] / $step - 1) < 1e-9"
 run $E_OK plan layout $L --batch 1024 --layout t=8,d=8,mb=1,zero=1,recompute=full --json
 json "j['given']['step']['step_s'] > 1.05 * $step"
+# Schedules folded like a V: 1F1B's memory with less of a bubble, or less memory. Both ends of the model are on the first device.
+P="--model llama3-70b --cluster 128xa100-80 --batch 256"
+run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1 --json
+cp "$OUT" 1f1b
+for s in zb_v v_half v_min; do
+  run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,v=2,schedule=$s --json
+  cp "$OUT" $s
+  json 'j["given"]["layout"]["schedule"] == "'$s'" and abs(j["given"]["schedule_check"]["ratio"] - 1) < 0.05'
+done
+bubble_1f1b=$(json_get 'j["given"]["step"]["parts"]["bubble_s"]' 1f1b) act_1f1b=$(json_get 'j["given"]["memory"]["activations_bytes"]' 1f1b)
+json "j['given']['memory']['activations_bytes'] < 0.55 * $act_1f1b"
+run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,v=2,schedule=zb_v --json
+json "j['given']['step']['parts']['bubble_s'] < 0.5 * $bubble_1f1b"
+# ZeRO++ on a slow network: a second copy a node saves a gather, numbers of 8 and 4 bits more; both cost what they say.
+Z="--model llama3-8b --cluster 64xa100-80 --batch 1024"
+run $E_OK plan layout $Z --layout d=64,mb=1,zero=3,recompute=full --json
+zero3=$(json_get 'j["given"]["memory"]["weights_bytes"]' "$OUT")
+run $E_OK plan layout $Z --layout d=64,mb=1,zero=3,local=8,weights=hpz,recompute=full --json
+json "abs(j['given']['memory']['weights_bytes'] / $zero3 - 9) < 1e-9 and j['given']['layout']['weights_over'] == 'hpz'"
+hpz=$(json_get 'j["given"]["step"]["rooflines"]["inter_link_s"]' "$OUT")
+run $E_OK plan layout $Z --layout d=64,mb=1,zero=3,local=8,weights=hpz,quantised=1,recompute=full --json
+json "j['given']['step']['rooflines']['inter_link_s'] < 0.4 * $hpz and j['given']['layout']['quantised']"
+run $E_OK plan layout $Z --layout d=64,mb=1,zero=3,local=8,weights=local,gradients=local,states=all,recompute=full
+out_has 'zero=3,.*local=8,weights=local,gradients=local,recompute=full'
+run $E_USAGE plan layout $Z --layout d=64,zero=3,local=8,weights=node
+err_has 'all, local'
+run $E_USAGE plan layout $Z --layout d=64,zero=3,local=8,states=local
+err_has 'as finely as gradients'
+run $E_USAGE plan layout $Z --quantised-collectives --layout d=64
+# Lossy collectives are tried only when they are asked for.
+run $E_OK plan layout $Z --json
+tried=$(json_get 'j["search"]["tried"]' "$OUT")
+json 'not any(p.get("quantised") for p in j["front"])'
+run $E_OK plan layout $Z --quantised-collectives --json
+json "j['search']['tried'] > $tried"
+
 # Prices and power usage are the user's to say.
 run $E_OK plan layout $L --batch 1024 --layout t=8,d=8,mb=1,zero=1,recompute=full --usd-h 1 --pue 2 --json
 json 'abs(j["given"]["step"]["usd"] / (64 * j["given"]["step"]["step_s"] / 3600) - 1) < 1e-9 and j["machine"]["name"] == "a100-80"'

@@ -58,12 +58,19 @@ static inline iso_layout random_layout(const iso_layout_job *j, uint64_t number)
     l.context = 1 << PICK(3, 3);
     l.expert = j->shape.experts ? 1 << PICK(4, 4) : 1;
     l.micro_batch = 1 << PICK(5, 4);
-    l.schedule = (iso_layout_sched)PICK(6, 5);
-    l.chunks = l.schedule == ISO_LAYOUT_INTERLEAVED ? 2 + PICK(7, 3) : 1;
+    l.schedule = (iso_layout_sched)PICK(6, ISO_LAYOUT_SCHEDS);
+    l.chunks = l.schedule == ISO_LAYOUT_INTERLEAVED ? 2 + PICK(7, 3) : iso_layout_sched_v(l.schedule) ? 2 : 1;
     l.recompute = (iso_layout_recompute)PICK(8, 3);
     l.zero = (int)PICK(9, 4);
     l.seq_parallel = PICK(10, 2);
     l.offload = PICK(11, 4) == 0;
+    if (PICK(12, 2)) {
+      l.local = 1 << PICK(13, 5);
+      l.weights_over = (iso_layout_split)PICK(14, 3);
+      l.grads_over = (iso_layout_split)PICK(15, 2);
+      l.states_over = (iso_layout_split)PICK(16, 2);
+      l.quantised = PICK(17, 2);
+    }
 #undef PICK
     if (iso_layout_check(j, &l, NULL) == ISO_OK) return l;
   }

@@ -224,6 +224,38 @@ static void test_memory(void **state) {
   near(iso_layout_in_flight(&q, 64), 64, 0, "gpipe");
 }
 
+// Both ends of a V are on the first device, which holds all of the vocabulary; activations are those of the schedule.
+static void test_folded_memory(void **state) {
+  (void)state;
+  iso_layout_job j = iso_layout_job_default();
+  iso_layout_counts c;
+  iso_layout_mem m;
+  j.shape = llama(32, 4096, 32, 8, 14336, 128256, 4096);
+  j.batch = 64;
+  iso_layout_count(&j.shape, &c);
+  iso_layout q = tpd(1, 4, 1, 1);
+  double blocks = 8 * (double)c.layer_dense;
+  iso_layout_memory(&j, &q, &m);
+  near(m.weights_b, 2 * (blocks + (double)c.embed + 4096), 0, "1f1b: the last stage has the head and the last norm");
+  q.schedule = ISO_LAYOUT_ZB_V;
+  q.chunks = 2;
+  iso_layout_memory(&j, &q, &m);
+  near(m.weights_b, 2 * (blocks + (double)(c.embed + c.head) + 4096), 0, "zb_v: both");
+  double full = m.act_b;
+  q.schedule = ISO_LAYOUT_V_HALF;
+  iso_layout_memory(&j, &q, &m);
+  near(m.act_b / full, 3 / 4.0, 1e-12, "v_half on 4 stages");
+  q = tpd(1, 16, 1, 1);
+  iso_layout_memory(&j, &q, &m);
+  full = m.act_b;
+  q.chunks = 2;
+  for (int s = ISO_LAYOUT_ZB_V; s <= ISO_LAYOUT_V_MIN; s++) {
+    q.schedule = (iso_layout_sched)s;
+    iso_layout_memory(&j, &q, &m);
+    near(m.act_b / full, s == ISO_LAYOUT_ZB_V ? 1 : s == ISO_LAYOUT_V_HALF ? 9 / 16.0 : 6 / 16.0, 1e-12, "activations over 1F1B's");
+  }
+}
+
 static void refuse(const iso_layout_job *j, iso_layout l, const char *word) {
   iso_err e = {0};
   if (iso_layout_check(j, &l, &e) != ISO_EINVAL || !strstr(e.msg, word)) fail_msg("expected a refusal with '%s', got '%s'", word, e.msg);
@@ -264,6 +296,15 @@ static void test_rules(void **state) {
   k.schedule = ISO_LAYOUT_INTERLEAVED;
   k.chunks = 3;
   refuse(&j, k, "6 micro-batches");
+  k = tpd(1, 4, 16, 1);
+  k.schedule = ISO_LAYOUT_V_MIN;
+  refuse(&j, k, "1 chunks with schedule v_min, expected 2");
+  k.chunks = 2;
+  refuse(&j, k, "needs 8 micro-batches, got 6");
+  k = tpd(1, 2, 1, 1);
+  k.chunks = 2;
+  k.schedule = ISO_LAYOUT_V_HALF;
+  refuse(&j, k, "needs 4 stages");
   k = tpd(1, 2, 1, 1);
   k.zero = 1;
   refuse(&j, k, "nothing to split");
@@ -403,6 +444,33 @@ static void test_bubble(void **state) {
     ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
     by[i] = s.bubble_s;
   }
+  for (int i = 0; i < ISO_LAYOUT_SCHEDS; i++) near(iso_layout_bubble((iso_layout_sched)i, 1, 8, 2, 1, 2, 1), 0, 0, "one stage");
+  double fold[ISO_LAYOUT_SCHEDS];
+  for (int i = ISO_LAYOUT_ZB_V; i < ISO_LAYOUT_SCHEDS; i++) {
+    before = 1;
+    for (int64_t b = 16; b <= 1024; b *= 2) {
+      iso_layout l = tpd(8, 8, 1, 1);
+      l.chunks = 2;
+      l.schedule = (iso_layout_sched)i;
+      j.batch = b;
+      ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
+      assert_true(s.bubble_s / s.step_s < before && s.bubble_s >= 0);
+      before = s.bubble_s / s.step_s;
+      if (b == 32) fold[i] = s.bubble_s;
+    }
+  }
+  assert_true(fold[ISO_LAYOUT_ZB_V] < fold[ISO_LAYOUT_V_HALF] && fold[ISO_LAYOUT_V_HALF] < fold[ISO_LAYOUT_V_MIN]);
+  assert_true(fold[ISO_LAYOUT_V_HALF] < by[0]);
+  // A tied embedding has nothing to be summed with at the other end of a V.
+  iso_layout v = tpd(8, 8, 1, 1);
+  iso_layout_machine slow = m;
+  slow.inter_b_s = 1e8;
+  ok(iso_layout_step_cost(&j, &slow, &c, &v, &s, &e), &e);
+  assert_true(s.data_s > 0);
+  v.schedule = ISO_LAYOUT_ZB_V;
+  v.chunks = 2;
+  ok(iso_layout_step_cost(&j, &slow, &c, &v, &s, &e), &e);
+  near(s.data_s, 0, 0, "tied ends");
   near(by[1], by[0] / 3, 1e-9 * by[0], "interleaved: a v-th");
   assert_true(by[3] < by[2] && by[2] < by[0]);
   // Equal times: B, B/3 and none of it, B = (p - 1)/(m + p - 1) (zero-bubble README table); 1F1B at p = 4, m = 16: .15789.
@@ -461,9 +529,9 @@ static void test_costs(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_params),         cmocka_unit_test(test_names),      cmocka_unit_test(test_flops),
-                                 cmocka_unit_test(test_mfu_arithmetic), cmocka_unit_test(test_memory),     cmocka_unit_test(test_rules),
-                                 cmocka_unit_test(test_refuses_bytes),  cmocka_unit_test(test_invariants), cmocka_unit_test(test_bubble),
-                                 cmocka_unit_test(test_monotone),       cmocka_unit_test(test_costs)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_params),         cmocka_unit_test(test_names),         cmocka_unit_test(test_flops),
+                                 cmocka_unit_test(test_mfu_arithmetic), cmocka_unit_test(test_memory),        cmocka_unit_test(test_folded_memory),
+                                 cmocka_unit_test(test_rules),          cmocka_unit_test(test_refuses_bytes), cmocka_unit_test(test_invariants),
+                                 cmocka_unit_test(test_bubble),         cmocka_unit_test(test_monotone),      cmocka_unit_test(test_costs)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -40,8 +40,27 @@ static void add(const iso_layout_job *j, const iso_layout_machine *m, const iso_
   memcpy(o->cost[o->n++], v, sizeof v);
 }
 
+// One layout whose other choices are made, under every stage of ZeRO and whatever it can split over a node's neighbours.
+static void each_zero(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_layout l, bool quantised, int64_t room,
+                      all *o) {
+  int64_t near = m->per_node / l.tensor;
+  for (l.zero = 0; l.zero <= 3; l.zero++)
+    for (int k = 0; k < 2 * 3 * 2 * 2 * 2; k++) {
+      l.local = k & 1 ? near : 0;
+      l.weights_over = (iso_layout_split)(k / 2 % 3);
+      l.grads_over = (iso_layout_split)(k / 6 % 2);
+      l.states_over = (iso_layout_split)(k / 12 % 2);
+      l.quantised = k / 24;
+      if (k > 1 && !l.local) continue;
+      if ((l.quantised && !quantised) || (l.local && (near < 2 || near >= l.data * l.context))) continue;
+      assert_true(o->n < room);
+      add(j, m, c, &l, o);
+    }
+}
+
 // Every combination of degrees up to 16 devices by the public functions alone, with sequence parallelism on and off.
-static void enumerate(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, int64_t devices, int64_t room, all *o) {
+static void enumerate(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, int64_t devices, bool quantised, int64_t room,
+                      all *o) {
   *o = (all){.best = {INFINITY, INFINITY, INFINITY, INFINITY}, .cost = calloc((size_t)room, sizeof *o->cost)};
   assert_non_null(o->cost);
   iso_layout l = iso_layout_default();
@@ -51,19 +70,18 @@ static void enumerate(const iso_layout_job *j, const iso_layout_machine *m, cons
         for (l.data = 1; l.tensor * l.context * l.pipeline * l.data <= devices; l.data++)
           for (l.expert = 1; l.expert <= j->shape.experts || l.expert == 1; l.expert++)
             for (l.micro_batch = 1; l.micro_batch <= 8; l.micro_batch++)
-              for (int s = 0; s <= ISO_LAYOUT_ZB_H2; s++)
+              for (int s = 0; s < ISO_LAYOUT_SCHEDS; s++)
                 for (l.chunks = 1; l.chunks <= 8; l.chunks++)
                   for (int r = 0; r <= ISO_LAYOUT_FULL; r++)
-                    for (l.zero = 0; l.zero <= 3; l.zero++)
-                      for (int k = 0; k < 4; k++) {
-                        l.schedule = (iso_layout_sched)s;
-                        l.recompute = (iso_layout_recompute)r;
-                        l.seq_parallel = k & 1;
-                        l.offload = k & 2;
-                        if (l.pipeline == 1 && s != ISO_LAYOUT_1F1B) continue;  // the same step
-                        assert_true(o->n < room);
-                        add(j, m, c, &l, o);
-                      }
+                    for (int k = 0; k < 4; k++) {
+                      l.schedule = (iso_layout_sched)s;
+                      l.recompute = (iso_layout_recompute)r;
+                      l.seq_parallel = k & 1;
+                      l.offload = k & 2;
+                      l.zero = 0;
+                      if (l.pipeline == 1 && s != ISO_LAYOUT_1F1B) continue;  // the same step
+                      if (iso_layout_check(j, &l, NULL) == ISO_OK) each_zero(j, m, c, l, quantised, room, o);
+                    }
 }
 
 static void test_exhaustive(void **state) {
@@ -90,7 +108,8 @@ static void test_exhaustive(void **state) {
     o.whole_nodes = false;
     o.eps = 0;
     o.max_tensor = 16;
-    enumerate(&j, &m, &c, 16, 1 << 20, &a);
+    o.quantised = moe;
+    enumerate(&j, &m, &c, 16, o.quantised, 1 << 20, &a);
     ok(iso_layout_search_run(&j, &m, &c, &o, &s, &e), &e);
     print_message("%lld tried, %lld feasible, front %lld; enumerated %lld\n", (long long)s.tried, (long long)s.feasible, (long long)s.n,
                   (long long)a.feasible);

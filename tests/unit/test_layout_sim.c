@@ -27,10 +27,6 @@ static void simulate(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double
   ok(iso_layout_simulate(&in, t, &e), &e);
 }
 
-static bool zero_bubble(iso_layout_sched s) { return s == ISO_LAYOUT_ZB_H1 || s == ISO_LAYOUT_ZB_H2; }
-
-static int64_t least(iso_layout_sched s, int64_t p) { return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : 1; }
-
 // Every schedule, 1 to 7 stages, equal stages, times that differ: work + bubble to 1e-9, and the memory that the planner counts.
 static void test_closed_forms(void **state) {
   (void)state;
@@ -40,13 +36,14 @@ static void test_closed_forms(void **state) {
     for (size_t k = 0; k < ISO_COUNT(time); k++) {
       for (int64_t p = 1; p <= 7; p++) {
         for (int64_t v = 1; v <= (s == ISO_LAYOUT_INTERLEAVED ? 4 : 1); v++) {
-          for (int64_t m = s == ISO_LAYOUT_INTERLEAVED ? p : least((iso_layout_sched)s, p); m <= 29; m += s == ISO_LAYOUT_INTERLEAVED ? p : 1) {
+          for (int64_t m = s == ISO_LAYOUT_INTERLEAVED ? p : iso_layout_sched_least((iso_layout_sched)s, p); m <= 29;
+               m += s == ISO_LAYOUT_INTERLEAVED ? p : 1) {
             if (s == ISO_LAYOUT_INTERLEAVED && (v < 2 || p < 2)) continue;
             iso_layout_trace t;
             double f = time[k][0], b = time[k][1], w = time[k][2];
             simulate((iso_layout_sched)s, p, m, v, f, b, w, 0, &t);
             double want = (double)m * (f + b + w) + iso_layout_bubble((iso_layout_sched)s, p, m, v, f, b, w);
-            double got = zero_bubble((iso_layout_sched)s) ? t.span_s : t.makespan_s;
+            double got = iso_layout_sched_splits((iso_layout_sched)s) ? t.span_s : t.makespan_s;
             if (!(fabs(got - want) <= 1e-9 * want))
               fail_msg("%s p %d m %d v %d: simulated %.12g, closed form %.12g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m, (int)v,
                        got, want);
@@ -73,14 +70,14 @@ static void test_hops(void **state) {
     bool inter = s == ISO_LAYOUT_INTERLEAVED;
     for (int64_t p = 2; p <= 6; p++) {
       for (int64_t v = inter ? 2 : 1; v <= (inter ? 3 : 1); v++) {
-        for (int64_t m = inter ? p : least((iso_layout_sched)s, p) + 1; m <= 24; m += inter ? p : 1) {
+        for (int64_t m = inter ? p : iso_layout_sched_least((iso_layout_sched)s, p) + 1; m <= 24; m += inter ? p : 1) {
           iso_layout_trace a, b;
-          if (zero_bubble((iso_layout_sched)s) && m < 2 * p) continue;
+          if (iso_layout_sched_splits((iso_layout_sched)s) && m < 2 * p) continue;
           double hop = 0.01, bwd = s == ISO_LAYOUT_ZB_H2 ? 1 : 1.2;
           simulate((iso_layout_sched)s, p, m, v, 1, bwd, 1, 0, &a);
           simulate((iso_layout_sched)s, p, m, v, 1, bwd, 1, hop, &b);
-          double got = (zero_bubble((iso_layout_sched)s) ? b.span_s - a.span_s : b.makespan_s - a.makespan_s) / hop;
-          double want = iso_layout_hops((iso_layout_sched)s, p, m, v);
+          double got = (iso_layout_sched_splits((iso_layout_sched)s) ? b.span_s - a.span_s : b.makespan_s - a.makespan_s) / hop;
+          double want = iso_layout_hops_s((iso_layout_sched)s, p, m, v, 1, bwd, 1, 1);
           if (!(fabs(got - want) <= 1e-9 * (1 + want)))
             fail_msg("%s p %d m %d v %d: %.9g hops, closed form %g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m, (int)v, got, want);
           iso_layout_trace_close(&a);
@@ -88,6 +85,64 @@ static void test_hops(void **state) {
         }
       }
     }
+  }
+}
+
+// Schedules folded like a V at 2 to 21 stages (4 and more when they save memory), unequal times and hops up to a tenth of a chunk's forward
+// pass: at equal times the closed form is exact (V-Half on odd p: within a slot), else within 0.1%, 0.6% and 1.7% of the replay; memory is exact,
+// and what the paper's authors state: p, (p + 2) / 2 and (p + 4) / 3 micro-batches, rounded down.
+static void test_folded(void **state) {
+  (void)state;
+  const double time[][3] = {{1, 1, 1}, {1, 1.05, 1.1}, {1, 1.04, 0.35}, {1, 1.2, 0.9}, {1, 1.3, 0.8}, {1, 1.7, 0.7}, {1, 2, 1}, {1, 3, 0.6}},
+               hop[] = {0, 0.01, 0.05}, mean_max[] = {1e-5, 5e-4, 1.3e-3}, worst_max[] = {1e-3, 6e-3, 0.017};
+  for (int s = ISO_LAYOUT_ZB_V; s <= ISO_LAYOUT_V_MIN; s++) {
+    double worst = 0, sum = 0;
+    int n = 0;
+    for (int64_t p = s == ISO_LAYOUT_ZB_V ? 2 : 4; p <= 32; p += p < 21 ? 1 : 11) {
+      for (size_t k = 0; k < ISO_COUNT(time); k++) {
+        for (int64_t m = 2 * p; m <= 8 * p; m += 2 * p + 1) {
+          for (size_t h = 0; h < ISO_COUNT(hop); h++) {
+            iso_layout_trace t;
+            double f = time[k][0], b = time[k][1], w = time[k][2], work = (double)m * (f + b + w);
+            simulate((iso_layout_sched)s, p, m, 2, f, b, w, hop[h], &t);
+            double want =
+                work + iso_layout_bubble((iso_layout_sched)s, p, m, 2, f, b, w) + iso_layout_hops_s((iso_layout_sched)s, p, m, 2, f, b, w, hop[h]);
+            double off = fabs(want / t.span_s - 1);
+            bool even = !k && !h && fabs(want - t.span_s) <= (s == ISO_LAYOUT_V_HALF && p % 2 ? 0.5 : 1e-9) * f;
+            if (!(off <= worst_max[s - ISO_LAYOUT_ZB_V]) || (!k && !h && !even))
+              fail_msg("%s p %d m %d times %d hop %g: simulated %.12g, closed form %.12g", iso_layout_sched_name((iso_layout_sched)s), (int)p, (int)m,
+                       (int)k, hop[h], t.span_s, want);
+            near(t.busy_s, work, 1e-9 * work, "work");
+            int64_t held = s == ISO_LAYOUT_ZB_V ? p : s == ISO_LAYOUT_V_HALF ? (p + 2) / 2 : (p + 4) / 3;
+            near(t.in_flight, (double)held, 0, "published memory");
+            iso_layout l = tpd(1, p, 1, 1);
+            l.chunks = 2;
+            l.schedule = (iso_layout_sched)s;
+            near(iso_layout_in_flight(&l, m), (double)held, 0, "memory in closed form");
+            iso_layout_trace_close(&t);
+            worst = fmax(worst, off);
+            sum += off;
+            n++;
+          }
+        }
+      }
+    }
+    print_message("%s: closed form off by %.2f%% on average, %.2f%% at worst, of %d\n", iso_layout_sched_name((iso_layout_sched)s), 100 * sum / n,
+                  100 * worst, n);
+    assert_true(n > 500 && sum / n < mean_max[s - ISO_LAYOUT_ZB_V]);
+  }
+}
+
+// The authors' table: with equal times, bubbles are 0, a half and two thirds of 1F1B's (p - 1)(F + B + W), but for a few slots.
+static void test_published_bubbles(void **state) {
+  (void)state;
+  for (int64_t p = 4; p <= 64; p++) {
+    double b = 3 * (double)(p - 1);
+    near(iso_layout_bubble(ISO_LAYOUT_1F1B, p, 4 * p, 1, 1, 1, 1), b, 0, "1f1b");
+    near(iso_layout_bubble(ISO_LAYOUT_ZB_V, p, 4 * p, 2, 1, 1, 1), 0, 1e-9, "zb_v");
+    double half = iso_layout_bubble(ISO_LAYOUT_V_HALF, p, 4 * p, 2, 1, 1, 1), least = iso_layout_bubble(ISO_LAYOUT_V_MIN, p, 4 * p, 2, 1, 1, 1);
+    assert_true(half <= b / 2 + (double)(p - 3) / 8 + 1e-9 && half >= b / 2 - 2);
+    assert_true(least <= 2 * b / 3 && least >= 2 * b / 3 - 2);
   }
 }
 
@@ -137,9 +192,9 @@ static void test_step(void **state) {
     iso_layout l = random_layout(&j, 5000 + (uint64_t)i);
     ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
     ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
-    double got = zero_bubble(l.schedule) ? t.span_s : t.makespan_s;
-    bool exact = l.schedule == ISO_LAYOUT_GPIPE || l.schedule == ISO_LAYOUT_1F1B || l.pipeline == 1;
-    if (!(fabs(got / pipeline_s(&s) - 1) <= (exact ? 1e-9 : 0.03)))
+    double got = iso_layout_sched_splits(l.schedule) ? t.span_s : t.makespan_s;
+    bool exact = l.schedule == ISO_LAYOUT_GPIPE || l.schedule == ISO_LAYOUT_1F1B || l.pipeline == 1, fold = iso_layout_sched_v(l.schedule);
+    if (!(fabs(got / pipeline_s(&s) - 1) <= (exact ? 1e-9 : fold ? 0.05 : 0.04)))
       fail_msg("%s p %d m %d v %d: simulated %.12g, closed form %.12g", iso_layout_sched_name(l.schedule), (int)l.pipeline, (int)s.micro_batches,
                (int)l.chunks, got, pipeline_s(&s));
     iso_layout_trace_close(&t);
@@ -175,7 +230,8 @@ static void test_refuses(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_closed_forms), cmocka_unit_test(test_hops), cmocka_unit_test(test_trace),
-                                 cmocka_unit_test(test_step), cmocka_unit_test(test_refuses)};
+  const struct CMUnitTest t[] = {
+      cmocka_unit_test(test_closed_forms), cmocka_unit_test(test_hops), cmocka_unit_test(test_folded), cmocka_unit_test(test_published_bubbles),
+      cmocka_unit_test(test_trace),        cmocka_unit_test(test_step), cmocka_unit_test(test_refuses)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -10,7 +10,8 @@
 // Elementwise traffic of a block's forward pass in bytes per token, two-byte activations: two norms (read, write), two residual sums with
 // dropout, around 22 h outside the tensor group; QKV and the MLP's activation inside; scores are written, scaled and masked, normalised,
 // dropped and read again, 13 bytes each. The loss reads and writes fp32 logits some ten times.
-enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPERT_B = 8, LOGIT_B = 40, OPTIM_B = 30 };
+enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPERT_B = 8, LOGIT_B = 40, OPTIM_B = 30, INT8_B = 1, RECODE_B = 3 };
+#define INT4_B 0.5
 // FLOPs of attention's backward pass over its forward pass; flash attention computes the scores again.
 #define ATTN_BWD 2.0
 #define FLASH_BWD 2.5
@@ -48,15 +49,16 @@ static double ring(const iso_lay_ctx *x, double n, double stride, double bytes, 
   return moved / rate + calls * sweeps * CAL(x, lat_mult) * lat;
 }
 
-// All-to-all over `n` devices `stride` apart: every device sends (n-1)/n of `bytes`, those outside the node over its own adapter.
-static double all_to_all(const iso_lay_ctx *x, double n, double stride, double bytes, iso_lay_raw *raw) {
+// All-to-all over `n` devices `stride` apart: every device sends (n-1)/n of `bytes` in `calls`, those outside the node over its own
+// adapter.
+static double all_to_all(const iso_lay_ctx *x, double n, double stride, double bytes, double calls, iso_lay_raw *raw) {
   const iso_layout_machine *m = x->mach;
   if (n <= 1) return 0;
   double near = fmax(1, fmin(n, floor((double)m->per_node / stride))), in = bytes * (near - 1) / n, out = bytes * (n - near) / n;
   raw->intra += in / m->intra_b_s;
   raw->inter += out / m->inter_b_s;
   return fmax(in / (m->intra_b_s * CAL(x, intra_eff)), out / (m->inter_b_s * CAL(x, inter_eff))) +
-         CAL(x, lat_mult) * (near < n ? m->inter_lat_s : m->intra_lat_s);
+         calls * CAL(x, lat_mult) * (near < n ? m->inter_lat_s : m->intra_lat_s);
 }
 
 // The slower of two, softly: the p-norm is never below either.
@@ -93,7 +95,7 @@ static void block_links(const iso_lay_ctx *x, const iso_layout *l, double tok, s
   o->context = ring(x, c, t, 4 * tok * c * kv, 1, 1, &o->context_raw);
   if (l->expert > 1) {
     double sent = 2 * tok * (double)s->experts_used * w / (l->seq_parallel ? t : 1);
-    o->expert = 2 * all_to_all(x, (double)l->expert, t, sent, &o->expert_raw);
+    o->expert = 2 * all_to_all(x, (double)l->expert, t, sent, 1, &o->expert_raw);
     o->expert_raw.intra *= 2;
     o->expert_raw.inter *= 2;
   }
@@ -165,6 +167,65 @@ static void hop_link(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *d)
   d->hop_lat_s = CAL(x, lat_mult) * (d->hop_inter ? m->inter_lat_s : m->intra_lat_s);
 }
 
+// One kind of parameter: the ranks that share it, their distance, and how many neighbours of them a local split takes.
+typedef struct shards {
+  double n, stride, local, calls;
+} shards;
+
+static double among_all(const iso_lay_ctx *x, const shards *h, double bytes, double times, double calls, iso_lay_raw *raw) {
+  return ring(x, h->n, h->stride, bytes, times, calls, raw);
+}
+
+static double among_local(const iso_lay_ctx *x, const shards *h, double bytes, double times, double calls, iso_lay_raw *raw) {
+  return ring(x, h->local, h->stride, bytes, times, calls, raw);
+}
+
+// Between local groups, each rank with its counterparts for its own part.
+static double across(const iso_lay_ctx *x, const shards *h, double bytes, double times, double calls, iso_lay_raw *raw) {
+  return ring(x, h->n / h->local, h->stride * h->local, bytes / h->local, times, calls, raw);
+}
+
+// Memory time to make small numbers of `params` or big ones again: some 3 bytes read and written each.
+static double recode_s(const iso_lay_ctx *x, double params) { return RECODE_B * params / (x->mach->mem_b_s * CAL(x, mem_eff)); }
+
+// qgZ: int4 by one all-to-all inside the local group, added up, and one between groups, so that each node sends a quarter of the bytes of
+// 16-bit gradients once.
+static double int4_scatter(const iso_lay_ctx *x, const shards *h, double params, iso_lay_raw *raw) {
+  double b = INT4_B * params;
+  return all_to_all(x, h->local, h->stride, b, h->calls, raw) + all_to_all(x, h->n / h->local, h->stride * h->local, b / h->local, h->calls, raw) +
+         recode_s(x, params);
+}
+
+// Gradients reach whoever keeps their optimizer state: per micro-batch where they are split, else once.
+static void gradients(const iso_lay_ctx *x, const iso_layout *l, const shards *h, double params, double g, iso_lay_data *d) {
+  bool states_local = l->states_over == ISO_LAYOUT_SPLIT_LOCAL;
+  if (l->zero == 1) {
+    d->once_s += states_local ? among_local(x, h, g, 1, 1, &d->once) + across(x, h, g, 2, 1, &d->once) : among_all(x, h, g, 1, 1, &d->once);
+  } else if (l->grads_over == ISO_LAYOUT_SPLIT_LOCAL) {
+    d->micro_s += among_local(x, h, g, 1, h->calls, &d->micro);
+    d->once_s += across(x, h, g, states_local ? 2 : 1, 1, &d->once);
+  } else if (l->quantised) {
+    d->micro_s += int4_scatter(x, h, params, &d->micro);
+  } else {
+    d->micro_s += among_all(x, h, g, 1, h->calls, &d->micro);
+  }
+}
+
+// Weights come back from there: once, or for the forward and the backward pass of every micro-batch.
+static void weights(const iso_lay_ctx *x, const iso_layout *l, const shards *h, double params, double w, iso_lay_data *d) {
+  double sent = l->quantised ? fmin(w, INT8_B * params) : w, recode = l->quantised ? recode_s(x, params) : 0;
+  if (l->zero < 3) {
+    d->once_s += l->states_over == ISO_LAYOUT_SPLIT_LOCAL ? among_local(x, h, w, 1, 1, &d->once) : among_all(x, h, w, 1, 1, &d->once);
+  } else if (l->weights_over == ISO_LAYOUT_SPLIT_LOCAL) {
+    for (int pass = 0; pass < 2; pass++) d->micro_s += among_local(x, h, w, 1, h->calls, &d->micro);
+    if (l->states_over == ISO_LAYOUT_SPLIT_ALL) d->once_s += across(x, h, sent, 1, 1, &d->once) + recode / h->local;
+  } else {
+    int far = l->weights_over == ISO_LAYOUT_SPLIT_HPZ ? 1 : 2;
+    for (int pass = 0; pass < far; pass++) d->micro_s += among_all(x, h, sent, 1, h->calls, &d->micro) + recode;
+    if (far < 2) d->micro_s += among_local(x, h, w, 1, h->calls, &d->micro);
+  }
+}
+
 void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *d) {
   const iso_layout_job *j = x->job;
   const iso_layout_machine *m = x->mach;
@@ -172,22 +233,22 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
   iso_lay_static(j, &x->n, l, d);
   double t = (double)l->tensor, e = (double)l->expert, group = (double)(l->data * l->context);
   double part[2], n[2] = {group, group / e}, stride[2] = {t, t * e}, blocks = (double)iso_layout_stage_layers(&j->shape, l, NULL);
-  iso_lay_raw again = {0};
   iso_lay_stage_params(j, &x->n, l, &part[0], &part[1]);
   for (int i = 0; i < 2; i++) {
     double g = part[i] * j->grad_comm_b, w = part[i] * j->weight_b;
     if (!(part[i] > 0)) continue;
-    if (l->zero == 0) d->once_s += ring(x, n[i], stride[i], g, 2, 1, &d->once);
-    if (l->zero == 1) d->once_s += ring(x, n[i], stride[i], g, 1, 1, &d->once);
-    if (l->zero == 1 || l->zero == 2) d->once_s += ring(x, n[i], stride[i], w, 1, 1, &d->once);
-    if (l->zero >= 2) d->micro_s += ring(x, n[i], stride[i], g, 1, l->zero == 3 ? blocks : 1, &d->micro);
-    if (l->zero == 3) d->micro_s += 2 * ring(x, n[i], stride[i], w, 1, blocks, &again);  // for forward and backward
+    if (l->zero == 0) {
+      d->once_s += ring(x, n[i], stride[i], g, 2, 1, &d->once);
+      continue;
+    }
+    shards h = {.n = n[i], .stride = stride[i], .local = iso_lay_local(l, i ? e : 1), .calls = l->zero == 3 ? blocks : 1};
+    gradients(x, l, &h, part[i], g, d);
+    weights(x, l, &h, part[i], w, d);
   }
-  add_raw(&d->micro, again, 2);
-  // First and last stage hold a copy of a tied embedding each and add their gradients.
-  if (j->shape.tied && l->pipeline > 1)
+  // First and last stage hold a copy of a tied embedding each and add their gradients; the ends of a V are on one device.
+  if (j->shape.tied && l->pipeline > 1 && !iso_layout_sched_v(l->schedule))
     d->once_s += ring(x, 2, t * (double)(l->context * l->data), (double)(j->shape.vocab * j->shape.width) / t * j->grad_comm_b, 2, 1, &d->once);
-  double own = l->zero >= 1 ? part[0] / n[0] + part[1] / n[1] : part[0] + part[1];
+  double own = part[0] / iso_lay_ways(l, 1, l->states_over, 1) + part[1] / iso_lay_ways(l, 1, l->states_over, e);
   if (l->offload) {
     d->offload_s = own * ((j->grad_comm_b + j->weight_b) / m->host_b_s + OPTIM_B / m->host_mem_b_s);
   } else {
@@ -198,44 +259,22 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
   d->straggle = CAL(x, jitter) * sqrt(2 * log((double)iso_layout_devices(l)));
 }
 
-double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w) {
-  (void)m;
-  double n = (double)(p - 1);
-  // Zero bubble: the paper states (p - 1)(f + b - w) and (p - 1)(f + b - 2 w), which these are for w <= f.
-  switch (s) {
-    case ISO_LAYOUT_INTERLEAVED: return n * (f + b + w) / (double)v;
-    case ISO_LAYOUT_ZB_H1: return n * (b + fmax(0, f - w));
-    case ISO_LAYOUT_ZB_H2: return n * fmax(0, b - f + 2 * fmax(0, f - w));
-    default: return n * (f + b + w);
-  }
-}
-
-double iso_layout_hops(iso_layout_sched s, int64_t p, int64_t m, int64_t v) {
-  if (p == 1) return 0;
-  int64_t q = (m - 1) / p, r = (m - 1) % p;
-  switch (s) {
-    // Every turn of p micro-batches waits for a round trip: 2 (p - 1) hops, and 2 (r - 1) for a turn of r.
-    case ISO_LAYOUT_1F1B: return (double)(2 * (p - 1) * (1 + q) + (r > 1 ? 2 * (r - 1) : 0));
-    case ISO_LAYOUT_INTERLEAVED: return (double)(2 * (p * v - 1));
-    case ISO_LAYOUT_ZB_H1: return (double)(4 * (p - 1));
-    default: return (double)(2 * (p - 1));
-  }
-}
-
 void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
   const iso_layout_machine *mc = x->mach;
   int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
   int spare;
   double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)mi, work = m * per;
-  double less = spare ? 1 : 0;  // the head takes the place of a block
+  double less = iso_layout_sched_v(l->schedule) ? spare : spare > 0;  // the head, and at the ends of a V the embedding, take a block's place
   o->compute = work * k->gpu;
   o->launch = work * k->launch;
   o->head = m * fmax(0, k->head - less * (k->f + k->b + k->w));
   o->tensor = work * k->tensor;
   o->context = work * k->context;
   o->expert = work * k->expert;
-  o->bubble = p > 1 ? iso_layout_bubble(l->schedule, p, mi, l->chunks, per * k->f, per * k->b, per * k->w) : 0;
-  o->p2p = p > 1 ? iso_layout_hops(l->schedule, p, mi, l->chunks) * (d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
+  double f = per * k->f, b = per * k->b, w = per * k->w;
+  o->bubble = p > 1 ? iso_layout_bubble(l->schedule, p, mi, l->chunks, f, b, w) : 0;
+  if (iso_layout_sched_v(l->schedule)) o->bubble = iso_lay_bubble_ends(l->schedule, p, mi, f, b, w, o->head);
+  o->p2p = p > 1 ? iso_layout_hops_s(l->schedule, p, mi, l->chunks, f, b, w, d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
   double hide = CAL(x, overlap);
   o->data = fmax(0, d->once_s - hide * per * k->free_bwd) + m * fmax(0, d->micro_s - hide * per * (k->gpu + k->launch));
   o->optim = d->optim_s;

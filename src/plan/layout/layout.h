@@ -88,15 +88,30 @@ typedef enum iso_layout_sched {
   ISO_LAYOUT_1F1B,         // one forward, one backward (PipeDream-flush, Megatron-LM)
   ISO_LAYOUT_INTERLEAVED,  // 1F1B over `chunks` model chunks a device (arXiv:2104.04473)
   ISO_LAYOUT_ZB_H1,        // zero bubble with 1F1B's memory (arXiv:2401.10241)
-  ISO_LAYOUT_ZB_H2         // zero bubble with (2p - 1) / p of it
+  ISO_LAYOUT_ZB_H2,        // zero bubble with (2p - 1) / p of it
+  // Two chunks a device, the model folded like a V: device i has stages i and 2p - 1 - i, so the first has both ends (arXiv:2405.15362).
+  ISO_LAYOUT_ZB_V,    // zero bubble with 1F1B's memory
+  ISO_LAYOUT_V_HALF,  // half of 1F1B's bubble and memory
+  ISO_LAYOUT_V_MIN,   // a third of its memory
+  ISO_LAYOUT_SCHEDS
 } iso_layout_sched;
+
+// Over which ranks of data x context ZeRO splits what its stage splits (Xu et al. 2025, arXiv:2501.04266).
+typedef enum iso_layout_split {
+  ISO_LAYOUT_SPLIT_ALL,    // over all of them
+  ISO_LAYOUT_SPLIT_LOCAL,  // over `local` neighbours, each such group with a copy of all
+  ISO_LAYOUT_SPLIT_HPZ     // weights alone: over all, and once more over `local` neighbours for the backward pass (ZeRO++, arXiv:2306.10209)
+} iso_layout_split;
 
 typedef struct iso_layout {
   int64_t tensor, pipeline, data, context, expert;  // devices = tensor x pipeline x data x context; expert groups are cut from data x context
-  int64_t micro_batch, chunks;                      // sequences; model chunks a device (1 but for INTERLEAVED)
+  int64_t micro_batch, chunks;                      // sequences; model chunks a device (INTERLEAVED: 2 or more, V: 2, else 1)
   iso_layout_sched schedule;
   iso_layout_recompute recompute;
-  int zero;           // 0: copies; 1: optimizer state, 2: and gradients, 3: and weights are split over data x context (ZeRO, arXiv:1910.02054)
+  int zero;       // 0: copies; 1: optimizer state, 2: and gradients, 3: and weights are split over data x context (ZeRO, arXiv:1910.02054)
+  int64_t local;  // neighbours of a local split, those of a node as a rule; 0: no local splits
+  iso_layout_split weights_over, grads_over, states_over;
+  bool quantised;     // ZeRO-3's weights travel between local groups as int8 (qwZ) and gradients as int4 by all-to-alls in two hops (qgZ)
   bool seq_parallel;  // norms and dropout split over the tensor group (arXiv:2205.05198)
   bool offload;       // optimizer state and update on the host
 } iso_layout;
@@ -105,7 +120,11 @@ iso_layout iso_layout_default(void);
 int64_t iso_layout_devices(const iso_layout *l);
 int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l);
 const char *iso_layout_sched_name(iso_layout_sched s);
+bool iso_layout_sched_v(iso_layout_sched s);                    // folded like a V
+bool iso_layout_sched_splits(iso_layout_sched s);               // weight gradients are tasks of their own
+int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p);  // micro-batches that it needs on p stages
 const char *iso_layout_recompute_name(iso_layout_recompute r);
+const char *iso_layout_split_name(iso_layout_split s);
 // Blocks of the fullest stage. layers, or layers + 1 or + 2, divide by pipeline x chunks: then the last stage (and with + 2 the first) has
 // one block less, and the head (and the embedding) in its place, as in Llama 3. *spare (may be NULL) gets 0, 1 or 2; 0 when none divides.
 int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare);
@@ -184,10 +203,11 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
 
 // Closed forms of the schedules for equal stages: seconds of forward f, backward b (to the inputs) and w (to the weights) of one
 // micro-batch on one device, p stages, m micro-batches, v chunks, hop seconds c between stages.
-// Span of the busiest device from its first task to its last, minus m (f + b + w).
+// Span of the busiest device from its first task to its last, minus m (f + b + w). m: at least iso_layout_sched_least.
 double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w);
-// Hops on the critical path: exact while a hop is short beside a chunk's forward pass.
-double iso_layout_hops(iso_layout_sched s, int64_t p, int64_t m, int64_t v);
+// Schedules folded like a V: the longest of the paths that layout_paths.def lists; f <= b.
+// Seconds that hops of `hop_s` between stages add to the span: exact while a hop is short beside a chunk's forward pass.
+double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w, double hop_s);
 
 json_t *iso_layout_json(const iso_layout *l);
 json_t *iso_layout_mem_json(const iso_layout_mem *m);

@@ -36,7 +36,8 @@ typedef struct iso_lay_block {
   bool table_attention;
 } iso_lay_block;
 
-// What does not depend on the micro-batch: tensor, pipeline, data, context, expert, zero, offload.
+// What does not depend on the micro-batch: tensor, pipeline, data, context, expert, zero and what it splits over, offload, and whether the
+// schedule is folded like a V.
 typedef struct iso_lay_data {
   double once_s, micro_s;  // data-parallel collectives per step and per micro-batch, not yet hidden
   double optim_s, offload_s, optim_mem_b;
@@ -64,6 +65,12 @@ double iso_lay_usd(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p
 void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, double *work_b);
 // Parameters of the fullest stage on one device of its tensor group, outside and inside experts.
 void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert);
+// The bubble of a V whose first device, with both ends of the model, works `extra_s` a step longer than the others.
+double iso_lay_bubble_ends(iso_layout_sched s, int64_t p, int64_t m, double f, double b, double w, double extra_s);
+// Ranks that a local split takes of those that share a parameter, `expert` of which hold other experts; 1 without local splits.
+double iso_lay_local(const iso_layout *l, double expert);
+// In how many parts something is split that ZeRO splits from stage `from` on.
+double iso_lay_ways(const iso_layout *l, int from, iso_layout_split over, double expert);
 // Memory that the weights of a device take, and the rest of iso_lay_data's bytes; no calibration needed.
 void iso_lay_static(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, iso_lay_data *out);
 

@@ -16,6 +16,13 @@ json_t *iso_layout_json(const iso_layout *l) {
              {"chunks", l->chunks},
              {"zero", l->zero}};
   for (size_t i = 0; i < ISO_COUNT(num); i++) json_object_set_new(o, num[i].key, json_integer((json_int_t)num[i].v));
+  if (l->local) {
+    json_object_set_new(o, "local", json_integer((json_int_t)l->local));
+    json_object_set_new(o, "weights_over", json_string(iso_layout_split_name(l->weights_over)));
+    json_object_set_new(o, "gradients_over", json_string(iso_layout_split_name(l->grads_over)));
+    json_object_set_new(o, "states_over", json_string(iso_layout_split_name(l->states_over)));
+    json_object_set_new(o, "quantised", json_boolean(l->quantised));
+  }
   json_object_set_new(o, "schedule", json_string(iso_layout_sched_name(l->schedule)));
   json_object_set_new(o, "recompute", json_string(iso_layout_recompute_name(l->recompute)));
   json_object_set_new(o, "seq_parallel", json_boolean(l->seq_parallel));

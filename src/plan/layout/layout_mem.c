@@ -31,6 +31,8 @@ double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches) {
     case ISO_LAYOUT_GPIPE: return m;
     case ISO_LAYOUT_INTERLEAVED: return fmin(m, p + (p - 1) / v);
     case ISO_LAYOUT_ZB_H2: return fmin(m, 2 * p - 1);
+    case ISO_LAYOUT_V_HALF: return fmin(m, floor((p + 2) / 2));
+    case ISO_LAYOUT_V_MIN: return fmin(m, floor((p + 4) / 3));
     default: return fmin(m, p);
   }
 }
@@ -56,6 +58,8 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
   // fp32 logits and their two-byte gradient
   double logits = 6 * (double)l->micro_batch * (double)j->shape.seq / (double)l->context * (double)j->shape.vocab / (double)l->tensor;
   double first = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2)), last = in_flight_last(l, m) * one * (blocks - (spare > 0));
+  // Both ends of a V are on the first device: nearly all that it holds is of the first chunk.
+  if (iso_layout_sched_v(l->schedule)) last = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2 ? 2 : 0));
   if (l->pipeline == 1 || last + logits >= first) {
     *act_b = last;
     *work_b = again + logits;
@@ -70,20 +74,33 @@ void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, c
   double per = (double)iso_layout_stage_layers(&j->shape, l, &spare), block = (double)n->layer_dense, t = (double)l->tensor;
   double norm = (double)(n->params - j->shape.layers * (n->layer_dense + n->layer_expert) - n->embed - n->head);
   double head = (double)(j->shape.vocab * j->shape.width) + norm, most = per * block + (double)(n->embed + n->head) + norm;
-  if (l->pipeline > 1) most = fmax((per - (spare == 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
-  if (l->pipeline > 2) most = fmax(most, per * block);
+  bool fold = iso_layout_sched_v(l->schedule);
+  if (fold) most -= spare * block;  // both ends are on the first device
+  if (l->pipeline > 1 && !fold) most = fmax((per - (spare == 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
+  if (l->pipeline > 2 || fold) most = fmax(most, per * block);
   *dense = most / t;
   *expert = (double)n->layer_expert * per / (t * (double)l->expert);
 }
 
+double iso_lay_local(const iso_layout *l, double expert) { return l->local ? fmax(1, (double)l->local / expert) : 1; }
+
+double iso_lay_ways(const iso_layout *l, int from, iso_layout_split over, double expert) {
+  if (l->zero < from) return 1;
+  return over == ISO_LAYOUT_SPLIT_LOCAL ? iso_lay_local(l, expert) : (double)(l->data * l->context) / expert;
+}
+
+// Weights on a device; with hpZ its part of the local copy too, unless that is the part it has.
+static double weights_held(const iso_layout *l, double params, double expert) {
+  double ways = iso_lay_ways(l, 3, l->weights_over, expert), local = iso_lay_local(l, expert);
+  return params / ways + (l->weights_over == ISO_LAYOUT_SPLIT_HPZ && local < ways ? params / local : 0);
+}
+
 void iso_lay_static(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, iso_lay_data *out) {
-  double t = (double)l->tensor, group = (double)(l->data * l->context), dense, expert;
+  double t = (double)l->tensor, e = (double)l->expert, dense, expert;
   iso_lay_stage_params(j, n, l, &dense, &expert);
-  // A parameter that `group` devices hold, or `group / expert` for experts, and its share of each.
-  double full = dense + expert, split = dense / group + expert / (group / (double)l->expert);
-  out->weights_b = j->weight_b * (l->zero >= 3 ? split : full);
-  out->grads_b = j->grad_b * (l->zero >= 2 ? split : full);
-  double state = j->optim_b * (l->zero >= 1 ? split : full);
+  out->weights_b = j->weight_b * (weights_held(l, dense, 1) + weights_held(l, expert, e));
+  out->grads_b = j->grad_b * (dense / iso_lay_ways(l, 2, l->grads_over, 1) + expert / iso_lay_ways(l, 2, l->grads_over, e));
+  double state = j->optim_b * (dense / iso_lay_ways(l, 1, l->states_over, 1) + expert / iso_lay_ways(l, 1, l->states_over, e));
   out->optim_b = l->offload ? 0 : state;
   out->host_b = l->offload ? state : 0;
   // The block that works and the one that is fetched.

@@ -34,8 +34,7 @@ static json_t *schedule_json(const iso_layout_job *j, const iso_layout_machine *
   if (l->pipeline < 2 || l->pipeline * l->chunks * s->micro_batches > 1 << 18) return json_null();
   if (iso_layout_simulate_step(j, m, c, l, &t, NULL) != ISO_OK) return json_null();
   double closed = s->compute_s + s->launch_s + s->head_s + s->tensor_s + s->context_s + s->expert_s + s->bubble_s + s->p2p_s;
-  bool zero_bubble = l->schedule == ISO_LAYOUT_ZB_H1 || l->schedule == ISO_LAYOUT_ZB_H2;
-  double sim = zero_bubble ? t.span_s : t.makespan_s;
+  double sim = iso_layout_sched_splits(l->schedule) ? t.span_s : t.makespan_s;
   json_t *o = json_pack("{s:o, s:o, s:o, s:o}", "simulated_s", iso_json_num(sim), "closed_form_s", iso_json_num(closed), "ratio",
                         iso_json_num(sim / closed), "in_flight", iso_json_num(t.in_flight));
   iso_layout_trace_close(&t);

@@ -48,8 +48,15 @@ int64_t iso_layout_devices(const iso_layout *l) { return l->tensor * l->pipeline
 int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l) { return j->batch / (l->data * l->micro_batch); }
 
 const char *iso_layout_sched_name(iso_layout_sched s) {
-  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2"};
+  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "v_half", "v_min"};
   return (unsigned)s < ISO_COUNT(NAME) ? NAME[s] : "?";
+}
+
+bool iso_layout_sched_v(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_V && s <= ISO_LAYOUT_V_MIN; }
+bool iso_layout_sched_splits(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_H1 && s <= ISO_LAYOUT_V_MIN; }
+
+int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p) {
+  return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : iso_layout_sched_v(s) ? 2 * p : 1;
 }
 
 const char *iso_layout_recompute_name(iso_layout_recompute r) {
@@ -71,18 +78,66 @@ static iso_status split(const char *what, int64_t n, const char *by, int64_t k, 
 }
 
 static iso_status check_pipeline(const iso_layout *l, int64_t m, iso_err *err) {
-  int64_t p = l->pipeline, need = l->schedule == ISO_LAYOUT_ZB_H1 ? p : l->schedule == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : 1;
-  if ((unsigned)l->schedule > ISO_LAYOUT_ZB_H2) return iso_fail(err, ISO_EINVAL, "layout: no schedule of number %d", (int)l->schedule);
+  int64_t p = l->pipeline, need = iso_layout_sched_least(l->schedule, p);
+  bool fold = iso_layout_sched_v(l->schedule);
+  if ((unsigned)l->schedule >= ISO_LAYOUT_SCHEDS) return iso_fail(err, ISO_EINVAL, "layout: no schedule of number %d", (int)l->schedule);
   if (l->schedule == ISO_LAYOUT_INTERLEAVED) {
     if (p < 2 || l->chunks < 2)
       return iso_fail(err, ISO_EINVAL, "layout: interleaving needs two stages and two chunks, got %lld and %lld", (long long)p, (long long)l->chunks);
     return split("micro-batches", m, "interleaved pipeline", p, err);
   }
-  if (l->chunks != 1)
-    return iso_fail(err, ISO_EINVAL, "layout: %lld chunks with schedule %s, expected 1", (long long)l->chunks, iso_layout_sched_name(l->schedule));
+  if (fold && p < 2)
+    return iso_fail(err, ISO_EINVAL, "layout: schedule %s needs two stages, got %lld", iso_layout_sched_name(l->schedule), (long long)p);
+  if (l->chunks != (fold ? 2 : 1))
+    return iso_fail(err, ISO_EINVAL, "layout: %lld chunks with schedule %s, expected %d", (long long)l->chunks, iso_layout_sched_name(l->schedule),
+                    fold ? 2 : 1);
+  if ((l->schedule == ISO_LAYOUT_V_HALF || l->schedule == ISO_LAYOUT_V_MIN) && p < 4)
+    return iso_fail(err, ISO_EINVAL, "layout: schedule %s needs 4 stages, got %lld; zb_v has nearly its memory there",
+                    iso_layout_sched_name(l->schedule), (long long)p);
   if (m < need)
     return iso_fail(err, ISO_EINVAL, "layout: schedule %s on %lld stages needs %lld micro-batches, got %lld", iso_layout_sched_name(l->schedule),
                     (long long)p, (long long)need, (long long)m);
+  return ISO_OK;
+}
+
+const char *iso_layout_split_name(iso_layout_split s) {
+  static const char *const NAME[] = {"all", "local", "hpz"};
+  return (unsigned)s < ISO_COUNT(NAME) ? NAME[s] : "?";
+}
+
+// What ZeRO splits, and over which ranks: states at least as finely as gradients, gradients as weights, so that each finds its parts at home.
+static iso_status check_zero(const iso_layout *l, iso_err *err) {
+  int64_t group = l->data * l->context;
+  const struct {
+    const char *name;
+    iso_layout_split over;
+    int from;
+  } part[] = {{"weights", l->weights_over, 3}, {"gradients", l->grads_over, 2}, {"optimizer states", l->states_over, 1}};
+  if (l->zero < 0 || l->zero > 3) return iso_fail(err, ISO_EINVAL, "layout: zero is %d, expected 0 to 3", l->zero);
+  if (l->zero && group < 2) return iso_fail(err, ISO_EINVAL, "layout: zero = %d with nothing to split over (data x context is 1)", l->zero);
+  if (l->local < 0 || l->local > group)
+    return iso_fail(err, ISO_EINVAL, "layout: local is %lld, expected 0 to data x context = %lld", (long long)l->local, (long long)group);
+  if (l->local) {
+    ISO_TRY(split("data x context devices", group, "local", l->local, err));
+    if (l->local % l->expert && l->expert % l->local)
+      return iso_fail(err, ISO_EINVAL, "layout: local = %lld neither divides by expert = %lld nor divides it", (long long)l->local,
+                      (long long)l->expert);
+  }
+  for (int i = 0; i < 3; i++) {
+    if ((unsigned)part[i].over > (i ? ISO_LAYOUT_SPLIT_LOCAL : ISO_LAYOUT_SPLIT_HPZ))
+      return iso_fail(err, ISO_EINVAL, "layout: %s split over number %d", part[i].name, (int)part[i].over);
+    if (part[i].over == ISO_LAYOUT_SPLIT_ALL) continue;
+    if (!l->local || l->zero < part[i].from)
+      return iso_fail(err, ISO_EINVAL, "layout: %s over %s need zero = %d or more and local neighbours, got zero = %d, local = %lld", part[i].name,
+                      iso_layout_split_name(part[i].over), part[i].from, l->zero, (long long)l->local);
+  }
+  if (l->states_over == ISO_LAYOUT_SPLIT_LOCAL && l->zero > 1 && l->grads_over != ISO_LAYOUT_SPLIT_LOCAL)
+    return iso_fail(err, ISO_EINVAL, "layout: optimizer states over local and gradients over all; states must be split as finely as gradients");
+  if (l->grads_over == ISO_LAYOUT_SPLIT_LOCAL && l->zero > 2 && l->weights_over != ISO_LAYOUT_SPLIT_LOCAL)
+    return iso_fail(err, ISO_EINVAL, "layout: gradients over local and weights over all; gradients must be split as finely as weights");
+  if (l->quantised && (l->zero < 3 || !l->local || l->states_over != ISO_LAYOUT_SPLIT_ALL))
+    return iso_fail(err, ISO_EINVAL, "layout: quantised collectives go between local groups of zero = 3, got zero = %d, local = %lld, states over %s",
+                    l->zero, (long long)l->local, iso_layout_split_name(l->states_over));
   return ISO_OK;
 }
 
@@ -121,9 +176,7 @@ iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_er
     ISO_TRY(split("experts", s->experts, "expert", l->expert, err));
     ISO_TRY(split("data x context devices", l->data * l->context, "expert", l->expert, err));
   }
-  if (l->zero < 0 || l->zero > 3) return iso_fail(err, ISO_EINVAL, "layout: zero is %d, expected 0 to 3", l->zero);
-  if (l->zero && l->data * l->context < 2)
-    return iso_fail(err, ISO_EINVAL, "layout: zero = %d with nothing to split over (data x context is 1)", l->zero);
+  ISO_TRY(check_zero(l, err));
   if ((unsigned)l->recompute > ISO_LAYOUT_FULL) return iso_fail(err, ISO_EINVAL, "layout: no recomputation of number %d", (int)l->recompute);
   return check_pipeline(l, iso_layout_micro_batches(j, l), err);
 }

@@ -9,6 +9,29 @@
 
 enum { DIV_MAX = 512, MICRO_MAX = 64, CHUNKS_MAX = 64 };
 
+// What ZeRO splits and over which ranks, each state at least as finely as the one before; the plain stages first.
+static const struct way {
+  int zero;
+  iso_layout_split weights, grads, states;
+  bool quantised;
+} WAY[] = {
+#define X(zero, weights, grads, states, quantised) {zero, ISO_LAYOUT_SPLIT_##weights, ISO_LAYOUT_SPLIT_##grads, ISO_LAYOUT_SPLIT_##states, quantised},
+    X(0, ALL, ALL, ALL, false) X(1, ALL, ALL, ALL, false) X(2, ALL, ALL, ALL, false) X(3, ALL, ALL, ALL, false) X(1, ALL, ALL, LOCAL, false)
+        X(2, ALL, LOCAL, ALL, false) X(2, ALL, LOCAL, LOCAL, false) X(3, HPZ, ALL, ALL, false) X(3, LOCAL, ALL, ALL, false)
+            X(3, LOCAL, LOCAL, ALL, false) X(3, LOCAL, LOCAL, LOCAL, false) X(3, ALL, ALL, ALL, true) X(3, HPZ, ALL, ALL, true)
+                X(3, LOCAL, ALL, ALL, true) X(3, LOCAL, LOCAL, ALL, true)
+#undef X
+};
+enum { WAYS_PLAIN = 4, WAYS_LOCAL = 11, WAYS = ISO_COUNT(WAY) };
+
+// Data-parallel costs of one tensor x context x expert x pipeline x data and one number of blocks a stage.
+typedef struct priced {
+  bool known;
+  int64_t per;
+  int spare;
+  iso_lay_data d[WAYS][2];
+} priced;
+
 typedef struct divs {
   int n;
   int64_t v[DIV_MAX];
@@ -21,6 +44,9 @@ typedef struct search {
   int64_t room;
   divs micro;                                           // divisors of the batch up to the largest micro-batch
   iso_lay_block block[MICRO_MAX][ISO_LAYOUT_FULL + 1];  // of the current tensor, context and expert
+  priced cost[3];                                       // of the current pipeline and data: one chunk, a V, other chunks
+  int64_t local;                                        // of the current data: neighbours of a node when there are several nodes, else 0
+  int ways;                                             // of WAY that the current data has
   iso_status st;
   iso_err *err;
 } search;
@@ -87,15 +113,25 @@ static void offer(search *s, const iso_layout_point *p) {
   keep(s, p, 1 + s->o->eps);
 }
 
+static void set_way(const search *s, iso_layout *l, int way, bool offload) {
+  l->zero = WAY[way].zero;
+  l->weights_over = WAY[way].weights;
+  l->grads_over = WAY[way].grads;
+  l->states_over = WAY[way].states;
+  l->quantised = WAY[way].quantised;
+  l->local = way < WAYS_PLAIN ? 0 : s->local;
+  l->offload = offload;
+}
+
 // One layout whose activations are known, under every way to split and place the optimizer.
-static void each_zero(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2], double act_b) {
+static void each_way(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2], double act_b) {
   const iso_layout_machine *m = s->x.mach;
   int64_t devices = iso_layout_devices(l);
-  for (l->zero = 0; l->zero <= (l->data * l->context > 1 ? 3 : 0); l->zero++) {
+  for (int way = 0; way < s->ways; way++) {
     for (int off = 0; off <= s->o->offload; off++) {
-      const iso_lay_data *q = &d[l->zero][off];
+      const iso_lay_data *q = &d[way][off];
       iso_layout_point p = {.mem_b = q->weights_b + q->grads_b + q->optim_b + q->gather_b + act_b};
-      l->offload = off;
+      set_way(s, l, way, off);
       p.layout = *l;
       s->out->tried++;
       if (p.mem_b < s->out->leanest.mem_b) s->out->leanest = p;
@@ -112,44 +148,64 @@ static void each_zero(search *s, iso_layout *l, const iso_lay_block *k, const is
       offer(s, &p);
     }
   }
-  l->zero = 0;
-  l->offload = false;
+  set_way(s, l, 0, false);
 }
 
-static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2]) {
+// Chunks may change how blocks fall on stages, and a V brings both ends together.
+static const iso_lay_data (*price(search *s, iso_layout *l))[2] {
+  bool fold = iso_layout_sched_v(l->schedule);
+  int spare;
+  int64_t per = iso_layout_stage_layers(&s->x.job->shape, l, &spare);
+  priced *c = &s->cost[fold ? 1 : l->chunks > 1 && !(s->cost[0].known && s->cost[0].per == per && s->cost[0].spare == spare) ? 2 : 0];
+  if (c->known && c->per == per && c->spare == spare) return (const iso_lay_data(*)[2])c->d;
+  c->known = true;
+  c->per = per;
+  c->spare = spare;
+  for (int way = 0; way < s->ways; way++)
+    for (int off = 0; off <= s->o->offload; off++) {
+      set_way(s, l, way, off);
+      iso_lay_data_cost(&s->x, l, &c->d[way][off]);
+    }
+  set_way(s, l, 0, false);
+  return (const iso_lay_data(*)[2])c->d;
+}
+
+static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k) {
   int64_t p = l->pipeline, layers = s->x.job->shape.layers;
   double act, work;
-  for (int sched = ISO_LAYOUT_GPIPE; sched <= ISO_LAYOUT_ZB_H2; sched++) {
+  for (int sched = ISO_LAYOUT_GPIPE; sched < ISO_LAYOUT_SCHEDS; sched++) {
     l->schedule = (iso_layout_sched)sched;
     if (p == 1 && sched != ISO_LAYOUT_1F1B) continue;
-    bool inter = sched == ISO_LAYOUT_INTERLEAVED;
-    for (l->chunks = inter ? 2 : 1; l->chunks <= (inter ? CHUNKS_MAX : 1) && l->chunks * p <= layers + 2; l->chunks++) {
+    bool inter = sched == ISO_LAYOUT_INTERLEAVED, fold = iso_layout_sched_v(l->schedule);
+    for (l->chunks = inter || fold ? 2 : 1; l->chunks <= (inter ? CHUNKS_MAX : fold ? 2 : 1) && l->chunks * p <= layers + 2; l->chunks++) {
       if (iso_layout_check(s->x.job, l, NULL) != ISO_OK) continue;
       iso_lay_act(s->x.job, l, &act, &work);
-      each_zero(s, l, k, d, act + work);
+      each_way(s, l, k, price(s, l), act + work);
     }
   }
   l->schedule = ISO_LAYOUT_1F1B;
   l->chunks = 1;
 }
 
+// Local splits are those of a node, for groups that have ranks in several.
+static void set_local(search *s, const iso_layout *l) {
+  int64_t group = l->data * l->context, near = s->x.mach->per_node / l->tensor;
+  bool several = near > 1 && near < group && group % near == 0 && (near % l->expert == 0 || l->expert % near == 0);
+  s->local = several ? near : 0;
+  s->ways = group < 2 ? 1 : several ? (s->o->quantised ? WAYS : WAYS_LOCAL) : WAYS_PLAIN;
+}
+
 // All micro-batches and recomputations of one tensor x context x expert x pipeline x data.
 static void each_micro(search *s, iso_layout *l) {
-  iso_lay_data d[4][2];
-  for (l->zero = 0; l->zero < 4; l->zero++)
-    for (int off = 0; off < 2; off++) {
-      l->offload = off;
-      iso_lay_data_cost(&s->x, l, &d[l->zero][off]);
-    }
-  l->zero = 0;
-  l->offload = false;
+  for (size_t i = 0; i < ISO_COUNT(s->cost); i++) s->cost[i].known = false;
+  set_local(s, l);
   for (int i = 0; i < s->micro.n; i++) {
     l->micro_batch = s->micro.v[i];
     if (s->x.job->batch % (l->data * l->micro_batch)) continue;
     for (int r = ISO_LAYOUT_KEEP; r <= ISO_LAYOUT_FULL; r++) {
       if (r == ISO_LAYOUT_SELECTIVE && s->x.job->flash) continue;
       l->recompute = (iso_layout_recompute)r;
-      each_schedule(s, l, &s->block[i][r], d);
+      each_schedule(s, l, &s->block[i][r]);
     }
   }
   l->micro_batch = 1;

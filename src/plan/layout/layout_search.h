@@ -9,9 +9,11 @@ typedef struct iso_layout_search_opts {
   int64_t min_context_tok;  // context parallelism leaves a device at least so many tokens of a sequence
   bool whole_nodes;         // above one node, only multiples of a node's devices
   bool offload;             // try optimizer state on the host
+  bool quantised;           // try ZeRO-3 with quantised collectives (they change the numerics)
   double eps;               // front: leave out what is within this share of another point in all four costs; 0: exact
 } iso_layout_search_opts;
-// All of 1 to `devices`: tensor up to two nodes, context up to 64 and 512 tokens, micro-batch up to 64, whole nodes, offload, 1%.
+// All of 1 to `devices`: tensor up to two nodes, context up to 64 and 512 tokens, micro-batch up to 64, whole nodes, offload, nothing
+// quantised, 1%.
 iso_layout_search_opts iso_layout_search_opts_default(const iso_layout_machine *m, int64_t devices);
 
 typedef struct iso_layout_point {
@@ -29,7 +31,8 @@ typedef struct iso_layout_search {
   iso_layout_point leanest;                 // needs least memory, feasible or not
   double roomier_step_s;                    // fastest when devices had 10% more memory
 } iso_layout_search;
-// Runs through tensor x context x expert x pipeline x data x micro-batch x schedule and chunks x recomputation x ZeRO x offload. Left out:
+// Runs through tensor x context x expert x pipeline x data x micro-batch x schedule and chunks x recomputation x ZeRO and
+// what it splits inside nodes (ZeRO++, where the group spans several) x offload. Left out:
 // tensor groups without sequence parallelism where that is possible (the same traffic, more memory), selective recomputation with flash
 // attention (nothing is kept that it would drop). ISO_EINVAL for options that make no sense; ISO_ENOMEM, with the bytes that are missing,
 // when nothing fits. Close with iso_layout_search_close.

@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/layout/layout_block.h"
 #include "plan/layout/layout_impl.h"
 
 enum { TASKS_MAX = 1 << 24 };
 
 typedef struct sim {
   const iso_layout_pipe *in;
-  bool split;          // weight gradients are tasks of their own
+  bool split, fold;    // weight gradients are tasks of their own; the model is folded like a V
   int64_t per;         // tasks a device
   iso_layout_task *t;  // borrowed: p x per
   int64_t n;           // filled so far
@@ -66,24 +67,44 @@ static void list_zero_bubble(sim *s, int64_t d) {
   while (w < m) put(s, d, ISO_LAYOUT_TASK_W, 0, w++);
 }
 
+static iso_status list_block(sim *s, iso_err *err) {
+  const iso_layout_pipe *in = s->in;
+  int64_t down, up;
+  iso_layout_block b;
+  if (!iso_layout_sched_steps(in->schedule, &down, &up)) return iso_fail(err, ISO_EBUG, "pipeline: no building block");
+  ISO_TRY(iso_layout_block_open(in->p, in->v, down, up, &b, err));
+  iso_layout_slot *list = malloc((size_t)(in->p * s->per) * sizeof *list);
+  iso_status st = list ? iso_layout_block_lists(&b, in->m, list, err) : iso_fail(err, ISO_ENOMEM, "pipeline: no memory for the lists");
+  for (int64_t i = 0; st == ISO_OK && i < in->p * s->per; i++)
+    put(s, i / s->per, (iso_layout_task_kind)list[i].kind, list[i].chunk, list[i].micro_batch);
+  free(list);
+  iso_layout_block_close(&b);
+  return st;
+}
+
+static int64_t stage_of(const sim *s, const iso_layout_task *t) {
+  return s->fold ? iso_layout_v_stage(s->in->p, t->chunk, t->device) : t->chunk * s->in->p + t->device;
+}
+
 static double *end_of(sim *s, iso_layout_task_kind kind, int64_t stage, int64_t k) {
   return &s->end[((int64_t)kind * s->in->p * s->in->v + stage) * s->in->m + k];
 }
 
 // When a task's inputs are there: NaN while they are not.
 static double ready(sim *s, const iso_layout_task *t) {
-  int64_t stage = t->chunk * s->in->p + t->device, last = s->in->p * s->in->v - 1, k = t->micro_batch;
-  double hop = s->in->p > 1 ? s->in->hop_s : 0;
-  if (t->kind == ISO_LAYOUT_TASK_F) return stage ? *end_of(s, ISO_LAYOUT_TASK_F, stage - 1, k) + hop : 0;
+  int64_t stage = stage_of(s, t), last = s->in->p * s->in->v - 1, k = t->micro_batch, p = s->in->p;
+  double hop = p > 1 ? s->in->hop_s : 0;
+  // At the point of the V a device hands over to itself.
+  if (t->kind == ISO_LAYOUT_TASK_F) return stage ? *end_of(s, ISO_LAYOUT_TASK_F, stage - 1, k) + (s->fold && stage == p ? 0 : hop) : 0;
   if (t->kind == ISO_LAYOUT_TASK_W) return *end_of(s, ISO_LAYOUT_TASK_B, stage, k);
   double own = *end_of(s, ISO_LAYOUT_TASK_F, stage, k);
   if (stage == last) return own;
-  double next = *end_of(s, ISO_LAYOUT_TASK_B, stage + 1, k) + hop;
+  double next = *end_of(s, ISO_LAYOUT_TASK_B, stage + 1, k) + (s->fold && stage + 1 == p ? 0 : hop);
   return own != own || next != next ? NAN : fmax(own, next);
 }
 
 static double length(const sim *s, const iso_layout_task *t) {
-  int64_t k = t->chunk * s->in->p + t->device;
+  int64_t k = stage_of(s, t);
   if (t->kind == ISO_LAYOUT_TASK_F) return s->in->f[k];
   if (t->kind == ISO_LAYOUT_TASK_W) return s->in->w[k];
   return s->in->b[k] + (s->split ? 0 : s->in->w[k]);
@@ -101,7 +122,7 @@ static bool replay(sim *s, int64_t *at, double *free_s) {
         if (r != r) break;
         t->start_s = fmax(r, free_s[d]);
         t->end_s = free_s[d] = t->start_s + length(s, t);
-        *end_of(s, t->kind, t->chunk * p + d, t->micro_batch) = t->end_s;
+        *end_of(s, t->kind, stage_of(s, t), t->micro_batch) = t->end_s;
       }
     }
   }
@@ -125,8 +146,8 @@ static void measure(const sim *s, iso_layout_trace *o) {
 }
 
 static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
-  bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED;
-  if (in->p < 1 || in->m < 1 || in->v < 1 || (!inter && in->v != 1) || (inter && in->m % in->p))
+  bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED, fold = iso_layout_sched_v(in->schedule);
+  if (in->p < 1 || in->m < 1 || in->v < 1 || (fold && (in->p < 2 || in->v != 2)) || (!inter && !fold && in->v != 1) || (inter && in->m % in->p))
     return iso_fail(err, ISO_EINVAL, "pipeline: %lld stages, %lld micro-batches, %lld chunks do not go with schedule %s", (long long)in->p,
                     (long long)in->m, (long long)in->v, iso_layout_sched_name(in->schedule));
   if ((double)in->p * (double)in->m * (double)in->v * 3 > TASKS_MAX)
@@ -143,7 +164,7 @@ static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
 iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out, iso_err *err) {
   memset(out, 0, sizeof *out);
   ISO_TRY(check_pipe(in, err));
-  sim s = {.in = in, .split = in->schedule == ISO_LAYOUT_ZB_H1 || in->schedule == ISO_LAYOUT_ZB_H2};
+  sim s = {.in = in, .split = iso_layout_sched_splits(in->schedule), .fold = iso_layout_sched_v(in->schedule)};
   int64_t kinds = s.split ? 3 : 2, stages = in->p * in->v;
   s.per = kinds * in->m * in->v;
   s.t = calloc((size_t)(s.per * in->p), sizeof *s.t);
@@ -156,7 +177,8 @@ iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out,
     goto done;
   }
   for (int64_t i = 0; i < 3 * stages * in->m; i++) s.end[i] = NAN;
-  for (int64_t d = 0; d < in->p; d++) {
+  if (s.fold) ISO_TRYG(list_block(&s, err));
+  for (int64_t d = 0; d < in->p && !s.fold; d++) {
     switch (in->schedule) {
       case ISO_LAYOUT_GPIPE: list_gpipe(&s, d); break;
       case ISO_LAYOUT_INTERLEAVED: list_interleaved(&s, d); break;

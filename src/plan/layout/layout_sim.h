@@ -11,7 +11,8 @@ typedef struct iso_layout_task {
   double start_s, end_s;
 } iso_layout_task;
 
-// Virtual stage k = chunk x p + device holds the k-th part of the model. Without a zero-bubble schedule w is done with b.
+// Virtual stage k = chunk x p + device holds the k-th part of the model, 2p - 1 - device for the second chunk of a V. Without a zero-bubble schedule
+// w is done with b.
 typedef struct iso_layout_pipe {
   iso_layout_sched schedule;
   int64_t p, m, v;          // stages, micro-batches, chunks a device
