@@ -19,7 +19,8 @@ typedef struct iso_train_opts {
   int64_t warmup;      // steps of linear warm-up
   double decay;        // share of the run (of its steps, or of its time) spent decaying, for stable schedules
   uint64_t seed;
-  int recompute;  // keep activations of every k-th layer only; 0 keeps all
+  int recompute;     // keep activations of every k-th layer only; 0 keeps all
+  bool measure_gns;  // tell the gradient's length over the first micro-batch too; needs two of them
 } iso_train_opts;
 iso_train_opts iso_train_defaults(void);
 json_t *iso_train_opts_json(const iso_train_opts *o);
@@ -37,6 +38,9 @@ typedef struct iso_step_info {
   double loss;     // nats per token of this batch, before the update
   double grad_norm, lr;
   double step_s;
+  // With measure_gns: squared length of the mean gradient of the first micro-batch, and the tokens counted in it and in the batch; NaN
+  // without, and for a step in which either has none.
+  double micro_sq, micro_tok, batch_tok;
   bool decaying;
 } iso_step_info;
 // Called after every step; anything but ISO_OK ends the run with that status.

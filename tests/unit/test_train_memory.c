@@ -72,7 +72,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   return ISO_OK;
 }
 
-static void check(const char *optim, iso_precision prec, int64_t micro, int recompute) {
+static void check(const char *optim, iso_precision prec, int64_t micro, int recompute, bool gns) {
   iso_ctx *c;
   iso_err err = {0};
   iso_model *m;
@@ -100,6 +100,7 @@ static void check(const char *optim, iso_precision prec, int64_t micro, int reco
   o.batch = 8;
   o.micro = micro;
   o.recompute = recompute;
+  o.measure_gns = gns;
   o.steps = 24;
   o.warmup = 2;
   assert_int_equal(iso_model_open(c, &mc, &m, &err), ISO_OK);
@@ -121,9 +122,10 @@ static void check(const char *optim, iso_precision prec, int64_t micro, int reco
 
 static void test_memory_is_what_was_planned(void **s) {
   (void)s;
-  check("adamw", ISO_PREC_f32, 0, 0);
-  check("muon", ISO_PREC_f32, 2, 0);
-  check("muon", ISO_PREC_bf16, 0, 2);
+  check("adamw", ISO_PREC_f32, 0, 0, false);
+  check("muon", ISO_PREC_f32, 2, 0, false);
+  check("muon", ISO_PREC_f32, 2, 0, true);
+  check("muon", ISO_PREC_bf16, 0, 2, false);
 }
 
 int main(void) {
