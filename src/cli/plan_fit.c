@@ -15,27 +15,32 @@ iso_status cli_plan_fit_check(const cli_args *a, iso_err *err) {
   return ISO_OK;
 }
 
-iso_status cli_plan_fit_rows(const cli_args *a, const iso_csv *t, const char *name, const iso_law *law, const bool *use, const char *const *columns,
-                             int n_columns, cli_plan_fit *out, iso_err *err) {
-  iso_law_data rows = {0}, held = {0};
-  iso_lawfit_opts o = iso_lawfit_opts_default(law);
-  *out = (cli_plan_fit){.law = law};
+iso_status cli_plan_fit_data(const cli_args *a, const iso_law_data *rows, const char *name, cli_plan_fit *out, iso_err *err) {
+  iso_lawfit_opts o = iso_lawfit_opts_default(rows->law);
+  *out = (cli_plan_fit){.law = rows->law};
   o.starts = (int)cli_int(a, "starts");
   o.resamples = cli_int(a, "bootstrap");
   o.level = cli_real(a, "level");
   o.seed = (uint64_t)cli_int(a, "seed");
-  iso_law_data_opts d = {.use = use, .columns = columns, .n_columns = n_columns, .objective = o.objective};
+  iso_status st = iso_lawfit_run(a->ctx, rows, &o, &out->fit, err);
+  if (st != ISO_OK) return iso_err_prefix(err, st, "%.200s", name);
+  memcpy(out->p, out->fit.p, sizeof out->p);
+  memcpy(out->x_lo, out->fit.x_lo, sizeof out->x_lo);
+  memcpy(out->x_hi, out->fit.x_hi, sizeof out->x_hi);
+  (void)snprintf(out->source, sizeof out->source, "fitted to %lld rows of %.200s", (long long)out->fit.n, name);
+  return ISO_OK;
+}
+
+iso_status cli_plan_fit_rows(const cli_args *a, const iso_csv *t, const char *name, const iso_law *law, const bool *use, const char *const *columns,
+                             int n_columns, cli_plan_fit *out, iso_err *err) {
+  iso_law_data rows = {0}, held = {0};
+  iso_law_data_opts d = {.use = use, .columns = columns, .n_columns = n_columns, .objective = law->objective};
+  *out = (cli_plan_fit){.law = law};
   iso_status st = iso_law_data_read(t, law, &d, &rows, &held, err);
-  if (st == ISO_OK) st = iso_lawfit_run(a->ctx, &rows, &o, &out->fit, err);
-  if (st == ISO_OK) {
-    memcpy(out->p, out->fit.p, sizeof out->p);
-    memcpy(out->x_lo, out->fit.x_lo, sizeof out->x_lo);
-    memcpy(out->x_hi, out->fit.x_hi, sizeof out->x_hi);
-    (void)snprintf(out->source, sizeof out->source, "fitted to %lld rows of %.200s", (long long)out->fit.n, name);
-  }
+  st = st == ISO_OK ? cli_plan_fit_data(a, &rows, name, out, err) : iso_err_prefix(err, st, "%.200s", name);
   iso_law_data_close(&rows);
   iso_law_data_close(&held);
-  return st == ISO_OK ? ISO_OK : iso_err_prefix(err, st, "%.200s", name);
+  return st;
 }
 
 iso_status cli_plan_fit_saved(const char *path, const iso_law *law, cli_plan_fit *out, iso_err *err) {

@@ -23,6 +23,8 @@ iso_status cli_plan_fit_check(const cli_args *a, iso_err *err);
 // Fits `law` to the rows of *t for which `use` is true (NULL: all); `columns` as in iso_law_data_opts.
 iso_status cli_plan_fit_rows(const cli_args *a, const iso_csv *t, const char *name, const iso_law *law, const bool *use, const char *const *columns,
                              int n_columns, cli_plan_fit *out, iso_err *err);
+// The same for rows that are in the law's form already.
+iso_status cli_plan_fit_data(const cli_args *a, const iso_law_data *rows, const char *name, cli_plan_fit *out, iso_err *err);
 // The fit of `law` in a file of isoflop fit --law NAME --json.
 iso_status cli_plan_fit_saved(const char *path, const iso_law *law, cli_plan_fit *out, iso_err *err);
 void cli_plan_fit_close(cli_plan_fit *f);
