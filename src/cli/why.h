@@ -19,6 +19,7 @@ void cli_why_hparams(const json_t *plan, cli_why *w);
 // In the file of their subverb.
 void cli_why_vocab(const json_t *plan, cli_why *w);
 void cli_why_pools(const json_t *plan, cli_why *w);
+void cli_why_heads(const json_t *plan, cli_why *w);
 void cli_why_distil(const json_t *plan, cli_why *w);
 void cli_why_serve(const json_t *plan, cli_why *w);
 void cli_why_infer(const json_t *plan, cli_why *w);
