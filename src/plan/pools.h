@@ -43,7 +43,7 @@ enum { ISO_POOLS_FIT_MAX = 7, ISO_POOLS_INPUTS = 3 };
 typedef struct iso_pools_law {
   iso_law law;  // points into this struct: do not copy it
   iso_law_param param[ISO_LAW_PARAM_MAX];
-  char name[ISO_LAW_PARAM_MAX][2][16];
+  char name[ISO_LAW_PARAM_MAX][2][24];
 } iso_pools_law;
 // `samples` and `error` are means of the runs to fit (geometric, and the least), for the starts. ISO_EINVAL unless 1 <= n <= 7.
 iso_status iso_pools_law_open(int n, double samples, double error_min, iso_pools_law *out, iso_err *err);
