@@ -125,8 +125,16 @@ iso_status iso_mem_get(const iso_ctx *c, size_t bytes, const char *what, void **
 void iso_mem_put(const iso_ctx *c, void *p, size_t bytes) { c->alloc.put(c->alloc.self, p, bytes); }
 
 iso_event iso_event_blank(iso_event_kind kind, const char *phase) {
-  return (iso_event){
-      .kind = kind, .phase = phase, .text = "", .loss = NAN, .tok_per_s = NAN, .mfu = NAN, .used_frac = NAN, .eta_s = NAN, .predicted_loss = NAN};
+  return (iso_event){.kind = kind,
+                     .phase = phase,
+                     .text = "",
+                     .loss = NAN,
+                     .tok_per_s = NAN,
+                     .mfu = NAN,
+                     .used_frac = NAN,
+                     .eta_s = NAN,
+                     .predicted_loss = NAN,
+                     .noise_tok = NAN};
 }
 
 void iso_emit(const iso_ctx *c, const iso_event *ev) { c->sink.event(c->sink.self, ev); }

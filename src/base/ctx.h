@@ -39,7 +39,7 @@ typedef struct iso_event {
   const char *phase;  // e.g. "train", "sweep"; static string
   const char *text;   // one line; valid during the call only
   int64_t step, steps;
-  double loss, tok_per_s, mfu, used_frac, eta_s, predicted_loss;
+  double loss, tok_per_s, mfu, used_frac, eta_s, predicted_loss, noise_tok;
 } iso_event;
 
 typedef struct iso_sink {

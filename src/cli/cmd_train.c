@@ -9,13 +9,32 @@
 
 static const char *const EXAMPLES[] = {"isoflop train --text book.txt --budget 300s --out model",
                                        "isoflop train --text a.txt b.txt.gz --budget 2e14flop,600MiB --json",
-                                       "isoflop train --data shards --model 4,128,4/4,352,2048,256 --steps 500 --out small", NULL};
+                                       "isoflop train --data shards --model 4,128,4/4,352,2048,256 --steps 500 --out small",
+                                       "isoflop train --text book.txt --steps 400 --batch 32 --micro 4 --measure-gns --out noise", NULL};
 
 static const cli_opt OPTS[] = {
     CLI_SOLO_OPTS,
     {"init", CLI_TEXT, "DIR", NULL, "start from this model folder instead of random weights"},
     {"replay", CLI_TEXT, "RUN", NULL, "repeat this run, named by its id or folder, bit for bit, on the same text"},
+    {"measure-gns", CLI_FLAG, NULL, NULL, "estimate the gradient noise scale while training; the batch is cut in two unless --micro does"},
 };
+
+// What the gradients say of the batch (McCandlish et al. 2018, arXiv:1812.06162).
+static void print_noise(const json_t *g) {
+  double v = json_number_value(json_object_get(g, "noise_scale_tok")), se = json_number_value(json_object_get(g, "se_tok"));
+  long long n = json_integer_value(json_object_get(g, "steps")), from = json_integer_value(json_object_get(g, "from_step"));
+  char a[40], b[40];
+  if (!g) return;
+  if (!json_is_number(json_object_get(g, "noise_scale_tok"))) {
+    printf("gradient noise scale: not told by %lld steps: %s\n", n, json_string_value(json_object_get(g, "why_not")));
+    return;
+  }
+  printf("gradient noise scale %s, standard error %s, over %lld steps from %lld on\n", iso_unit_print(v, ISO_UNIT_TOK, a, sizeof a),
+         iso_unit_print(se, ISO_UNIT_TOK, b, sizeof b), n, from + 1);
+  printf("critical batch       %s; this run's %s take %.3g times the fewest steps and %.3g times the fewest tokens\n", a,
+         iso_unit_print(json_number_value(json_object_get(g, "batch_tok")), ISO_UNIT_TOK, b, sizeof b),
+         json_number_value(json_object_get(g, "steps_over_fewest")), json_number_value(json_object_get(g, "tokens_over_fewest")));
+}
 
 static void print_summary(const json_t *r, const char *out_dir) {
   const json_t *p = json_object_get(r, "predicted"), *m = json_object_get(r, "measured");
@@ -32,6 +51,7 @@ static void print_summary(const json_t *r, const char *out_dir) {
   const json_t *q = json_object_get(p, "bits_per_byte");
   printf("%-14s %6.3f-%6.3f %14.4f\n", "bits_per_byte", json_number_value(json_array_get(q, 0)), json_number_value(json_array_get(q, 2)),
          json_number_value(json_object_get(r, "bits_per_byte")));
+  print_noise(json_object_get(r, "gradient_noise"));
   printf("model in %s: try isoflop sample %s --prompt 'The'\n", out_dir, out_dir);
 }
 
@@ -45,6 +65,7 @@ static int run(cli_args *a) {
   if (code) return code;
   o.init_dir = cli_text(a, "init");
   o.replay = cli_text(a, "replay");
+  o.measure_gns = cli_flag(a, "measure-gns");
   o.plan_only = cli_flag(a, "dry-run");
   iso_status st = cli_budget(a, &eo.budget, &err);
   if (st == ISO_OK && !iso_budget_is_bounded(&eo.budget) && o.steps <= 0 && !o.replay && !o.config_path)
@@ -69,14 +90,17 @@ static int run(cli_args *a) {
   return code;
 }
 
-const cli_verb cli_verb_train = {.name = "train",
-                                 .summary = "Train a model on text inside a budget; the planner chooses what you leave open.",
-                                 .examples = EXAMPLES,
-                                 .usage = "[--text FILE... | --data DIR] [--budget BUDGET | --steps N] [options]",
-                                 .opts = OPTS,
-                                 .n_opts = ISO_COUNT(OPTS),
-                                 .notes =
-                                     "The last 2% of a single file (2% of the documents of several) are held out and scored at the end.\n"
-                                     "Ctrl-C saves and stops; the same command goes on, and time that has passed meanwhile is not counted.\n"
-                                     "Without --text and --data the text is GCIDE, the dictionary of Debian's package dict-gcide.",
-                                 .run = run};
+const cli_verb cli_verb_train = {
+    .name = "train",
+    .summary = "Train a model on text inside a budget; the planner chooses what you leave open.",
+    .examples = EXAMPLES,
+    .usage = "[--text FILE... | --data DIR] [--budget BUDGET | --steps N] [options]",
+    .opts = OPTS,
+    .n_opts = ISO_COUNT(OPTS),
+    .notes =
+        "The last 2% of a single file (2% of the documents of several) are held out and scored at the end.\n"
+        "Ctrl-C saves and stops; the same command goes on, and time that has passed meanwhile is not counted.\n"
+        "With --measure-gns another norm is taken after the first micro-batch of a step (arXiv:1812.06162): the noise scale of the newest half to\n"
+        "three quarters of the steps, in tokens, predicts the critical batch. What is trained does not change.\n"
+        "Without --text and --data the text is GCIDE, the dictionary of Debian's package dict-gcide.",
+    .run = run};

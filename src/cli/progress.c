@@ -16,11 +16,11 @@ struct cli_progress {
 
 static void log_event(cli_progress *p, const iso_event *e) {
   static const char *const KINDS[] = {"phase", "progress", "note", "warn"};
-  json_t *j = json_pack("{s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "type", KINDS[e->kind], "phase", e->phase, "t_s",
+  json_t *j = json_pack("{s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "type", KINDS[e->kind], "phase", e->phase, "t_s",
                         iso_now_s(p->c) - p->c->start_s, "text", e->text, "step", e->kind == ISO_EVENT_PROGRESS ? json_integer(e->step) : json_null(),
                         "steps", e->kind == ISO_EVENT_PROGRESS ? json_integer(e->steps) : json_null(), "loss", iso_json_num(e->loss), "tok_per_s",
                         iso_json_num(e->tok_per_s), "mfu", iso_json_num(e->mfu), "budget_used", iso_json_num(e->used_frac), "eta_s",
-                        iso_json_num(e->eta_s), "predicted_loss", iso_json_num(e->predicted_loss));
+                        iso_json_num(e->eta_s), "predicted_loss", iso_json_num(e->predicted_loss), "noise_scale_tok", iso_json_num(e->noise_tok));
   char *s = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(8)) : NULL;
   if (s) fprintf(p->log, "%s\n", s);
   free(s);

@@ -16,6 +16,11 @@ typedef void (*cli_why_fn)(const json_t *plan, cli_why *w);
 void cli_why_train(const json_t *plan, cli_why *w);
 void cli_why_layout(const json_t *plan, cli_why *w);
 void cli_why_hparams(const json_t *plan, cli_why *w);
+// In the file of their subverb.
+void cli_why_vocab(const json_t *plan, cli_why *w);
+void cli_why_pools(const json_t *plan, cli_why *w);
+void cli_why_heads(const json_t *plan, cli_why *w);
+void cli_why_distil(const json_t *plan, cli_why *w);
 void cli_why_serve(const json_t *plan, cli_why *w);
 void cli_why_infer(const json_t *plan, cli_why *w);
 // isoflop plan without a subverb, and train and demo with --dry-run.

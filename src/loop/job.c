@@ -52,6 +52,7 @@ typedef struct job {
   int watch_worse;
   int64_t next_watch;
   bool early;
+  iso_noise_window noise;
 } job;
 
 static iso_status flush_curve(job *j, iso_err *err) {
@@ -60,9 +61,62 @@ static iso_status flush_curve(job *j, iso_err *err) {
   return n > 0 ? iso_store_curve_add(j->e->store, j->e->run_id, j->curve, n, err) : ISO_OK;
 }
 
+// ---- the gradient's noise -------------------------------------------------------------------------------------------
+
+enum { NOISE_SUMS = 7 };  // of a window's two halves: what iso_noise_scale has beside its batches
+
+static json_t *noise_state(const iso_noise_window *w) {
+  json_t *a = json_array();
+  const iso_noise_scale *half[2] = {&w->old, &w->young};
+  const int64_t count[3] = {w->n, w->old_from, w->young_from};
+  for (int i = 0; i < 3; i++) json_array_append_new(a, json_integer((json_int_t)count[i]));
+  for (int i = 0; i < 2; i++) {
+    const iso_noise_scale *s = half[i];
+    const double v[NOISE_SUMS] = {(double)s->n, s->mean_g, s->mean_s, s->var_g, s->var_s, s->cov, s->big};
+    for (int k = 0; k < NOISE_SUMS; k++) json_array_append_new(a, json_real(v[k]));
+  }
+  return a;
+}
+
+// Goes on where a checkpoint ended.
+static void noise_resume(iso_noise_window *w, const json_t *a) {
+  if (json_array_size(a) != 3 + 2 * NOISE_SUMS) return;
+  w->n = json_integer_value(json_array_get(a, 0));
+  w->old_from = json_integer_value(json_array_get(a, 1));
+  w->young_from = json_integer_value(json_array_get(a, 2));
+  for (int i = 0; i < 2; i++) {
+    double v[NOISE_SUMS];
+    iso_noise_scale *s = i ? &w->young : &w->old;
+    for (int k = 0; k < NOISE_SUMS; k++) v[k] = json_number_value(json_array_get(a, (size_t)(3 + i * NOISE_SUMS + k)));
+    *s = (iso_noise_scale){s->small, v[6], (int64_t)v[0], v[1], v[2], v[3], v[4], v[5]};
+  }
+}
+
+// The scale now; NaN while the steps do not tell.
+static double add_noise(job *j, const iso_step_info *i) {
+  iso_err none = {0};
+  iso_noise_answer a;
+  if (isfinite(i->micro_sq)) (void)iso_noise_window_add(&j->noise, i->micro_tok, i->batch_tok, i->micro_sq, i->grad_norm * i->grad_norm, &none);
+  return iso_noise_scale_get(&j->noise.old, &a, &none) == ISO_OK ? a.batch : NAN;
+}
+
+json_t *iso_job_noise_json(const iso_noise_window *w) {
+  iso_err why = {0};
+  iso_noise_answer a;
+  double steps = NAN, tokens = NAN;
+  if (w->n == 0) return NULL;
+  bool told = iso_noise_scale_get(&w->old, &a, &why) == ISO_OK;
+  if (told) iso_noise_tradeoff(a.batch, w->old.big, &steps, &tokens);
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:s?}", "noise_scale_tok", iso_json_num(a.batch), "se_tok", iso_json_num(a.se),
+                   "critical_batch_tok", iso_json_num(a.batch), "batch_tok", iso_json_num(w->old.big), "steps_over_fewest", iso_json_num(steps),
+                   "tokens_over_fewest", iso_json_num(tokens), "grad_sq", iso_json_num(a.grad_sq), "trace", iso_json_num(a.trace), "steps",
+                   (json_int_t)w->old.n, "from_step", (json_int_t)w->old_from, "why_not", told ? NULL : why.msg);
+}
+
 static iso_status save(job *j, iso_err *err) {
   double start = iso_now_s(j->e->ctx);
   json_t *extra = json_pack("{s:f, s:s}", "used_s", start - j->e->ctx->start_s, "run", j->e->run_id);
+  if (extra && j->noise.n > 0) json_object_set_new(extra, "noise", noise_state(&j->noise));
   iso_status st = iso_trainer_save(j->t, j->checkpoint, extra, err);
   json_decref(extra);
   j->last_save_s = iso_now_s(j->e->ctx);
@@ -169,6 +223,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   double end = iso_env_end_s(e);
   ev.used_frac = isfinite(end) ? (now - e->ctx->start_s) / (end - e->ctx->start_s) : NAN;
   ev.eta_s = isfinite(end) ? end - now : (double)(ev.steps - i->step) * step_s;
+  if (ch->opts.measure_gns) ev.noise_tok = add_noise(j, i);
   ev.text = i->decaying ? "decay" : "";
   iso_emit(e->ctx, &ev);
   keep_time(j);
@@ -193,7 +248,10 @@ static iso_status open_model(job *j, iso_err *err) {
 
 static iso_status resume(job *j, iso_err *err) {
   if (!iso_file_exists(j->checkpoint)) return ISO_OK;
-  ISO_TRY(iso_trainer_load(j->t, j->checkpoint, NULL, err));
+  json_t *extra = NULL;
+  ISO_TRY(iso_trainer_load(j->t, j->checkpoint, &extra, err));
+  if (j->o->choice->opts.measure_gns) noise_resume(&j->noise, json_object_get(extra, "noise"));
+  json_decref(extra);
   iso_env_note(j->e, ISO_EVENT_NOTE, "train", "going on after step %lld", (long long)iso_trainer_step(j->t));
   return ISO_OK;
 }
@@ -280,6 +338,7 @@ static iso_status train(job *j, iso_job_result *out, iso_err *err) {
   out->train_loss = j->loss_ema;
   out->stopped = st == ISO_ECANCEL;
   out->early = j->early;
+  out->noise = j->noise;
   return st == ISO_OK ? end : st;
 }
 
@@ -328,6 +387,7 @@ iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, i
     opts.steps = (int64_t)fmin((double)opts.steps * 16 + 1000, fmax(most, (double)opts.steps));
   }
   ISO_TRYG(iso_trainer_open(e->ctx, j->m, &opts, iso_job_batch, &j->feed, &j->t, err));
+  if (opts.measure_gns) ISO_TRYG(iso_noise_window_open((double)(opts.micro * opts.seq), (double)(opts.batch * opts.seq), &j->noise, err));
   j->stride = o->choice->opts.steps / 1000 > 1 ? o->choice->opts.steps / 1000 : 1;
   ISO_TRYG(resume(j, err));
   ISO_TRYG(train(j, out, err));

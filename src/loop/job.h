@@ -3,6 +3,7 @@
 #define ISO_LOOP_JOB_H
 #include "loop/choose.h"
 #include "model/fmt_hf.h"
+#include "plan/noise_scale.h"
 
 typedef struct iso_job_opts {
   const iso_choice *choice;
@@ -25,14 +26,18 @@ typedef struct iso_job_result {
   double bits_per_byte;
   iso_cost train, eval;  // measured
   int64_t peak_planned_b;
-  bool stopped;  // the user asked to stop; the checkpoint is written
-  bool early;    // ended before its budget because more would not have helped
+  bool stopped;            // the user asked to stop; the checkpoint is written
+  bool early;              // ended before its budget because more would not have helped
+  iso_noise_window noise;  // of the gradients, in tokens; n = 0 unless the options ask for it
 } iso_job_result;
 
 // Trains and leaves the model in out_dir. On ISO_ECANCEL the checkpoint is saved and result->stopped is set.
 iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, iso_err *err);
 // Whether out_dir holds an unfinished run; *used_s gets the wall seconds that it has used.
 iso_status iso_job_pending(const char *out_dir, bool *pending, double *used_s, json_t **config, iso_err *err);
+// What was measured of the gradient's noise: the scale in tokens with its standard error, the critical batch that it predicts, and what this
+// run's batch costs beside it; NULL when nothing was.
+json_t *iso_job_noise_json(const iso_noise_window *w);
 // Held-out loss of a model on the environment's data; limit_tok 0: all of it, or what is scored by end_s of the clock.
 iso_status iso_job_eval(iso_env *e, iso_model *m, int64_t ctx, int64_t limit_tok, double end_s, iso_loss *out, iso_err *err);
 // Batches from the environment's shards, for iso_trainer_open; arg is an iso_job_feed.

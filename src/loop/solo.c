@@ -23,6 +23,13 @@ static iso_status prepare_data(iso_env *e, const iso_solo_opts *o, const json_t 
   return iso_env_text(e, &t, err);
 }
 
+// The smallest divisor above 1.
+static int64_t least_divisor(int64_t n) {
+  for (int64_t d = 2; d * d <= n; d++)
+    if (n % d == 0) return d;
+  return n > 1 ? n : 1;
+}
+
 // What the user fixed, on top of the recipe.
 static void apply_user(const iso_solo_opts *o, iso_train_opts *t) {
   if (o->optim) t->optim = o->optim;
@@ -37,6 +44,8 @@ static void apply_user(const iso_solo_opts *o, iso_train_opts *t) {
   if (o->recompute > 0) t->recompute = (int)o->recompute;
   if (o->recompute_layers > 0) t->recompute_layers = (int)o->recompute_layers;
   if (o->recompute_cheap) t->recompute_cheap = 1;
+  t->measure_gns = o->measure_gns;
+  if (o->measure_gns && o->micro <= 0) t->micro = t->batch / least_divisor(t->batch);
   if (t->warmup > t->steps / 3) t->warmup = t->steps / 3;
 }
 
@@ -112,10 +121,14 @@ json_t *iso_solo_result(iso_env *e, const iso_choice *c, const iso_job_result *r
                       json_pack("{s:f, s:f, s:I, s:f, s:o, s:s, s:{s:[f,f,f]}}", "params", (double)c->price.params, "tokens", c->tokens, "batch_tok",
                                 (json_int_t)(c->opts.batch * c->opts.seq), "lr", c->opts.lr, "config", iso_config_json(&c->config), "why", c->why,
                                 "predicted", "bpb", c->bpb.lo, c->bpb.mean, c->bpb.hi));
-  return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run", e->run_id, "params", (json_int_t)c->price.params, "tokens",
-                   (json_int_t)(r ? r->tokens : (int64_t)c->tokens), "elapsed_s", json_real(iso_now_s(e->ctx) - e->ctx->start_s), "bits_per_byte",
-                   r ? iso_json_num(r->bits_per_byte) : json_null(), "val_loss_nats", r ? iso_json_num(r->val.nats_per_tok) : json_null(),
-                   "predicted", pred, "measured", meas, "plan", iso_choice_json(c), "summary", summary);
+  json_t *out =
+      json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "run", e->run_id, "params", (json_int_t)c->price.params, "tokens",
+                (json_int_t)(r ? r->tokens : (int64_t)c->tokens), "elapsed_s", json_real(iso_now_s(e->ctx) - e->ctx->start_s), "bits_per_byte",
+                r ? iso_json_num(r->bits_per_byte) : json_null(), "val_loss_nats", r ? iso_json_num(r->val.nats_per_tok) : json_null(), "predicted",
+                pred, "measured", meas, "plan", iso_choice_json(c), "summary", summary);
+  json_t *noise = r ? iso_job_noise_json(&r->noise) : NULL;
+  if (noise) json_object_set_new(out, "gradient_noise", noise);
+  return out;
 }
 
 // schedule.json of a run, named by its folder or by its id in the store.
@@ -155,6 +168,7 @@ static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, iso_c
   iso_loss_law law = iso_loss_law_shipped();
   if (replay) {
     json_t *j = json_pack("{s:O, s:O}", "model", json_object_get(replay, "config"), "options", json_object_get(replay, "options"));
+    if (j && o->measure_gns) json_object_set_new(json_object_get(j, "options"), "measure_gns", json_true());
     st = j ? iso_choice_from_json(e, j, "schedule.json", LAST_S, &law, c, err) : iso_fail(err, ISO_EFORMAT, "schedule.json: no config and options");
     json_decref(j);
     return st;
@@ -164,6 +178,7 @@ static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, iso_c
     st = iso_choice_from_json(e, saved, "job.json", LAST_S, &law, c, err);
   else if (o->config_path) {
     st = iso_json_load(o->config_path, &file, err);
+    if (st == ISO_OK && o->measure_gns) json_object_set_new(json_object_get(file, "options"), "measure_gns", json_true());
     if (st == ISO_OK) st = iso_choice_from_json(e, file, o->config_path, LAST_S, &law, c, err);
   } else
     st = choose(e, o, c, err);

@@ -20,6 +20,7 @@ typedef struct iso_solo_opts {
   int64_t max_bytes;  // of text; <= 0: all
   uint64_t seed;
   bool plan_only;
+  bool measure_gns;  // the gradient noise scale while training; cuts the batch in two unless `micro` does
 } iso_solo_opts;
 
 // Machine, data, choice; with plan_only nothing is trained. *result (owned by the caller) is the object that --json ends with:

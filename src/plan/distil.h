@@ -33,4 +33,20 @@ iso_status iso_distil_decide(const iso_distil_laws *l, iso_distil_cost cost, dou
                              iso_distil_answer *out, iso_err *err);
 // The teacher that is best to train for one student, its size and tokens searched for. ISO_ENUM when no teacher leaves a finite loss.
 iso_status iso_distil_best_teacher(const iso_distil_laws *l, double flop, double student, iso_distil_answer *out, iso_err *err);
+
+// A question whose budget is still open. What is not known of the teacher is NaN: nothing known asks for the best teacher; a loss is enough
+// when it is free, forward passes need its parameters, and its training both parameters and tokens. A loss that is given counts instead of
+// the law's.
+typedef struct iso_distil_question {
+  const iso_distil_laws *laws;
+  iso_distil_cost cost;
+  double student, teacher, teacher_tokens, teacher_loss;
+} iso_distil_question;
+// The answer at a budget. The best teacher of those that are not paid for is looked for among compute-optimal ones, as there is no end to
+// how long a small one could be trained; the one to be trained is that of iso_distil_best_teacher. Of a teacher known by its loss alone, the
+// answer's size and tokens are NaN. ISO_EINVAL names what is missing.
+iso_status iso_distil_ask(const iso_distil_question *q, double flop, iso_distil_answer *out, iso_err *err);
+// Budgets in [lo, hi] at which the answer changes, ascending, at most `max`; returns how many. Budgets without an answer count as training
+// alone.
+int iso_distil_flips(const iso_distil_question *q, double lo, double hi, double *at, int max);
 #endif

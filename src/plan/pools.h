@@ -28,4 +28,25 @@ typedef struct iso_pools_choice {
 double iso_pools_error(const iso_pool_row *pool, int n, unsigned use, double seen, double n0, double d);
 // The best subset of n <= 16 pools for a budget of `seen` samples, all subsets tried. ISO_EINVAL for bad numbers.
 iso_status iso_pools_choose(const iso_pool_row *pool, int n, double seen, double n0, double d, iso_pools_choice *out, iso_err *err);
+
+// A budget at which another subset becomes the best.
+typedef struct iso_pools_change {
+  double seen;
+  unsigned from, to;
+} iso_pools_change;
+// All of them in [lo, hi], ascending, at most `max`; returns how many. Choices that last for less than a twenty-fourth of an octave may be missed.
+int iso_pools_changes(const iso_pool_row *pool, int n, double lo, double hi, double n0, double d, iso_pools_change *out, int max);
+
+// Law filtering for n pools at once: one b and tau each, n0 and d shared, as mixing needs them. Inputs: samples, pool (different samples),
+// number (of the pool, from 1). Parameters: log_n0, log_d, then log_b and log_tau of each pool.
+enum { ISO_POOLS_FIT_MAX = 7, ISO_POOLS_INPUTS = 3 };
+typedef struct iso_pools_law {
+  iso_law law;  // points into this struct: do not copy it
+  iso_law_param param[ISO_LAW_PARAM_MAX];
+  char name[ISO_LAW_PARAM_MAX][2][24];
+} iso_pools_law;
+// `samples` and `error` are means of the runs to fit (geometric, and the least), for the starts. ISO_EINVAL unless 1 <= n <= 7.
+iso_status iso_pools_law_open(int n, double samples, double error_min, iso_pools_law *out, iso_err *err);
+// Its parameters for pools of `unique` samples each.
+void iso_pools_rows(const double *p, int n, const double *unique, iso_pool_row *out, double *n0, double *d);
 #endif

@@ -29,10 +29,11 @@ iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o
   out->params = iso_graph_params(g).all;
   out->model_flop_step = times * (f.mat_flop + k.mat_flop);
   out->update_flop = u.mat_flop;
-  out->update_b = u.read_b + u.write_b + n.read_b;
+  double norms = o->measure_gns ? 2 : 1;  // the first micro-batch's as well
+  out->update_b = u.read_b + u.write_b + norms * n.read_b;
   out->exec_flop_step = times * (f.mat_flop + x.mat_flop) + u.mat_flop;
   out->bytes_step = times * (f.read_b + f.write_b + x.read_b + x.write_b) + out->update_b;
-  out->calls_step = (int64_t)(times * (double)(f.calls + x.calls)) + n.calls + u.calls;
+  out->calls_step = (int64_t)(times * (double)(f.calls + x.calls)) + (int64_t)norms * n.calls + u.calls;
   iso_exec_opts eo = {.max = b, .train = true, .re = re};
   ISO_TRYG(iso_exec_price(g, &eo, kern, threads, &out->mem_b, err));
   out->mem_b += 8 * o->batch * o->seq;

@@ -56,6 +56,11 @@ iso_status iso_train_opts_check(const iso_train_opts *o, iso_err *err) {
     return iso_fail(err, ISO_EINVAL, "training: recompute (groups of layers) excludes recompute_layers and recompute_cheap");
   if (o->micro > 0 && o->batch % o->micro)
     return iso_fail(err, ISO_EINVAL, "training: a batch of %lld cannot be cut into micro-batches of %lld", (long long)o->batch, (long long)o->micro);
+  if (o->measure_gns && (o->micro <= 0 || o->micro >= o->batch)) {
+    iso_fail(err, ISO_EINVAL, "training: the gradient noise scale is measured over two micro-batches at least, a batch of %lld is one",
+             (long long)o->batch);
+    return iso_hint(err, ISO_EINVAL, "give --micro: half of the batch or less, and a --batch of two sequences or more");
+  }
   return ISO_OK;
 }
 
@@ -72,6 +77,8 @@ json_t *iso_train_opts_json(const iso_train_opts *o) {
 #define X(name) json_object_set_new(j, #name, json_integer(o->name));
   OPTS_INT(X)
 #undef X
+  // Written when it is on only: runs from before it go on, and without it they are the same.
+  if (o->measure_gns) json_object_set_new(j, "measure_gns", json_true());
   return j;
 }
 
@@ -83,6 +90,7 @@ iso_status iso_train_opts_from_json(const json_t *j, iso_train_opts *out, iso_er
                                      "recompute",
                                      "recompute_layers",
                                      "recompute_cheap",
+                                     "measure_gns",
 #define X(name) #name,
                                      OPTS_REAL(X) OPTS_INT(X)
 #undef X
@@ -114,6 +122,7 @@ iso_status iso_train_opts_from_json(const json_t *j, iso_train_opts *out, iso_er
   ISO_TRY(iso_json_opt_i64(j, "recompute", what, 0, 1 << 14, &recompute, err));
   ISO_TRY(iso_json_opt_i64(j, "recompute_layers", what, 0, 1 << 14, &layers, err));
   ISO_TRY(iso_json_opt_i64(j, "recompute_cheap", what, 0, 1, &cheap, err));
+  ISO_TRY(iso_json_opt_bool(j, "measure_gns", what, &out->measure_gns, err));
   out->seed = (uint64_t)seed;
   out->ns_steps = (int)ns;
   out->recompute = (int)recompute;

@@ -132,8 +132,23 @@ static double schedule_factor(iso_trainer *t, int64_t left, bool may_decay) {
   return warm * t->sched->decay(t->s.decay_p, t->o.lr_floor);
 }
 
-// Gradients of one batch; *loss is nats per counted token.
-static iso_status accumulate(iso_trainer *t, iso_hyp *hyp, double *loss, int64_t *counted, iso_err *err) {
+// Squared length of the mean gradient of the first micro-batch, whose sum over all `counted` tokens is all that is there yet. The buffers
+// are read only, so that what is trained is the same bits.
+static void measure_first(iso_trainer *t, iso_hyp *hyp, int64_t counted, iso_step_info *info) {
+  int64_t first = 0, part = t->o.micro * t->o.seq;
+  for (int64_t i = 0; i < part; i++) first += t->targets[i] >= 0;
+  iso_exec_run(t->exec, ISO_SECTION_NORM);
+  double up = (double)counted / (double)first;
+  if (first > 0 && first < counted) {
+    info->micro_sq = hyp->grad_sumsq * up * up;
+    info->micro_tok = (double)first;
+    info->batch_tok = (double)counted;
+  }
+  hyp->grad_sumsq = 0;
+}
+
+// Gradients of one batch; loss in nats per counted token.
+static iso_status accumulate(iso_trainer *t, iso_hyp *hyp, iso_step_info *info, int64_t *counted, iso_err *err) {
   const iso_train_opts *o = &t->o;
   double *sum = iso_exec_at(t->exec, t->io.loss, 0);
   int32_t *x = iso_exec_at(t->exec, t->io.ids, 0), *y = iso_exec_at(t->exec, t->io.targets, 0);
@@ -149,8 +164,9 @@ static iso_status accumulate(iso_trainer *t, iso_hyp *hyp, double *loss, int64_t
     memcpy(y, t->targets + at, (size_t)part * sizeof *y);
     iso_exec_run(t->exec, ISO_SECTION_FORWARD);
     iso_exec_run(t->exec, ISO_SECTION_BACKWARD);
+    if (o->measure_gns && at == 0) measure_first(t, hyp, *counted, info);
   }
-  *loss = *counted > 0 ? sum[0] / (double)*counted : 0;
+  info->loss = *counted > 0 ? sum[0] / (double)*counted : 0;
   iso_exec_run(t->exec, ISO_SECTION_NORM);
   return ISO_OK;
 }
@@ -175,8 +191,9 @@ static iso_status watch(iso_trainer *t, double loss, double grad_sumsq, iso_err 
 static iso_status one_step(iso_trainer *t, double factor, iso_step_fn on_step, void *arg, iso_err *err) {
   const iso_train_opts *o = &t->o;
   iso_hyp *hyp = iso_exec_at(t->exec, t->io.hyp, 0);
-  double start = iso_now_s(t->ctx), loss, n = (double)t->s.step + 1, muon_lr = o->muon_lr > 0 ? o->muon_lr : o->lr;
+  double start = iso_now_s(t->ctx), n = (double)t->s.step + 1, muon_lr = o->muon_lr > 0 ? o->muon_lr : o->lr;
   int64_t counted;
+  iso_step_info info = {.micro_sq = NAN, .micro_tok = NAN, .batch_tok = NAN};
   *hyp = (iso_hyp){.lr = o->lr * factor,
                    .beta1 = o->beta1,
                    .beta2 = o->beta2,
@@ -189,8 +206,8 @@ static iso_status one_step(iso_trainer *t, double factor, iso_step_fn on_step, v
                    .muon_decay = o->weight_decay,
                    .ns_steps = o->ns_steps,
                    .clip = o->clip};
-  ISO_TRY(accumulate(t, hyp, &loss, &counted, err));
-  ISO_TRY(watch(t, loss, hyp->grad_sumsq, err));
+  ISO_TRY(accumulate(t, hyp, &info, &counted, err));
+  ISO_TRY(watch(t, info.loss, hyp->grad_sumsq, err));
   iso_exec_run(t->exec, ISO_SECTION_UPDATE);
   t->factor[t->s.step] = factor;
   t->s.step++;
@@ -199,7 +216,12 @@ static iso_status one_step(iso_trainer *t, double factor, iso_step_fn on_step, v
   double took = iso_now_s(t->ctx) - start;
   // The first step touches all memory for the first time; it tells nothing about the others.
   if (t->s.step > 1) t->step_s = isfinite(t->step_s) ? 0.8 * t->step_s + 0.2 * took : took;
-  iso_step_info info = {t->s.step, t->s.tokens, loss, sqrt(hyp->grad_sumsq), hyp->lr, took, t->s.decay_p >= 0};
+  info.step = t->s.step;
+  info.tokens = t->s.tokens;
+  info.grad_norm = sqrt(hyp->grad_sumsq);
+  info.lr = hyp->lr;
+  info.step_s = took;
+  info.decaying = t->s.decay_p >= 0;
   return on_step ? on_step(arg, &info, err) : ISO_OK;
 }
 

@@ -22,6 +22,7 @@ typedef struct iso_train_opts {
   int recompute;         // keep activations of every k-th layer only; 0 keeps all
   int recompute_layers;  // or: the first so many layers keep nothing but their input
   int recompute_cheap;   // 1: the others do not keep what takes no matrix product, either
+  bool measure_gns;      // tell the gradient's length over the first micro-batch too; needs two of them
 } iso_train_opts;
 static inline iso_recompute iso_train_recompute(const iso_train_opts *o) {
   return (iso_recompute){o->recompute, o->recompute_layers, o->recompute_cheap != 0};
@@ -42,6 +43,9 @@ typedef struct iso_step_info {
   double loss;     // nats per token of this batch, before the update
   double grad_norm, lr;
   double step_s;
+  // With measure_gns: squared length of the mean gradient of the first micro-batch, and the tokens counted in it and in the batch; NaN
+  // without, and for a step in which either has none.
+  double micro_sq, micro_tok, batch_tok;
   bool decaying;
 } iso_step_info;
 // Called after every step; anything but ISO_OK ends the run with that status.

@@ -35,9 +35,26 @@ same_file a/model.safetensors c2/model.safetensors
 run $E_USAGE train --text text.txt --replay nothing --out c3
 err_has 'neither a folder .* nor a run'
 
+# The gradient noise scale, over at least the newer half of the steps; what is trained is the same bits with it.
+run $E_OK train --text text.txt $tiny --micro 1 --steps 40 --out n0 --quiet
+run $E_OK train --text text.txt $tiny --micro 1 --steps 40 --out n1 --json --measure-gns --log-jsonl n1.log
+same_file n0/model.safetensors n1/model.safetensors
+json 'j["gradient_noise"]["steps"] == 24 and j["gradient_noise"]["from_step"] == 16 and j["gradient_noise"]["batch_tok"] == 128'
+json '(lambda g: g["noise_scale_tok"] > 0 and g["se_tok"] > 0 and abs(g["noise_scale_tok"] * g["grad_sq"] / g["trace"] - 1) < 1e-9)(j["gradient_noise"])'
+json '(lambda g: abs((g["steps_over_fewest"] - 1) * (g["tokens_over_fewest"] - 1) - 1) < 1e-9)(j["gradient_noise"])'
+noise=$(json_get 'j["gradient_noise"]["noise_scale_tok"]')
+json "abs([l for l in lines if l['type'] == 'progress' and l['noise_scale_tok']][-1]['noise_scale_tok'] / $noise - 1) < 1e-6" n1.log
+run $E_OK train --text text.txt --replay n0 --measure-gns --out n2 --quiet
+out_has '^gradient noise scale [0-9]'
+out_has '^critical batch '
+same_file n0/model.safetensors n2/model.safetensors
+run $E_USAGE train --text text.txt --model 2,32,2/2,64,320,32 --batch 1 --measure-gns --steps 5 --out x
+err_has 'micro-batch'
+run $E_USAGE train --text text.txt $tiny --micro 4 --measure-gns --steps 5 --out x
+
 # Interrupted, then repeated: as if nothing had happened.
 LAST="isoflop train (interrupted)"
-long=3000
+long="3000 --micro 2 --measure-gns"
 # Waits until process $1 has logged a training step in $2, or has ended.
 training() {
   until grep -q '"phase":"train".*"step":[1-9]' "$2" 2>/dev/null || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done
@@ -52,9 +69,11 @@ checks=$((checks + 1))
 [ $CODE = 130 ] || fail "an interrupted run ends with 130"
 file_there d/checkpoint.safetensors
 run $E_USAGE train --text text.txt $tiny --steps $long --out d --seed 3 --seed 4
-run $E_OK train --text text.txt $tiny --steps $long --out d --quiet
+run $E_OK train --text text.txt $tiny --steps $long --out d --quiet --json
+noise=$(json_get '{k: v for k, v in j["gradient_noise"].items() if k != "why_not"}')
 file_gone d/checkpoint.safetensors
-run $E_OK train --text text.txt $tiny --steps $long --out e --quiet
+run $E_OK train --text text.txt $tiny --steps $long --out e --quiet --json
+json "{k: v for k, v in j['gradient_noise'].items() if k != 'why_not'} == $noise and j['gradient_noise']['steps'] > 1500"
 same_file d/model.safetensors e/model.safetensors
 
 # A full disk (here a limit on the size of one file, which the weights exceed): a clear end, nothing half written, and the same

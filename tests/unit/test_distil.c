@@ -109,6 +109,84 @@ static void test_best_teacher(void **state) {
     }
 }
 
+static void same(const iso_distil_answer *a, const iso_distil_answer *b) {
+  assert_true(a->flop == b->flop && a->supervised_loss == b->supervised_loss && a->teacher_params == b->teacher_params);
+  assert_true(a->teacher_tokens == b->teacher_tokens && a->teacher_loss == b->teacher_loss && a->teacher_flop == b->teacher_flop);
+  assert_true(a->student_tokens == b->student_tokens && a->distilled_loss == b->distilled_loss && a->distil == b->distil);
+}
+
+// Questions: a teacher by size and tokens, by its loss, and the best one at hand against a grid of compute-optimal teachers.
+static void test_questions(void **state) {
+  (void)state;
+  iso_distil_laws l = laws();
+  iso_err e = {0};
+  for (int c = 0; c < ISO_DISTIL_COSTS; c++) {
+    iso_distil_answer want = decide((iso_distil_cost)c, 4e20, 5e8, 3e9, 1e10), a;
+    iso_distil_question q = {&l, (iso_distil_cost)c, 5e8, 3e9, 1e10, NAN};
+    assert_int_equal(iso_distil_ask(&q, 4e20, &a, &e), ISO_OK);
+    same(&a, &want);
+    q.teacher_loss = want.teacher_loss;  // told instead of reckoned
+    if (c < ISO_DISTIL_TRAIN) q.teacher_tokens = NAN;
+    if (c == ISO_DISTIL_FREE) q.teacher = NAN;
+    assert_int_equal(iso_distil_ask(&q, 4e20, &a, &e), ISO_OK);
+    near(a.distilled_loss, want.distilled_loss, 1e-15);
+    near(a.student_tokens, want.student_tokens, 1e-15);
+    q.teacher_loss = want.teacher_loss * 0.9;
+    assert_int_equal(iso_distil_ask(&q, 4e20, &a, &e), ISO_OK);
+    assert_true(fabs(a.distilled_loss - want.distilled_loss) > 1e-3);
+    // What is not known and is needed is named.
+    q = (iso_distil_question){&l, (iso_distil_cost)c, 5e8, NAN, 1e10, NAN};
+    assert_int_equal(iso_distil_ask(&q, 4e20, &a, &e), ISO_EINVAL);
+    assert_non_null(strstr(e.msg, "size of the teacher"));
+  }
+  iso_distil_question q = {&l, ISO_DISTIL_TRAIN, 5e8, 3e9, NAN, 2.2};
+  iso_distil_answer a;
+  assert_int_equal(iso_distil_ask(&q, 4e20, &a, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "tokens of the teacher"));
+  for (int c = ISO_DISTIL_FREE; c <= ISO_DISTIL_FORWARD; c++)
+    for (double flop = 1e19; flop < 1e23; flop *= 30) {
+      double least = INFINITY;
+      q = (iso_distil_question){&l, (iso_distil_cost)c, 5e8, NAN, NAN, NAN};
+      assert_int_equal(iso_distil_ask(&q, flop, &a, &e), ISO_OK);
+      for (double t = 1e15; t < 1e28; t *= 1.05) {
+        iso_law_point p;
+        assert_int_equal(iso_law_distillation_supervised.optimum(l.supervised, t, &p, &e), ISO_OK);
+        least = fmin(least, decide((iso_distil_cost)c, flop, 5e8, p.params, p.tokens).distilled_loss);
+      }
+      assert_true(a.distilled_loss <= least + 1e-9 && a.distilled_loss > least - 1e-4);
+    }
+  q = (iso_distil_question){&l, ISO_DISTIL_TRAIN, 5e8, NAN, NAN, NAN};
+  iso_distil_answer best;
+  assert_int_equal(iso_distil_ask(&q, 1e21, &a, &e), ISO_OK);
+  assert_int_equal(iso_distil_best_teacher(&l, 1e21, 5e8, &best, &e), ISO_OK);
+  same(&a, &best);
+}
+
+// Every change of the answer on a fine scan lies beside one that is told, and the answers differ there.
+static void test_flips(void **state) {
+  (void)state;
+  iso_distil_laws l = laws();
+  for (int c = 0; c < ISO_DISTIL_COSTS; c++) {
+    iso_distil_question q = {&l, (iso_distil_cost)c, 1e9, 8e9, 1.6e11, NAN};
+    double at[8];
+    int n = iso_distil_flips(&q, 1e18, 1e28, at, 8), k = 0;
+    bool before = decide(q.cost, 1e18, 1e9, 8e9, 1.6e11).distil;
+    for (double flop = 1e18 * 1.01; flop < 1e28; flop *= 1.01) {
+      bool now = decide(q.cost, flop, 1e9, 8e9, 1.6e11).distil;
+      if (now != before) {
+        assert_true(k < n);
+        near(at[k], flop / 1.005, 0.006);
+        k++;
+      }
+      before = now;
+    }
+    assert_int_equal(k, n);
+    assert_true(c == ISO_DISTIL_TRAIN || n >= 1);
+    for (int i = 0; i < n; i++)
+      assert_true(decide(q.cost, at[i] * (1 - 1e-6), 1e9, 8e9, 1.6e11).distil != decide(q.cost, at[i] * (1 + 1e-6), 1e9, 8e9, 1.6e11).distil);
+  }
+}
+
 static void test_bad(void **state) {
   (void)state;
   iso_distil_laws l = laws();
@@ -128,7 +206,7 @@ static void test_bad(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_flops), cmocka_unit_test(test_findings), cmocka_unit_test(test_best_teacher),
-                                     cmocka_unit_test(test_bad)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_flops),     cmocka_unit_test(test_findings), cmocka_unit_test(test_best_teacher),
+                                     cmocka_unit_test(test_questions), cmocka_unit_test(test_flips),    cmocka_unit_test(test_bad)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

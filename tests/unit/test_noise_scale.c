@@ -97,7 +97,61 @@ static void test_bad(void **state) {
   assert_non_null(strstr(e.hint, "more steps"));
 }
 
+// Steps whose batches have sizes of their own tell the same two terms.
+static void test_sizes(void **state) {
+  (void)state;
+  iso_err e = {0};
+  iso_noise_scale s;
+  iso_noise_answer a;
+  assert_int_equal(iso_noise_scale_open(8, 64, &s, &e), ISO_OK);
+  for (int k = 0; k < 6; k++) {
+    double few = 3 + k, many = 20 + 7 * k;
+    assert_int_equal(iso_noise_scale_add_at(&s, few, many, 0.5 + 30 / few, 0.5 + 30 / many, &e), ISO_OK);
+  }
+  assert_int_equal(iso_noise_scale_get(&s, &a, &e), ISO_OK);
+  near(a.grad_sq, 0.5, 1e-12);
+  near(a.batch, 60, 1e-12);
+  assert_int_equal(iso_noise_scale_add_at(&s, 8, 8, 1, 1, &e), ISO_EINVAL);
+  assert_int_equal(s.n, 6);
+}
+
+// After n steps the window's sums are those of a scale that got the steps it says it holds and no others.
+static void test_window(void **state) {
+  (void)state;
+  iso_err e = {0};
+  iso_noise_window w;
+  assert_int_equal(iso_noise_window_open(8, 64, &w, &e), ISO_OK);
+  for (int n = 1; n <= 300; n++) {
+    iso_noise_scale s;
+    iso_noise_answer a, b;
+    assert_int_equal(iso_noise_window_add(&w, 8, 64, 2 + 1.0 / n, 1 + 0.5 / n, &e), ISO_OK);
+    assert_int_equal(w.n, n);
+    assert_int_equal(iso_noise_scale_open(8, 64, &s, &e), ISO_OK);
+    for (int64_t k = w.old_from + 1; k <= n; k++) assert_int_equal(iso_noise_scale_add(&s, 2 + 1.0 / (double)k, 1 + 0.5 / (double)k, &e), ISO_OK);
+    assert_int_equal(w.old.n, s.n);
+    assert_int_equal(iso_noise_scale_get(&w.old, &a, &e), ISO_OK);
+    assert_int_equal(iso_noise_scale_get(&s, &b, &e), ISO_OK);
+    near(a.batch, b.batch, 1e-12);
+    if (n < 16) assert_int_equal(w.old.n, n);
+    if (n >= 16) assert_true(2 * w.old.n >= n && 4 * w.old.n <= 3 * n);
+  }
+  assert_int_equal(iso_noise_window_open(8, 8, &w, &e), ISO_EINVAL);
+}
+
+// (S/Smin - 1)(E/Emin - 1) = 1 at every batch, two and two at the critical one.
+static void test_tradeoff(void **state) {
+  (void)state;
+  double s, x;
+  iso_noise_tradeoff(1e5, 1e5, &s, &x);
+  near(s, 2, 1e-12);
+  near(x, 2, 1e-12);
+  iso_noise_tradeoff(1e5, 2e4, &s, &x);
+  near(s, 6, 1e-12);
+  near((s - 1) * (x - 1), 1, 1e-12);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_exact), cmocka_unit_test(test_sampled), cmocka_unit_test(test_bad)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_exact),  cmocka_unit_test(test_sampled),  cmocka_unit_test(test_sizes),
+                                     cmocka_unit_test(test_window), cmocka_unit_test(test_tradeoff), cmocka_unit_test(test_bad)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

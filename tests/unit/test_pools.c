@@ -67,6 +67,57 @@ static void test_growth(void **state) {
   near(iso_pool_growth(1e9, unique, 1e5, 1e12, NULL), log(1e4), 1e-9);
 }
 
+// Changes of the choice against a fine scan: the same subsets in the same order, each at its budget.
+static void test_changes(void **state) {
+  (void)state;
+  iso_pools_change at[32];
+  int n = iso_pools_changes(POOL, 4, 2e6, 5e10, 1e6, 0.02, at, 32), k = 0;
+  iso_pools_choice c;
+  assert_int_equal(iso_pools_choose(POOL, 4, 2e6, 1e6, 0.02, &c, NULL), ISO_OK);
+  unsigned use = c.use;
+  for (double seen = 2e6 * 1.001; seen < 5e10; seen *= 1.001) {
+    assert_int_equal(iso_pools_choose(POOL, 4, seen, 1e6, 0.02, &c, NULL), ISO_OK);
+    if (c.use == use) continue;
+    assert_true(k < n && at[k].from == use && at[k].to == c.use);
+    near(at[k].seen, seen, 1.1e-3);
+    use = c.use;
+    k++;
+  }
+  assert_int_equal(k, n);
+  assert_true(n >= 2);
+  assert_int_equal(iso_pools_changes(POOL, 4, 2e6, 5e10, 1e6, 0.02, at, 1), 1);
+}
+
+// The joint law is law filtering of each pool, with derivatives as central differences say.
+static void test_joint_law(void **state) {
+  (void)state;
+  iso_pools_law l;
+  iso_err e = {0};
+  assert_int_equal(iso_pools_law_open(3, 1e7, 0.3, &l, &e), ISO_OK);
+  assert_int_equal(l.law.n_params, 8);
+  double p[8] = {log(1e6), log(0.05), log(0.2), log(1.2), log(0.16), log(1.8), log(0.11), log(2.5)}, g[8], n0, d;
+  iso_pool_row row[3];
+  const double unique[3] = {1e7, 2e7, 3e7};
+  iso_pools_rows(p, 3, unique, row, &n0, &d);
+  for (int k = 0; k < 3; k++)
+    for (double seen = 3e6; seen < 1e9; seen *= 4) {
+      double x[3] = {seen, unique[k], k + 1}, q[4] = {p[0], p[2 + 2 * k], p[3 + 2 * k], p[1]};
+      for (int i = 0; i < 8; i++) g[i] = 1e9;
+      near(l.law.value(p, x, g), iso_law_filtering.value(q, x, NULL), 1e-14);
+      near(l.law.value(p, x, NULL), iso_pools_error(&row[k], 1, 1, seen, n0, d), 1e-12);
+      for (int i = 0; i < 8; i++) {
+        double keep = p[i], h = 1e-6;
+        p[i] = keep + h;
+        double up = l.law.value(p, x, NULL);
+        p[i] = keep - h;
+        double down = l.law.value(p, x, NULL);
+        p[i] = keep;
+        if (!(fabs((up - down) / (2 * h) - g[i]) < 1e-7)) fail_msg("pool %d, parameter %d: %g, differences %g", k, i, g[i], (up - down) / (2 * h));
+      }
+    }
+  assert_int_equal(iso_pools_law_open(8, 1e7, 0.3, &l, &e), ISO_EINVAL);
+}
+
 static void test_refused(void **state) {
   (void)state;
   iso_pools_choice c;
@@ -82,6 +133,6 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_released_code), cmocka_unit_test(test_consistency), cmocka_unit_test(test_growth),
-                                     cmocka_unit_test(test_refused)};
+                                     cmocka_unit_test(test_changes),       cmocka_unit_test(test_joint_law),   cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   return ISO_OK;
 }
 
-static void check(const char *optim, iso_precision prec, int64_t micro, iso_recompute re) {
+static void check(const char *optim, iso_precision prec, int64_t micro, iso_recompute re, bool gns) {
   iso_ctx *c;
   iso_err err = {0};
   iso_model *m;
@@ -102,6 +102,7 @@ static void check(const char *optim, iso_precision prec, int64_t micro, iso_reco
   o.recompute = re.every;
   o.recompute_layers = re.layers;
   o.recompute_cheap = re.cheap;
+  o.measure_gns = gns;
   o.steps = 24;
   o.warmup = 2;
   assert_int_equal(iso_model_open(c, &mc, &m, &err), ISO_OK);
@@ -123,10 +124,11 @@ static void check(const char *optim, iso_precision prec, int64_t micro, iso_reco
 
 static void test_memory_is_what_was_planned(void **s) {
   (void)s;
-  check("adamw", ISO_PREC_f32, 0, (iso_recompute){0});
-  check("muon", ISO_PREC_f32, 2, (iso_recompute){0});
-  check("muon", ISO_PREC_bf16, 0, (iso_recompute){.every = 2});
-  check("adamw", ISO_PREC_f32, 2, (iso_recompute){.layers = 2, .cheap = true});
+  check("adamw", ISO_PREC_f32, 0, (iso_recompute){0}, false);
+  check("muon", ISO_PREC_f32, 2, (iso_recompute){0}, false);
+  check("muon", ISO_PREC_f32, 2, (iso_recompute){0}, true);
+  check("muon", ISO_PREC_bf16, 0, (iso_recompute){.every = 2}, false);
+  check("adamw", ISO_PREC_f32, 2, (iso_recompute){.layers = 2, .cheap = true}, false);
 }
 
 int main(void) {

@@ -277,6 +277,72 @@ static void test_micro_batches(void **s) {
   close_run(d);
 }
 
+// The length over the first micro-batch against a run whose whole batch is that micro-batch, step by step from the same weights; the length
+// over all is what the run without measuring has, and the weights are the same bits. One target in seven is left out.
+typedef struct noise_trace {
+  double sq[6], tok[6], batch_tok[6], norm[6];
+} noise_trace;
+static iso_status note_noise(void *arg, const iso_step_info *i, iso_err *err) {
+  noise_trace *t = arg;
+  (void)err;
+  t->sq[i->step - 1] = i->micro_sq;
+  t->tok[i->step - 1] = i->micro_tok;
+  t->batch_tok[i->step - 1] = i->batch_tok;
+  t->norm[i->step - 1] = i->grad_norm;
+  return ISO_OK;
+}
+static iso_status masked_batch(void *arg, int64_t first, int64_t n, int64_t t, int32_t *x, int32_t *y, iso_err *err) {
+  (void)arg;
+  ISO_TRY(golden_batch(NULL, first, n, t, x, y, err));
+  for (int64_t i = 0; i < n * t; i++)
+    if (((first + i / t) * 31 + i % t) % 7 == 0) y[i] = -1;
+  return ISO_OK;
+}
+
+static void test_noise_is_that_of_the_first(void **s) {
+  (void)s;
+  iso_train_opts o = short_run(6);
+  iso_err err = {0};
+  noise_trace a = {0}, b = {0};
+  o.micro = 1;
+  world *off = open_run(2, "muon", &o);
+  o.measure_gns = true;
+  world *on = open_run(1, "muon", &o);
+  iso_train_opts one = iso_trainer_opts(on->t)[0];
+  for (world **w = (world *[]){off, on, NULL}; *w; w++) {  // masked targets instead of the golden ones
+    iso_train_opts same = iso_trainer_opts((*w)->t)[0];
+    iso_trainer_close((*w)->t);
+    if (iso_trainer_open((*w)->c, (*w)->m, &same, masked_batch, NULL, &(*w)->t, &err) != ISO_OK) fail_msg("%s", err.msg);
+  }
+  one.batch = 1;
+  one.measure_gns = false;
+  for (int step = 0; step < 6; step++) {
+    // The next step's first sequence alone, from the weights as they are before it.
+    world *alone = open_run(1, "adamw", &one);
+    iso_trainer_close(alone->t);
+    memcpy(alone->m->weights, on->m->weights, (size_t)on->m->weight_bytes);
+    if (iso_trainer_open(alone->c, alone->m, &one, masked_batch, NULL, &alone->t, &err) != ISO_OK) fail_msg("%s", err.msg);
+    iso_trainer_state(alone->t)->window = 4 * step;
+    noise_trace first = {0};
+    assert_int_equal(iso_trainer_trunk(alone->t, 1, note_noise, &first, &err), ISO_OK);
+    assert_true(isnan(first.sq[0]));
+    close_run(alone);
+    assert_int_equal(iso_trainer_trunk(on->t, 1, note_noise, &a, &err), ISO_OK);
+    assert_int_equal(iso_trainer_trunk(off->t, 1, note_noise, &b, &err), ISO_OK);
+    double want = first.norm[0] * first.norm[0];
+    if (!(fabs(a.sq[step] - want) < 1e-4 * want)) fail_msg("step %d: %.9g over the first sequence, alone %.9g", step, a.sq[step], want);
+    assert_true(a.norm[step] == b.norm[step] && isnan(b.sq[step]));
+    assert_true(a.tok[step] > 20 && a.tok[step] < 32 && a.batch_tok[step] > 100 && a.batch_tok[step] < 128);
+  }
+  same_weights(on, off);
+  // One micro-batch tells nothing of the noise.
+  o.micro = 0;
+  assert_int_equal(iso_train_opts_check(&o, &err), ISO_EINVAL);
+  assert_non_null(strstr(err.hint, "--micro"));
+  close_run(on);
+  close_run(off);
+}
+
 static void test_resume_is_exact(void **s) {
   (void)s;
   char path[] = "/tmp/iso_ckpt_XXXXXX";
@@ -389,14 +455,10 @@ static void test_plugins(void **s) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_pytorch),
-                                     cmocka_unit_test(test_threads_do_not_matter),
-                                     cmocka_unit_test(test_micro_batches),
-                                     cmocka_unit_test(test_resume_is_exact),
-                                     cmocka_unit_test(test_snapshot_branches),
-                                     cmocka_unit_test(test_deadline),
-                                     cmocka_unit_test(test_nan_is_caught),
-                                     cmocka_unit_test(test_price),
-                                     cmocka_unit_test(test_plugins)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_pytorch), cmocka_unit_test(test_threads_do_not_matter),
+                                     cmocka_unit_test(test_micro_batches),   cmocka_unit_test(test_noise_is_that_of_the_first),
+                                     cmocka_unit_test(test_resume_is_exact), cmocka_unit_test(test_snapshot_branches),
+                                     cmocka_unit_test(test_deadline),        cmocka_unit_test(test_nan_is_caught),
+                                     cmocka_unit_test(test_price),           cmocka_unit_test(test_plugins)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
