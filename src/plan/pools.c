@@ -60,7 +60,7 @@ iso_status iso_pools_choose(const iso_pool_row *pool, int n, double seen, double
 // ---- where the choice changes ---------------------------------------------------------------------------------------
 
 static unsigned choice_at(const iso_pool_row *pool, int n, double log_seen, double n0, double d) {
-  iso_pools_choice c;
+  iso_pools_choice c = {0};
   return iso_pools_choose(pool, n, exp(log_seen), n0, d, &c, NULL) == ISO_OK ? c.use : 0;
 }
 
