@@ -227,18 +227,8 @@ static double loss_of(const iso_train_req *q, const iso_law_const *c, double par
   return q->law->value(c->p, x, NULL);
 }
 
-// Sets of one law may be fitted to other text, whose loss is another scale: only those that saw the same runs make an interval. Such sets
-// state the same ranges, and agree within 1% in the middle of them.
-static bool counts(const iso_train_req *q, const iso_law_const *c) {
-  const iso_law *l = q->law;
-  int n = l->at_params, d = l->at_tokens;
-  if (c == q->set) return true;
-  for (int k = 0; k < l->n_inputs; k++)
-    if (c->lo[k] != q->set->lo[k] || c->hi[k] != q->set->hi[k]) return false;
-  if (!c->confirmed || !(c->lo[n] > 0 && c->lo[d] > 0)) return false;
-  double params = sqrt(c->lo[n] * c->hi[n]), tokens = sqrt(c->lo[d] * c->hi[d]);
-  return fabs(loss_of(q, c, params, tokens) / loss_of(q, q->set, params, tokens) - 1) < 0.01;
-}
+// Sets of one law may be fitted to other text, whose loss is another scale: only those of the same runs make an interval.
+static bool counts(const iso_train_req *q, const iso_law_const *c) { return c == q->set || (c->confirmed && iso_law_same_runs(c, q->set)); }
 
 // Loss by the chosen set; the interval spans the sets that count and the interval of tokens.
 static void losses(const iso_train_req *q, iso_train_plan *o) {

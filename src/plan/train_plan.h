@@ -7,7 +7,7 @@
 
 typedef struct iso_train_req {
   const iso_law *law;           // splits a budget between parameters and tokens
-  const iso_law_const *set;     // confirmed; the law's other sets that were fitted to the same runs give the intervals
+  const iso_law_const *set;     // confirmed; the law's other confirmed sets of the same runs (iso_law_same_runs) give the intervals
   double x[ISO_LAW_INPUT_MAX];  // its other inputs; those of parameters and tokens are not read
   iso_budget budget;            // limits on train_flop (as the law counts), wall, energy, co2, usd and tok
   const iso_layout_machine *machine;
