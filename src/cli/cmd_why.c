@@ -14,7 +14,7 @@ static const cli_opt OPTS[] = {
 static const struct {
   const char *kind;
   cli_why_fn explain;
-} KINDS[] = {{"train", cli_why_train},     {"devices", cli_why_devices}, {"layout", cli_why_layout},
+} KINDS[] = {{"train", cli_why_train},     {"devices", cli_why_devices}, {"layout", cli_why_layout}, {"shape", cli_why_shape},
              {"hparams", cli_why_hparams}, {"serve", cli_why_serve},     {"infer", cli_why_infer}};
 
 static json_t *sentence(const char *fmt, va_list ap) {

@@ -16,6 +16,7 @@ typedef void (*cli_why_fn)(const json_t *plan, cli_why *w);
 void cli_why_train(const json_t *plan, cli_why *w);
 void cli_why_devices(const json_t *plan, cli_why *w);
 void cli_why_layout(const json_t *plan, cli_why *w);
+void cli_why_shape(const json_t *plan, cli_why *w);
 void cli_why_hparams(const json_t *plan, cli_why *w);
 void cli_why_serve(const json_t *plan, cli_why *w);
 void cli_why_infer(const json_t *plan, cli_why *w);
