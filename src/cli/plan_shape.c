@@ -19,6 +19,8 @@ static const cli_opt OPTS[] = {
     {"data", CLI_TEXT, "FILE", NULL, "runs: dimension,value,train_flop,error for the law; params,flops,loss,score[,speed,name] for --rank"},
     {"rank", CLI_TEXT, "QUALITY", NULL, "upstream (loss) or downstream (score): rank the runs of --data as they were measured"},
     {"within", CLI_REAL, "SHARE", NULL, "sizes this close count as equal (default: 0.05, with --rank 0.1)"},
+    {"aspect", CLI_TEXT, "LO,HI", "33,715",
+     "list shapes of width / layers from LO to HI; 33 to 715 cost at most 3% of the loss (arXiv:2001.08361, 3.1)"},
     {"vocab", CLI_INT, "N", "32000", "entries of the vocabulary, for --params"},
     {"seq", CLI_INT, "N", "2048", "tokens a sequence"},
     {"batch", CLI_TEXT, "SIZE", "256", "sequences of a step on --cluster, or tokens as in 1Mtok"},
@@ -34,7 +36,7 @@ static const cli_opt OPTS[] = {
 
 enum { TOP_MAX = 1000 };
 typedef struct request {
-  double flop, within;
+  double flop, within, aspect_lo, aspect_hi;
   const char *data, *rank;
   bool sized;  // there is a shape to compare with
   iso_layout_shape like;
@@ -76,7 +78,7 @@ static iso_status check_modes(const cli_args *a, request *r, iso_err *err) {
     iso_fail(err, ISO_EINVAL, "--rank needs --data: a ranking is measured, no law gives it");
     return iso_hint(err, ISO_EINVAL, "a CSV file with params, flops, loss and score of each run");
   }
-  static const char *const OTHER[] = {"params", "model", "flop", "cluster", "vocab", "seq", "batch", "starts", "max-reach"};
+  static const char *const OTHER[] = {"params", "model", "flop", "cluster", "vocab", "seq", "batch", "aspect", "starts", "max-reach"};
   for (size_t i = 0; i < ISO_COUNT(OTHER) && r->rank; i++)
     if (cli_given(a, OTHER[i])) return iso_fail(err, ISO_EINVAL, "--rank and --%s exclude each other: the runs are ranked as they are", OTHER[i]);
   if (r->data && !r->rank && isnan(r->flop)) {
@@ -98,6 +100,10 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   if (isnan(r->within)) r->within = r->rank ? 0.1 : 0.05;
   if (r->top < 1 || r->top > TOP_MAX) return iso_fail(err, ISO_EINVAL, "--top: %lld, expected 1 to %d", (long long)r->top, TOP_MAX);
   if (r->rank) return ISO_OK;
+  const char *aspect = cli_text(a, "aspect");
+  int end = 0;
+  if (sscanf(aspect, "%lf,%lf%n", &r->aspect_lo, &r->aspect_hi, &end) != 2 || aspect[end] || !(r->aspect_lo > 0 && r->aspect_lo <= r->aspect_hi))
+    return iso_fail(err, ISO_EINVAL, "--aspect %.40s: expected LO,HI as in 33,715", aspect);
   ISO_TRY(read_size(a, r, err));
   static const char *const NEED[] = {"usd-h", "pue", "memory-limit", "batch"};
   for (size_t i = 0; i < ISO_COUNT(NEED) && !cli_text(a, "cluster"); i++)
@@ -184,15 +190,19 @@ static iso_status list_json(const request *r, const iso_shape_fits *law, bool by
   ISO_TRY(iso_shape_list(&r->like, by_flop, r->within, &all, &n, err));
   keyed *k = calloc((size_t)n, sizeof *k);
   iso_status st = k ? ISO_OK : iso_fail(err, ISO_ENOMEM, "no memory for %lld shapes", (long long)n);
+  int64_t m = 0;
   for (int64_t i = 0; i < n && st == ISO_OK; i++) {
-    k[i].r = (row){.c = all[i], .excess = law ? iso_shape_fits_excess(law, &all[i].shape) : NAN, .step_s = NAN, .usd = NAN};
-    if (r->on_cluster) st = time_row(r, &k[i].r, err);
-    k[i].key = key_of(&k[i].r, law != NULL, r->on_cluster, by_flop);
+    double aspect = (double)all[i].shape.width / (double)all[i].shape.layers;
+    if (!all[i].given && (aspect < r->aspect_lo || aspect > r->aspect_hi)) continue;
+    keyed *o = &k[m++];
+    o->r = (row){.c = all[i], .excess = law ? iso_shape_fits_excess(law, &all[i].shape) : NAN, .step_s = NAN, .usd = NAN};
+    if (r->on_cluster) st = time_row(r, &o->r, err);
+    o->key = key_of(&o->r, law != NULL, r->on_cluster, by_flop);
   }
   if (st == ISO_OK) {
-    qsort(k, (size_t)n, sizeof *k, by_key);
+    qsort(k, (size_t)m, sizeof *k, by_key);
     *out = json_array();
-    for (int64_t i = 0; i < n; i++) json_array_append_new(*out, row_json(&k[i].r));
+    for (int64_t i = 0; i < m; i++) json_array_append_new(*out, row_json(&k[i].r));
   }
   free(k);
   free(all);
@@ -306,7 +316,7 @@ static void print_list(const json_t *r, const char *key, const char *title) {
   char kv[40], act[40], step[40];
   if (!all) return;
   printf("\n%s\n%6s %6s %6s %4s %6s %11s %11s %10s %10s %10s %11s\n", title, "layers", "width", "heads", "kv", "mlp", "parameters", "FLOP/token",
-         "KV/token", "act/token", "step", "excess");
+         "KV/token", "act/token", json_object_get(r, "cluster") ? "step" : "", json_object_get(r, "law") ? "excess" : "");
   for (size_t i = 0; i < json_array_size(all); i++) {
     const json_t *o = json_array_get(all, i);
     bool given = json_is_true(json_object_get(o, "given"));
@@ -317,8 +327,10 @@ static void print_list(const json_t *r, const char *key, const char *title) {
            cli_at(o, "kv_heads"), cli_at(o, "mlp"), cli_at(o, "params"), cli_at(o, "flop_per_tok"),
            iso_unit_print(cli_at(o, "kv_bytes_per_tok"), ISO_UNIT_BYTE, kv, sizeof kv),
            iso_unit_print(cli_at(o, "activation_bytes_per_tok"), ISO_UNIT_BYTE, act, sizeof act),
-           isnan(cli_at(o, "step_s")) ? "-" : iso_unit_print(cli_at(o, "step_s"), ISO_UNIT_S, step, sizeof step), excess,
-           given ? "  the one given" : "");
+           !json_object_get(r, "cluster") ? ""
+           : isnan(cli_at(o, "step_s"))   ? "no fit"
+                                          : iso_unit_print(cli_at(o, "step_s"), ISO_UNIT_S, step, sizeof step),
+           excess, given ? "  the one given" : "");
   }
   if ((double)json_array_size(all) > top) printf("  %.0f of %zu; --top shows more, --json all\n", top, json_array_size(all));
 }
@@ -415,7 +427,7 @@ static void why_rank(const json_t *p, cli_why *w) {
       both += json_is_null(by) && json_is_true(json_object_get(json_object_get(o, "on_front_of_other_quality"), axis));
     }
     if (of)
-      cli_why_say(w->bound, "at equal %s %d of %d runs are beaten by none in %s quality, %d of them in neither quality", axis, front, of,
+      cli_why_say(w->bound, "at equal %s %d of %d runs are beaten by none in %s quality, %d of them by none in the other either", axis, front, of,
                   cli_text_at(p, "rank"), both);
   }
   for (size_t i = 0; i < json_array_size(clash) && i < 5; i++) {
@@ -444,7 +456,12 @@ void cli_why_shape(const json_t *p, cli_why *w) {
     const json_t *all = json_object_get(p, LIST[k]), *best = json_array_get(all, 0);
     for (size_t i = 0; i < json_array_size(all); i++) {
       const json_t *o = json_array_get(all, i);
-      if (json_is_true(json_object_get(o, "given")))
+      if (!json_is_true(json_object_get(o, "given"))) continue;
+      if (!isnan(cli_at(o, "excess_error")))
+        cli_why_say(w->change, "%.0f layers of width %.0f, mlp %.0f at %s: error lower by %.4g than of the one given, by the law",
+                    cli_at(best, "layers"), cli_at(best, "width"), cli_at(best, "mlp"), LIST[k],
+                    cli_at(o, "excess_error") - cli_at(best, "excess_error"));
+      if (!isnan(cli_at(o, "step_s")))
         cli_why_lost(w, cli_at(o, "step_s") / cli_at(best, "step_s"),
                      "step time of the one given beside the first at %s: %.0f layers of width %.0f, mlp %.0f", LIST[k], cli_at(best, "layers"),
                      cli_at(best, "width"), cli_at(best, "mlp"));
@@ -529,7 +546,7 @@ const cli_verb cli_verb_plan_shape = {
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .notes =
-        "Without --data no shape is said to learn better than another: the table has costs only. With it the law of each dimension is fitted to\n"
+        "Without --data no shape is said to learn better than another: the tables have costs only. With it the law of each dimension is fitted to\n"
         "runs that vary it alone, the others so large that they do not matter. --rank uses no law: a run is beaten at equal parameters, FLOPs\n"
         "or speed by a better one that takes no more, within --within.",
     .run = run};
