@@ -20,7 +20,7 @@ static const cli_opt OPTS[] = {
     {"rank", CLI_TEXT, "QUALITY", NULL, "upstream (loss) or downstream (score): rank the runs of --data as they were measured"},
     {"within", CLI_REAL, "SHARE", NULL, "sizes this close count as equal (default: 0.05, with --rank 0.1)"},
     {"aspect", CLI_TEXT, "LO,HI", "33,715",
-     "list shapes of width / layers from LO to HI; 33 to 715 cost at most 3% of the loss (arXiv:2001.08361, 3.1)"},
+     "list shapes of width / layers from LO to HI; at 33 and 715 losses are within 3% (arXiv:2001.08361, section 3.1)"},
     {"vocab", CLI_INT, "N", "32000", "entries of the vocabulary, for --params"},
     {"seq", CLI_INT, "N", "2048", "tokens a sequence"},
     {"batch", CLI_TEXT, "SIZE", "256", "sequences of a step on --cluster, or tokens as in 1Mtok"},
