@@ -108,6 +108,12 @@ static void test_ties(void **state) {
   assert_true(isnan(k.tau[ISO_SHAPE_TAU_PARAMS].tau) && k.n_clash == 0);
   iso_shape_rank_close(&k);
   free(r);
+  // Equally good and of equal size: neither beats the other.
+  read("params,flop,upstream,downstream\n100,1,2,50\n105,1,2,60\n", &r, &n);
+  assert_int_equal(iso_shape_rank_run(r, n, &o, &k, &err), ISO_OK);
+  assert_true(k.beaten_by[0][ISO_SHAPE_PARAMS] == -1 && k.beaten_by[1][ISO_SHAPE_PARAMS] == -1);
+  iso_shape_rank_close(&k);
+  free(r);
 }
 
 // No run on a front is beaten by any other, and everyone else by one that is, on random runs with sizes taken as they are.
