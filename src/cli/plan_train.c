@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/law_args.h"
 #include "cli/plan_args.h"
+#include "cli/plan_law.h"
 #include "plan/ledger.h"
 #include "plan/lifetime.h"
 #include "plan/train_plan.h"
@@ -16,9 +16,7 @@ static const char *const EXAMPLES[] = {
 static const cli_opt OPTS[] = {
     {"budget", CLI_TEXT, "BUDGET", NULL, "of the run: FLOPs, seconds, dollars, joules, grams of CO2e, tokens, as in 1e24flop or usd=2e6,wall=30d"},
     CLI_CLUSTER_OPTS,
-    {"law", CLI_TEXT, "NAME", "chinchilla", "scaling law of the loss, as isoflop law list has them"},
-    {"set", CLI_TEXT, "NAME", NULL, "its published constants (default: the first that are confirmed)"},
-    {"at", CLI_TEXT, "NAME=VALUE,...", NULL, "other inputs of the law"},
+    CLI_TRAIN_LAW_OPTS,
     {"vocab", CLI_INT, "N", "32000", "entries of the vocabulary"},
     {"seq", CLI_INT, "N", "4096", "tokens a sequence"},
     {"batch", CLI_TEXT, "SIZE", NULL, "sequences of a step, or tokens as in 4Mtok (default: a batch law's at the planned tokens)"},
@@ -48,48 +46,6 @@ typedef struct request {
 
 // ---- the request ----------------------------------------------------------------------------------------------------
 
-static iso_status read_budget(const cli_args *a, iso_budget *b, iso_err *err) {
-  ISO_TRY(cli_budget(a, b, err));
-  if (!iso_budget_is_bounded(b)) {
-    iso_fail(err, ISO_EINVAL, "--budget is missing");
-    return iso_hint(err, ISO_EINVAL, "as in --budget 1e24flop, --budget usd=2e6 or --budget wall=30d,energy=5e12J");
-  }
-  for (int r = 0; r < ISO_RES_COUNT; r++) {
-    bool ours = false;
-    for (int i = 0; i < ISO_TRAIN_LIMITS; i++) ours = ours || iso_train_limit(i) == (iso_res)r;
-    if (ours || iso_budget_get(b, (iso_res)r) == INFINITY) continue;
-    iso_fail(err, ISO_EINVAL, "--budget: %s does not bound a training run on a cluster", iso_res_get((iso_res)r)->name);
-    return iso_hint(err, ISO_EINVAL, "train_flop, wall, usd, energy, co2 and tok do; --memory-limit bounds a device's memory");
-  }
-  return ISO_OK;
-}
-
-static iso_status read_law(const cli_args *a, iso_train_req *q, iso_err *err) {
-  const char *set = cli_text(a, "set"), *at = cli_text(a, "at");
-  ISO_TRY(iso_law_find(cli_text(a, "law"), &q->law, err));
-  const iso_law *l = q->law;
-  if (l->at_params < 0 || l->at_tokens < 0)
-    return iso_fail(err, ISO_EINVAL, "--law: %s does not split a budget between parameters and tokens", l->base.name);
-  if (!l->n_consts) {
-    iso_fail(err, ISO_EUNSUP, "--law: %s has no published constants", l->base.name);
-    return iso_hint(err, ISO_EUNSUP, "isoflop fit --law %s fits it to runs of your own", l->base.name);
-  }
-  if (set) {
-    ISO_TRY(iso_law_find_const(l, set, &q->set, err));
-  } else {
-    q->set = &l->consts[0];
-    for (int i = l->n_consts - 1; i >= 0; i--)
-      if (l->consts[i].confirmed) q->set = &l->consts[i];
-  }
-  iso_law_absent(l, q->x);
-  if (at) {
-    char text[400];
-    (void)snprintf(text, sizeof text, "%s=1,%s=1,%.300s", l->input[l->at_params].name, l->input[l->at_tokens].name, at);
-    ISO_TRY(cli_law_inputs(l, text, "--at", q->x, err));
-  }
-  return ISO_OK;
-}
-
 // --compress int8:0.002:0.5,int4:0.03:0.3:1Btok
 static iso_status read_ways(const cli_args *a, request *r, iso_err *err) {
   const char *text = cli_text(a, "compress");
@@ -118,8 +74,12 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
   *r = (request){0};
   *q = (iso_train_req){.vocab = cli_int(a, "vocab"), .seq = cli_int(a, "seq"), .g_per_kwh = prices->g_per_kwh};
   if (q->vocab < 2 || q->seq < 1) return iso_fail(err, ISO_EINVAL, "--vocab and --seq must be positive");
-  ISO_TRY(read_budget(a, &q->budget, err));
-  ISO_TRY(read_law(a, q, err));
+  ISO_TRY(cli_train_budget(a, &q->budget, err));
+  if (!iso_budget_is_bounded(&q->budget)) {
+    iso_fail(err, ISO_EINVAL, "--budget is missing");
+    return iso_hint(err, ISO_EINVAL, "as in --budget 1e24flop, --budget usd=2e6 or --budget wall=30d,energy=5e12J");
+  }
+  ISO_TRY(cli_train_law(a, &q->law, &q->set, q->x, err));
   ISO_TRY(cli_batch(a, q->seq, &q->batch, err));
   ISO_TRY(cli_quantity(a, "unique-tokens", ISO_UNIT_TOK, &q->unique_tok, err));
   ISO_TRY(cli_quantity(a, "serve", ISO_UNIT_TOK, &r->serve_tok, err));

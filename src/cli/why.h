@@ -14,7 +14,9 @@ void cli_why_lost(cli_why *w, double ratio, const char *fmt, ...) __attribute__(
 // One explainer a kind of plan; `plan` is the result object that the plan printed with --json.
 typedef void (*cli_why_fn)(const json_t *plan, cli_why *w);
 void cli_why_train(const json_t *plan, cli_why *w);
+void cli_why_devices(const json_t *plan, cli_why *w);
 void cli_why_layout(const json_t *plan, cli_why *w);
+void cli_why_shape(const json_t *plan, cli_why *w);
 void cli_why_hparams(const json_t *plan, cli_why *w);
 // In the file of their subverb.
 void cli_why_vocab(const json_t *plan, cli_why *w);

@@ -57,6 +57,8 @@ iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_la
   return iso_hint(err, ISO_EINVAL, "the sets are: %s", names[0] ? names : "none");
 }
 
+bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b) { return a == b || (a->runs && b->runs && strcmp(a->runs, b->runs) == 0); }
+
 int iso_law_input_find(const iso_law *law, const char *name) {
   for (int i = 0; i < law->n_inputs; i++)
     if (strcmp(law->input[i].name, name) == 0) return i;

@@ -33,6 +33,9 @@ typedef struct iso_law_const {
   double lo[ISO_LAW_INPUT_MAX];  // what its fit saw of each input; both 0: not known
   double hi[ISO_LAW_INPUT_MAX];
   const char *source;  // paper, table or notebook cell; what data and losses mean
+  // Short name of the runs it was fitted to and what was counted on them: sets of a law of the same runs differ by the fit alone, so their
+  // spread is its uncertainty. NULL: not known.
+  const char *runs;
 } iso_law_const;
 
 // A compute-optimal point: FLOPs, parameters, training tokens, loss in the law's unit.
@@ -94,6 +97,8 @@ const iso_law *iso_law_at(int64_t i);
 // ISO_EINVAL with the names there are; hyphens may stand for underscores.
 iso_status iso_law_find(const char *name, const iso_law **out, iso_err *err);
 iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_law_const **out, iso_err *err);
+// Whether both sets are known to be fitted to the same runs; a set is to its own.
+bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b);
 // Which input or parameter has this name (an input's alias will do); -1: none.
 int iso_law_input_find(const iso_law *law, const char *name);
 int iso_law_param_find(const iso_law *law, const char *name);

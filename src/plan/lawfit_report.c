@@ -26,8 +26,8 @@ static json_t *set_json(const iso_law *law, const iso_law_const *c) {
   }
   for (int i = 0; i < law->n_inputs; i++)
     if (c->hi[i] > 0) json_object_set_new(range, law->input[i].name, json_pack("[o,o]", iso_json_num(c->lo[i]), iso_json_num(c->hi[i])));
-  return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s}", "name", c->name, "confirmed", c->confirmed, "params", p, "constants", signs, "range", range,
-                   "source", c->source);
+  return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s, s:s?}", "name", c->name, "confirmed", c->confirmed, "params", p, "constants", signs, "range",
+                   range, "source", c->source, "runs", c->runs);
 }
 
 json_t *iso_law_json(const iso_law *law) {

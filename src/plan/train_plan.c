@@ -46,13 +46,11 @@ static void point_costs(const iso_train_req *q, const iso_layout_point *p, doubl
   per_tok[TOK] = 1;
 }
 
-// Tokens that the limits leave at these costs. An unknown cost of a limited resource leaves none.
-static double tokens_of(const iso_budget *b, const double *per_tok, double flop_per_tok) {
+double iso_train_tokens_of(const iso_budget *b, const double *per_tok) {
   double d = INFINITY;
   for (int i = 0; i < ISO_TRAIN_LIMITS; i++) {
-    double limit = iso_budget_get(b, LIMIT[i]), c = i == FLOP ? flop_per_tok : per_tok[i];
-    if (limit == INFINITY) continue;
-    d = c >= 0 ? fmin(d, limit / c) : 0;
+    double limit = iso_budget_get(b, LIMIT[i]);
+    if (limit < INFINITY) d = per_tok[i] >= 0 ? fmin(d, limit / per_tok[i]) : 0;
   }
   return d;
 }
@@ -75,7 +73,8 @@ static iso_status best_layout(const plan *p, const iso_layout_job *job, double p
   for (int64_t i = 0; i < s.n + ISO_LAYOUT_GOALS; i++) {
     const iso_layout_point *at = i < ISO_LAYOUT_GOALS ? &s.best[i] : &s.front[i - ISO_LAYOUT_GOALS];
     point_costs(q, at, per_tok);
-    double d = tokens_of(&p->budget, per_tok, flop);
+    per_tok[FLOP] = flop;
+    double d = iso_train_tokens_of(&p->budget, per_tok);
     if (!(d > best * (1 + 1e-9))) continue;
     best = d;
     *out = *at;
@@ -132,7 +131,7 @@ static double budget_tokens(void *self, double params, double flop) {
   plan *p = self;
   double per_tok[ISO_TRAIN_LIMITS];
   (void)flop;
-  return costs_at(p, params, per_tok) ? tokens_of(&p->budget, per_tok, per_tok[FLOP]) : NAN;
+  return costs_at(p, params, per_tok) ? iso_train_tokens_of(&p->budget, per_tok) : NAN;
 }
 
 // Where to look: a factor of 64 around the optimum at 40% of the peak, bounded by one limit alone.
@@ -219,38 +218,37 @@ double iso_train_effective_tok(double tokens, double unique) {
   return unique + unique * r_star * (1 - exp(-(tokens / unique - 1) / r_star));
 }
 
-static double loss_of(const iso_train_req *q, const iso_law_const *c, double params, double tokens) {
+static double loss_at(const iso_law *law, const iso_law_const *c, const double *others, double params, double tokens) {
   double x[ISO_LAW_INPUT_MAX];
-  memcpy(x, q->x, sizeof x);
-  x[q->law->at_params] = params;
-  x[q->law->at_tokens] = tokens;
-  return q->law->value(c->p, x, NULL);
+  memcpy(x, others, sizeof x);
+  x[law->at_params] = params;
+  x[law->at_tokens] = tokens;
+  return law->value(c->p, x, NULL);
 }
 
-// Sets of one law may be fitted to other text, whose loss is another scale: only those that saw the same runs make an interval. Such sets
-// state the same ranges, and agree within 1% in the middle of them.
-static bool counts(const iso_train_req *q, const iso_law_const *c) {
-  const iso_law *l = q->law;
-  int n = l->at_params, d = l->at_tokens;
-  if (c == q->set) return true;
-  for (int k = 0; k < l->n_inputs; k++)
-    if (c->lo[k] != q->set->lo[k] || c->hi[k] != q->set->hi[k]) return false;
-  if (!c->confirmed || !(c->lo[n] > 0 && c->lo[d] > 0)) return false;
-  double params = sqrt(c->lo[n] * c->hi[n]), tokens = sqrt(c->lo[d] * c->hi[d]);
-  return fabs(loss_of(q, c, params, tokens) / loss_of(q, q->set, params, tokens) - 1) < 0.01;
+static double loss_of(const iso_train_req *q, const iso_law_const *c, double params, double tokens) {
+  return loss_at(q->law, c, q->x, params, tokens);
 }
 
-// Loss by the chosen set; the interval spans the sets that count and the interval of tokens.
-static void losses(const iso_train_req *q, iso_train_plan *o) {
-  o->loss.mean = loss_of(q, q->set, o->params, o->tokens.mean);
-  o->loss.lo = o->loss.hi = o->loss.mean;
-  for (int i = 0; i < q->law->n_consts; i++) {
-    const iso_law_const *c = &q->law->consts[i];
-    if (!counts(q, c)) continue;
-    o->sets++;
-    o->loss.lo = fmin(o->loss.lo, loss_of(q, c, o->params, o->tokens.hi));
-    o->loss.hi = fmax(o->loss.hi, loss_of(q, c, o->params, o->tokens.lo));
+// Sets of one law may be fitted to other text, whose loss is another scale: only those of the same runs make an interval.
+static bool counts(const iso_law_const *c, const iso_law_const *set) { return c == set || (c->confirmed && iso_law_same_runs(c, set)); }
+
+iso_est iso_train_loss(const iso_law *law, const iso_law_const *set, const double *x, double params, iso_est tokens, int *sets) {
+  iso_est loss = iso_est_exact(loss_at(law, set, x, params, tokens.mean));
+  int n = 0;
+  for (int i = 0; i < law->n_consts; i++) {
+    const iso_law_const *c = &law->consts[i];
+    if (!counts(c, set)) continue;
+    n++;
+    loss.lo = fmin(loss.lo, loss_at(law, c, x, params, tokens.hi));
+    loss.hi = fmax(loss.hi, loss_at(law, c, x, params, tokens.lo));
   }
+  if (sets) *sets = n;
+  return loss;
+}
+
+static void losses(const iso_train_req *q, iso_train_plan *o) {
+  o->loss = iso_train_loss(q->law, q->set, q->x, o->params, o->tokens, &o->sets);
   double x[ISO_LAW_INPUT_MAX];
   memcpy(x, q->x, sizeof x);
   x[q->law->at_params] = o->params;
@@ -269,7 +267,7 @@ static iso_status spread(plan *p, double lo, double hi, iso_train_plan *o, iso_e
   for (int i = 0; i < p->q->law->n_consts; i++) {
     const iso_law_const *c = &p->q->law->consts[i];
     iso_law_point at;
-    if (!counts(p->q, c) || c == p->q->set) continue;
+    if (!counts(c, p->q->set) || c == p->q->set) continue;
     ISO_TRY(solve(p, c->p, lo, hi, &at, err));
     o->params_lo = fmin(o->params_lo, at.params);
     o->params_hi = fmax(o->params_hi, at.params);
@@ -315,7 +313,7 @@ static iso_status settle_at(const plan *p, double params, iso_train_plan *o, iso
     slow[i] *= o->step.hi_s / o->step.step_s;
     fast[i] *= o->step.lo_s / o->step.step_s;
   }
-  double d = tokens_of(&p->budget, per_tok, per_tok[FLOP]);
+  double d = iso_train_tokens_of(&p->budget, per_tok);
   o->steps = floor(d / batch_tok);
   if (o->steps < 1) {
     iso_fail(err, ISO_EBUDGET, "training plan: the budget pays for %.3g tokens at %.3g parameters, less than a step of %.3g", d, o->params,
@@ -323,8 +321,8 @@ static iso_status settle_at(const plan *p, double params, iso_train_plan *o, iso
     return iso_hint(err, ISO_EBUDGET, "give a larger budget or a smaller --batch");
   }
   o->tokens.mean = o->steps * batch_tok;
-  o->tokens.lo = fmin(o->tokens.mean, tokens_of(&p->budget, slow, slow[FLOP]));
-  o->tokens.hi = fmax(o->tokens.mean, floor(tokens_of(&p->budget, fast, fast[FLOP]) / batch_tok) * batch_tok);
+  o->tokens.lo = fmin(o->tokens.mean, iso_train_tokens_of(&p->budget, slow));
+  o->tokens.hi = fmax(o->tokens.mean, floor(iso_train_tokens_of(&p->budget, fast) / batch_tok) * batch_tok);
   for (int i = 0; i < ISO_TRAIN_LIMITS; i++) {
     double a = o->tokens.lo * slow[i], b = o->tokens.hi * fast[i], mid = o->tokens.mean * per_tok[i];
     o->use[i] = iso_est_range(fmin(mid, fmin(a, b)), mid, fmax(mid, fmax(a, b)));

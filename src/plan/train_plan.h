@@ -7,7 +7,7 @@
 
 typedef struct iso_train_req {
   const iso_law *law;           // splits a budget between parameters and tokens
-  const iso_law_const *set;     // confirmed; the law's other sets that were fitted to the same runs give the intervals
+  const iso_law_const *set;     // confirmed; the law's other confirmed sets of the same runs (iso_law_same_runs) give the intervals
   double x[ISO_LAW_INPUT_MAX];  // its other inputs; those of parameters and tokens are not read
   iso_budget budget;            // limits on train_flop (as the law counts), wall, energy, co2, usd and tok
   const iso_layout_machine *machine;
@@ -22,6 +22,11 @@ typedef struct iso_train_req {
 // What bounds a run: these resources grow with the tokens trained on.
 enum { ISO_TRAIN_LIMITS = 6 };
 iso_res iso_train_limit(int i);
+// Tokens that the limits leave when one costs so much of each; +INFINITY without limits, 0 when the cost of a limited resource is unknown.
+double iso_train_tokens_of(const iso_budget *b, const double *per_tok);
+// The loss of a set at `tokens`, the other inputs as in x; the interval spans its law's confirmed sets of the same runs and the tokens'
+// interval. *sets (may be NULL) gets how many they are.
+iso_est iso_train_loss(const iso_law *law, const iso_law_const *set, const double *x, double params, iso_est tokens, int *sets);
 
 // Another size that reaches the plan's loss.
 typedef struct iso_train_other {

@@ -23,6 +23,7 @@ done
 
 # The replication's worked numbers.
 run $E_OK law show chinchilla --at params=70B,tokens=1.4T --flop 1e22 --json
+json '[s["runs"] for s in j["sets"]] == ["epoch_chinchilla"] * 3 + ["krajewski2024_dense"]'
 json 'abs([s for s in j["sets"] if s["name"] == "besiroglu2024"][0]["prediction"] - 1.97341) < 2e-5'
 json 'abs([s for s in j["sets"] if s["name"] == "besiroglu2024"][0]["optimum"]["params"] / 9.058e9 - 1) < 3e-4'
 run $E_OK law show chinchilla --set hoffmann2022 --at 70B,1.4T

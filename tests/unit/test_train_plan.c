@@ -75,6 +75,10 @@ static void test_flops(void **s) {
   near(p.use[1].hi / p.use[1].mean, p.step.hi_s / p.step.step_s, 1e-9);
   assert_true(p.loss.lo < p.loss.mean && p.loss.mean < p.loss.hi && p.sets == 3 && p.loss.hi < 2.2);
   assert_true(p.params_lo <= p.ideal.params && p.params_hi >= p.ideal.params && p.params_hi > p.params_lo);
+  // A set of other text stands alone.
+  assert_int_equal(iso_law_find_const(b.q.law, "krajewski2024_dense", &b.q.set, &err), ISO_OK);
+  assert_int_equal(iso_train_plan_run(&b.q, &p, &err), ISO_OK);
+  assert_true(p.sets == 1 && p.loss.lo == p.loss.mean && p.loss.hi == p.loss.mean && p.params_lo == p.params_hi);
 }
 
 // A limit in any other resource is kept and binds; of two the tighter one does.

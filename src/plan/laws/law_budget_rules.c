@@ -18,12 +18,12 @@ static const iso_law_param RISING[] = {{"log_k", "k", true, -20, 5}, {"x", "x", 
 #define TIAN "Tian et al. 2025, arXiv:2507.17702, mixtures of experts, by a secondary source"
 
 static const iso_law_const LR[] = {
-    {"deepseek2024", true, {-1.165393322358, -0.1250}, {0}, {0}, DEEPSEEK},
-    {"tian2025_moe", true, {0.146348896335, -0.1529}, {0}, {0}, TIAN},
+    {"deepseek2024", true, {-1.165393322358, -0.1250}, {0}, {0}, DEEPSEEK, "deepseek2024"},
+    {"tian2025_moe", true, {0.146348896335, -0.1529}, {0}, {0}, TIAN, "tian2025"},
 };
 static const iso_law_const BATCH[] = {
-    {"deepseek2024", true, {-1.231001476714, 0.3271}, {0}, {0}, DEEPSEEK "; B in tokens"},
-    {"tian2025_moe", true, {-2.667868411469, 0.3644}, {0}, {0}, TIAN "; B in tokens, by its size: 7.2e6 at 1e22 FLOP"},
+    {"deepseek2024", true, {-1.231001476714, 0.3271}, {0}, {0}, DEEPSEEK "; B in tokens", "deepseek2024"},
+    {"tian2025_moe", true, {-2.667868411469, 0.3644}, {0}, {0}, TIAN "; B in tokens, by its size: 7.2e6 at 1e22 FLOP", "tian2025"},
 };
 
 static double at(const iso_law_const *c, double flop) { return iso_power1_value(c->p, &flop, NULL); }

@@ -14,7 +14,8 @@ static const iso_law_const CONSTS[] = {
      {0},
      {0},
      "Dey et al. 2023, Cerebras-GPT, arXiv:2304.03208, by a secondary source: (C / 5.984e22)^-0.0737 + 0.5066 on the Pile's test set, 20 tokens a "
-     "parameter"},
+     "parameter",
+     "cerebras2023"},
 };
 
 static double value(const double *p, const double *x, double *g) {

@@ -70,7 +70,8 @@ static const iso_law_const BY_TOKENS[] = {
      {2.871788215917, 0.47},
      {1.7e9},
      {2.4e10},
-     ZHANG ": its law for N at 20 tokens a parameter, written with D = 20 N; sequences of 512 tokens"},
+     ZHANG ": its law for N at 20 tokens a parameter, written with D = 20 N; sequences of 512 tokens",
+     "zhang2024_chinchilla"},
 };
 static const iso_law_const BY_PARAMS[] = {
     {"zhang2024_chinchilla",
@@ -78,13 +79,15 @@ static const iso_law_const BY_PARAMS[] = {
      {4.279782384488, 0.47},
      {8.5e7},
      {1.2e9},
-     ZHANG ", by a secondary source: 93.20 (N / 1e6)^0.47 sequences of 512 tokens, D = 20 N"},
+     ZHANG ", by a secondary source: 93.20 (N / 1e6)^0.47 sequences of 512 tokens, D = 20 N",
+     "zhang2024_chinchilla"},
     {"zhang2024_fixed_tokens",
      true,
      {11.468255252054, 0.087},
      {8.5e7},
      {1.2e9},
-     ZHANG ", by a secondary source: 621.341 (N / 1e6)^0.087 sequences of 512 tokens, D = 3.072e9"},
+     ZHANG ", by a secondary source: 621.341 (N / 1e6)^0.087 sequences of 512 tokens, D = 3.072e9",
+     "zhang2024_fixed_tokens"},
 };
 static const iso_law_input PARAMS = {"params", "", "parameters", {"parameters", "n_params", "model_size", "n"}, NAN};
 

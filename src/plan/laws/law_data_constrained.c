@@ -21,7 +21,8 @@ static const iso_law_const CONSTS[] = {
      {6.255414, 7.3049974, 0.6254804, 0.3526596, 2.7335721282528, 1.6695434348359},
      {7e6, 1e8, 0},
      {9e9, 9e11, 0},
-     "huggingface/datablations utils/parametric_fit.ipynb cells 7 and 29: 182 runs on C4, alpha = beta, R_D* = 15.387756, R_N* = 5.309743"},
+     "huggingface/datablations utils/parametric_fit.ipynb cells 7 and 29: 182 runs on C4, alpha = beta, R_D* = 15.387756, R_N* = 5.309743",
+     "muennighoff2023"},
 };
 
 // u + u r (1 - exp(-x / r)), x = v / u - 1 repeats: v itself below u. With its derivatives by ln u and ln r.

@@ -26,7 +26,8 @@ static const iso_law_const ALONE_CONSTS[] = {
      {0.198850858745, 8.118207049406, 0.408, 9.808407346286, 0.431, 0.452},
      {0},
      {0},
-     "Busbridge et al. 2025, arXiv:2502.08606, supervised law by a secondary source; C4"},
+     "Busbridge et al. 2025, arXiv:2502.08606, supervised law by a secondary source; C4",
+     NULL},
 };
 
 // The power of the sum of two powers, (A / N^alpha + B / D^beta)^gamma, and its derivatives from g[0] on in the order A, alpha, B, beta, gamma.
@@ -130,7 +131,8 @@ static const iso_law_const TAUGHT_CONSTS[] = {
      {7.71556953452, 0.321, 10.0933224798, 0.637, 0.764, 2.549, 6.25881635309, -2.40794560865, 0.27383666563},
      {0},
      {0},
-     "Busbridge et al. 2025, arXiv:2502.08606, not read in the paper"},
+     "Busbridge et al. 2025, arXiv:2502.08606, not read in the paper",
+     NULL},
 };
 
 static double taught_value(const double *p, const double *x, double *g) {

@@ -22,7 +22,8 @@ static const iso_law_const CONSTS[] = {
      {-0.124, 0.123, 0.424, 88.01, -0.1, -6.287, -0.021, 0.169, -0.091},
      {0},
      {0},
-     "Li et al. 2025, arXiv:2506.10972, not read in the paper; bits per character"},
+     "Li et al. 2025, arXiv:2506.10972, not read in the paper; bits per character",
+     "farseer"},
 };
 
 static double value(const double *p, const double *x, double *g) {

@@ -51,17 +51,24 @@ static const iso_law_input D_INPUT[1] = {
 
 // Logarithms of 8.8e13, 5.4e13, 3.1e8 PF-days and 1.6e7 PF-days.
 static const iso_law_const N_CONSTS[] = {
-    {"kaplan2020", true, {32.10835793041, 0.076}, {N_LO}, {N_HI}, "equation 1.1: N_c = 8.8e13, trained to convergence on enough data"}};
+    {"kaplan2020", true, {32.10835793041, 0.076}, {N_LO}, {N_HI}, "equation 1.1: N_c = 8.8e13, trained to convergence on enough data", "kaplan2020"}};
 static const iso_law_const D_CONSTS[] = {
-    {"kaplan2020", true, {31.62000516249, 0.095}, {D_LO}, {D_HI}, "equation 1.2: D_c = 5.4e13 tokens, large models, stopped early"}};
+    {"kaplan2020", true, {31.62000516249, 0.095}, {D_LO}, {D_HI}, "equation 1.2: D_c = 5.4e13 tokens, large models, stopped early", "kaplan2020"}};
 static const iso_law_const C_CONSTS[] = {
     {"kaplan2020_cmin",
      true,
      {65.45760220515, 0.050},
      {0},
      {0},
-     "equation 1.3: C_c = 3.1e8 PF-days; compute at a batch far below the critical one, best size: the one to predict with"},
-    {"kaplan2020_naive", true, {62.49361862991, 0.057}, {0}, {0}, "table 5: C_c = 1.6e7 PF-days; compute as spent, at a fixed batch of 2^19 tokens"},
+     "equation 1.3: C_c = 3.1e8 PF-days; compute at a batch far below the critical one, best size: the one to predict with",
+     "kaplan2020_cmin"},
+    {"kaplan2020_naive",
+     true,
+     {62.49361862991, 0.057},
+     {0},
+     {0},
+     "table 5: C_c = 1.6e7 PF-days; compute as spent, at a fixed batch of 2^19 tokens",
+     "kaplan2020_naive"},
 };
 
 static iso_status n_selftest(iso_ctx *c, iso_err *err) {
@@ -183,8 +190,8 @@ static double batch_inverse(const double *p, const double *x, int k, double y) {
 static const iso_law_input B_INPUT[1] = {{"loss", "nat/tok", "test loss that is reached", {"final_loss", "test_loss", "val_loss", "l"}, NAN}};
 static const iso_law_param B_PARAM[B_PARAMS] = {{"log_b", "B_*", true, 0, 0}, {"alpha", "alpha_B", false, 0, 0}};
 static const iso_law_const B_CONSTS[] = {
-    {"kaplan2020", true, {19.11382792451, 0.21}, {0}, {0}, "equations 1.4 and 5.3: B_* = 2e8 tokens"},
-    {"kaplan2020_table5", true, {19.16261808868, 0.21}, {0}, {0}, "table 5 and figure 10: B_* = 2.1e8 tokens"},
+    {"kaplan2020", true, {19.11382792451, 0.21}, {0}, {0}, "equations 1.4 and 5.3: B_* = 2e8 tokens", "kaplan2020"},
+    {"kaplan2020_table5", true, {19.16261808868, 0.21}, {0}, {0}, "table 5 and figure 10: B_* = 2.1e8 tokens", "kaplan2020"},
 };
 
 static iso_status batch_selftest(iso_ctx *c, iso_err *err) {
@@ -244,8 +251,10 @@ static double efficient_inverse(const double *p, const double *x, int k, double 
 
 static const iso_law_param N_OF_C_PARAM[A_PARAMS] = {{"log_k", "N_e", true, 0, 0}, {"p", "p_N", false, 0, 0}};
 static const iso_law_param D_OF_C_PARAM[A_PARAMS] = {{"log_k", "D_e", true, 0, 0}, {"p", "p_D", false, 0, 0}};
-static const iso_law_const N_OF_C_CONSTS[] = {{"kaplan2020", true, {20.98563010141, 0.73}, {0}, {0}, "table 6: N_e = 1.3e9 at one PF-day"}};
-static const iso_law_const D_OF_C_CONSTS[] = {{"kaplan2020", true, {23.7189981105, 0.27}, {0}, {0}, "table 6: D_e = 2e10 tokens at one PF-day"}};
+static const iso_law_const N_OF_C_CONSTS[] = {
+    {"kaplan2020", true, {20.98563010141, 0.73}, {0}, {0}, "table 6: N_e = 1.3e9 at one PF-day", "kaplan2020"}};
+static const iso_law_const D_OF_C_CONSTS[] = {
+    {"kaplan2020", true, {23.7189981105, 0.27}, {0}, {0}, "table 6: D_e = 2e10 tokens at one PF-day", "kaplan2020"}};
 
 // Oracle: table 6, and what the paper says of it.
 static iso_status efficient_selftest(iso_ctx *c, iso_err *err) {

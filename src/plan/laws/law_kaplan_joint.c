@@ -28,7 +28,8 @@ static const iso_law_const J_CONSTS[] = {{"kaplan2020",
                                           {31.78990419929, 30.52139287382, 0.076, 0.103},
                                           {768, 2.2e7},
                                           {1.5e9, 2.3e10},
-                                          "table 2: N_c = 6.4e13, D_c = 1.8e13 tokens; 10% dropout, stopped early"}};
+                                          "table 2: N_c = 6.4e13, D_c = 1.8e13 tokens; 10% dropout, stopped early",
+                                          "kaplan2020"}};
 
 // ln L = alpha_D ln s, s = (N_c / N)^r + D_c / D, r = alpha_N / alpha_D.
 static double joint(const double *p, const double *x, double *g) {
@@ -121,8 +122,13 @@ static const iso_law_input S_INPUT[INPUTS] = {
 static const iso_law_param S_PARAM[S_PARAMS] = {
     {"log_n", "N_c", true, 0, 0}, {"log_s", "S_c", true, 0, 0}, {"alpha_n", "alpha_N", false, 0, 0}, {"alpha_s", "alpha_S", false, 0, 0}};
 // Logarithms of 6.5e13 and 2.1e3.
-static const iso_law_const S_CONSTS[] = {
-    {"kaplan2020", true, {31.80540838582, 7.649692623712, 0.077, 0.76}, {768, 0}, {1.5e9, 0}, "table 3: N_c = 6.5e13, S_c = 2.1e3; after warmup"}};
+static const iso_law_const S_CONSTS[] = {{"kaplan2020",
+                                          true,
+                                          {31.80540838582, 7.649692623712, 0.077, 0.76},
+                                          {768, 0},
+                                          {1.5e9, 0},
+                                          "table 3: N_c = 6.5e13, S_c = 2.1e3; after warmup",
+                                          "kaplan2020"}};
 
 static double steps(const double *p, const double *x, double *g) {
   double n = p[S_LOG_N] - log(x[N]), s = p[S_LOG_S] - log(x[S]), a = exp(p[S_ALPHA_N] * n), b = exp(p[S_ALPHA_S] * s);
@@ -199,7 +205,8 @@ static const iso_law_const C_CONSTS[] = {{"kaplan2020",
                                           {31.80540838582, 26.76352054822, 0.077, 0.76, 0.21},
                                           {768, 0},
                                           {1.5e9, 0},
-                                          "table 3 and equation 1.4: N_c = 6.5e13, T_c = 2.1e3 x 2e8 tokens"}};
+                                          "table 3 and equation 1.4: N_c = 6.5e13, T_c = 2.1e3 x 2e8 tokens",
+                                          "kaplan2020"}};
 
 // The root L of L - a - k L^-q, which rises and is concave: Newton's steps from the left never pass it.
 static double compute_loss(double a, double log_k, double q) {

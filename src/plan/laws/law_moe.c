@@ -24,7 +24,8 @@ static const iso_law_const FINE_CONSTS[] = {
      {-0.755022584278, 2.89591193827, 0.741937344729, 0.58, 0.115, 3.42751468998, 0.147},
      {0, 0, 0, 64},
      {0, 0, 0, 64},
-     "Krajewski et al. 2024, arXiv:2402.07871, table of fitted coefficients, expansion rate 64, by a secondary source; C4"},
+     "Krajewski et al. 2024, arXiv:2402.07871, table of fitted coefficients, expansion rate 64, by a secondary source; C4",
+     "krajewski2024_moe"},
 };
 
 static double fine_value(const double *p, const double *x, double *g) {
@@ -131,7 +132,8 @@ static const iso_law_const SPARSE_CONSTS[] = {
      {9.7179107030215, 0.5962, 8.604410713823, 0.3954, -0.776963666653, -0.1666, 2.848391685655, 0.1603, 0.1595, -0.061875403718},
      {0},
      {0},
-     "Abnar et al. 2025, arXiv:2501.12370, fitted coefficients by a secondary source; MSE 0.00056 on the fitted runs, 0.0058 at S = 0.98"},
+     "Abnar et al. 2025, arXiv:2501.12370, fitted coefficients by a secondary source; MSE 0.00056 on the fitted runs, 0.0058 at S = 0.98",
+     "abnar2025"},
 };
 
 static double sparse_value(const double *p, const double *x, double *g) {

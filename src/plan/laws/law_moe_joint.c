@@ -28,7 +28,8 @@ static const iso_law_const JOINT_CONSTS[] = {
      {3.581015808238, -0.2285, -0.1889, 0.0098, 3.582963228522, 0.5529, -0.1775, -0.0259, 0.310201593882, 0.729093307333, 5.671438674573},
      {0},
      {0},
-     "Ludziejewski et al. 2025, arXiv:2502.05172, fitted coefficients"},
+     "Ludziejewski et al. 2025, arXiv:2502.05172, fitted coefficients",
+     "ludziejewski2025"},
 };
 
 static double joint_value(const double *p, const double *x, double *g) {
@@ -159,11 +160,17 @@ static const iso_law_param CLARK_PARAM[CLARK_PARAMS] = {
 #define TABLE_3 \
   "Clark et al. 2022, arXiv:2202.01169, table 3 by a secondary source; c has two digits, too few for the size where routing stops helping"
 static const iso_law_const CLARK_CONSTS[] = {
-    {"clark2022_sbase", true, {-0.0830, -0.1180, 0.00992, 1.1136, 0.729961153683, 5.475207533345}, {0}, {0}, "S-BASE, " CURVES},
-    {"clark2022_hash", true, {-0.0874, -0.1384, 0.01264, 1.1595, 1.451379607776, 6.05748634265}, {0}, {0}, "hash layers, " CURVES},
-    {"clark2022_rlr_table", true, {-0.083, -0.126, 0.012, 1.111, 0.631271776842, 6.152694396098}, {0}, {0}, "RL-R, " TABLE_3},
-    {"clark2022_sbase_table", true, {-0.082, -0.108, 0.009, 1.104, 0.613562701217, 5.750914121388}, {0}, {0}, "S-BASE, " TABLE_3},
-    {"clark2022_hash_table", true, {-0.087, -0.136, 0.012, 1.157, 1.429114358303, 6.169068744639}, {0}, {0}, "hash layers, " TABLE_3},
+    {"clark2022_sbase", true, {-0.0830, -0.1180, 0.00992, 1.1136, 0.729961153683, 5.475207533345}, {0}, {0}, "S-BASE, " CURVES, "clark2022_sbase"},
+    {"clark2022_hash", true, {-0.0874, -0.1384, 0.01264, 1.1595, 1.451379607776, 6.05748634265}, {0}, {0}, "hash layers, " CURVES, "clark2022_hash"},
+    {"clark2022_rlr_table", true, {-0.083, -0.126, 0.012, 1.111, 0.631271776842, 6.152694396098}, {0}, {0}, "RL-R, " TABLE_3, "clark2022_rlr"},
+    {"clark2022_sbase_table", true, {-0.082, -0.108, 0.009, 1.104, 0.613562701217, 5.750914121388}, {0}, {0}, "S-BASE, " TABLE_3, "clark2022_sbase"},
+    {"clark2022_hash_table",
+     true,
+     {-0.087, -0.136, 0.012, 1.157, 1.429114358303, 6.169068744639},
+     {0},
+     {0},
+     "hash layers, " TABLE_3,
+     "clark2022_hash"},
 };
 
 static double clark_value(const double *p, const double *x, double *g) {

@@ -27,7 +27,8 @@ static const iso_law_const CONSTS[] = {
      {1.23, -0.0761, 0.0167, -0.117, -4.11659017117, 38.5052875856},
      {0},
      {0},
-     "Tian et al. 2025, arXiv:2507.17702, fitted coefficients by a secondary source; bases of the logarithms by the paper's worked example"},
+     "Tian et al. 2025, arXiv:2507.17702, fitted coefficients by a secondary source; bases of the logarithms by the paper's worked example",
+     "tian2025"},
 };
 
 static double value(const double *p, const double *x, double *g) {

@@ -23,9 +23,9 @@ static const iso_law_param PARAM[P_COUNT] = {
 #define LOSS_RANGE \
   {1.05e7, 4.12e8}, { 2.1e8, 8.24e9 }
 static const iso_law_const CONSTS[] = {
-    {"gadre2024_c4", true, {4.950699405, 5.24449456, 0.4109831888, 0.24247}, LOSS_RANGE, FIVE_RUNS "C4"},
-    {"gadre2024_rpj", true, {5.357692835, 5.904516804, 0.6079160362, 0.27285}, LOSS_RANGE, FIVE_RUNS "RedPajama"},
-    {"gadre2024_rw", true, {5.057016263, 5.50618483, 0.5507191874, 0.25439}, LOSS_RANGE, FIVE_RUNS "RefinedWeb"},
+    {"gadre2024_c4", true, {4.950699405, 5.24449456, 0.4109831888, 0.24247}, LOSS_RANGE, FIVE_RUNS "C4", "gadre2024_c4"},
+    {"gadre2024_rpj", true, {5.357692835, 5.904516804, 0.6079160362, 0.27285}, LOSS_RANGE, FIVE_RUNS "RedPajama", "gadre2024_rpj"},
+    {"gadre2024_rw", true, {5.057016263, 5.50618483, 0.5507191874, 0.25439}, LOSS_RANGE, FIVE_RUNS "RefinedWeb", "gadre2024_rw"},
 };
 
 // With C = 6 N D and M = D / N, (a M^eta + b M^-eta) C^-eta, eta = alpha / 2, is a (6 N^2)^-eta + b (6 D^2)^-eta.
@@ -120,12 +120,12 @@ static const iso_law_param E_PARAM[E_COUNT] = {
 #define ERROR_RANGE \
   {2.65}, { 5.4 }
 static const iso_law_const E_CONSTS[] = {
-    {"gadre2024_c4_46", true, {0.7589, 0.2534787511, -0.02819373437}, ERROR_RANGE, SIX_RUNS "46 tasks; C4"},
-    {"gadre2024_rpj_46", true, {0.7608, 0.2798262965, -0.1157476085}, ERROR_RANGE, SIX_RUNS "46 tasks; RedPajama"},
-    {"gadre2024_rw_46", true, {0.7677, 0.1205348016, -0.1966233415}, ERROR_RANGE, SIX_RUNS "46 tasks; RefinedWeb"},
-    {"gadre2024_c4_17", true, {0.8497, 0.7318389077, -0.2795816364}, ERROR_RANGE, SIX_RUNS "17 tasks; C4"},
-    {"gadre2024_rpj_17", true, {0.8570, 0.7914075497, -0.3360323334}, ERROR_RANGE, SIX_RUNS "17 tasks; RedPajama"},
-    {"gadre2024_rw_17", true, {0.8653, 0.795162106, -0.3467246131}, ERROR_RANGE, SIX_RUNS "17 tasks; RefinedWeb"},
+    {"gadre2024_c4_46", true, {0.7589, 0.2534787511, -0.02819373437}, ERROR_RANGE, SIX_RUNS "46 tasks; C4", "gadre2024_c4_46"},
+    {"gadre2024_rpj_46", true, {0.7608, 0.2798262965, -0.1157476085}, ERROR_RANGE, SIX_RUNS "46 tasks; RedPajama", "gadre2024_rpj_46"},
+    {"gadre2024_rw_46", true, {0.7677, 0.1205348016, -0.1966233415}, ERROR_RANGE, SIX_RUNS "46 tasks; RefinedWeb", "gadre2024_rw_46"},
+    {"gadre2024_c4_17", true, {0.8497, 0.7318389077, -0.2795816364}, ERROR_RANGE, SIX_RUNS "17 tasks; C4", "gadre2024_c4_17"},
+    {"gadre2024_rpj_17", true, {0.8570, 0.7914075497, -0.3360323334}, ERROR_RANGE, SIX_RUNS "17 tasks; RedPajama", "gadre2024_rpj_17"},
+    {"gadre2024_rw_17", true, {0.8653, 0.795162106, -0.3467246131}, ERROR_RANGE, SIX_RUNS "17 tasks; RefinedWeb", "gadre2024_rw_17"},
 };
 
 static double error_value(const double *p, const double *x, double *g) {

@@ -16,8 +16,13 @@ static const iso_law_param PARAM[P_COUNT] = {
   {5.358e8, 1}, { 4.415e9, 8 }
 #define REFIT "refit of the 24 runs in QwenLM/ParScale parametric_fit.py with its objective; "
 static const iso_law_const CONSTS[] = {
-    {"parscale2025_stack", true, {-0.369315872072, 16.2409390347, 0.189358252867, -0.932784070742}, RANGE, REFIT "Stack-V2 Python"},
-    {"parscale2025_pile", true, {0.253546720573, 19.101333084, 0.196281453328, -1.09529059104}, RANGE, REFIT "the Pile"},
+    {"parscale2025_stack",
+     true,
+     {-0.369315872072, 16.2409390347, 0.189358252867, -0.932784070742},
+     RANGE,
+     REFIT "Stack-V2 Python",
+     "parscale2025_stack"},
+    {"parscale2025_pile", true, {0.253546720573, 19.101333084, 0.196281453328, -1.09529059104}, RANGE, REFIT "the Pile", "parscale2025_pile"},
 };
 
 static double value(const double *p, const double *x, double *g) {

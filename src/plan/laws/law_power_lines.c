@@ -14,7 +14,13 @@ static const iso_law_input INPUT[DECAY_INPUTS] = {
 };
 static const iso_law_param PARAM[P_COUNT] = {{"log_k", "k", true, -2, 2}, {"x", "x", false, -1, 0}};
 static const iso_law_const CONSTS[] = {
-    {"bergsma2025", true, {0.080657903017, -0.527}, {0}, {0}, "Bergsma et al. 2025, arXiv:2505.13738, by a secondary source; R2 0.975"},
+    {"bergsma2025",
+     true,
+     {0.080657903017, -0.527},
+     {0},
+     {0},
+     "Bergsma et al. 2025, arXiv:2505.13738, by a secondary source; R2 0.975",
+     "bergsma2025"},
 };
 
 // ---- timescale ------------------------------------------------------------------------------------------------------
@@ -122,9 +128,9 @@ static const iso_law_input MIN_TOKENS = {"tokens", "tok", "tokens that the targe
 static const iso_law_param BATCH_PARAM[P_COUNT] = {{"log_k", "k", true, -5, 10}, {"x", "x", false, 0, 1}};
 // Exponents are confirmed, coefficients are not: sequences of 2048 tokens times 0.0306 and 0.0471.
 static const iso_law_const BEST[] = {
-    {"bergsma2025", false, {4.137863716136, 0.383}, {0}, {0}, "arXiv:2505.13738; the exponent is certain, the coefficient is not"}};
+    {"bergsma2025", false, {4.137863716136, 0.383}, {0}, {0}, "arXiv:2505.13738; the exponent is certain, the coefficient is not", "bergsma2025"}};
 static const iso_law_const CRIT[] = {
-    {"bergsma2025", false, {4.569136708200, 0.462}, {0}, {0}, "arXiv:2505.13738; the exponent is certain, the coefficient is not"}};
+    {"bergsma2025", false, {4.569136708200, 0.462}, {0}, {0}, "arXiv:2505.13738; the exponent is certain, the coefficient is not", "bergsma2025"}};
 
 // Oracle: ten times the tokens take 2.4155 times the batch.
 static iso_status best_selftest(iso_ctx *c, iso_err *err) {

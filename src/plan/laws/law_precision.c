@@ -45,13 +45,15 @@ static const iso_law_const CONSTS[] = {
       -0.5264470047},
      {SWEEP_N_LO, SWEEP_D_LO, 3, 4, 4, 3},
      {SWEEP_N_HI, SWEEP_D_HI, 12, 12, 12, 16},
-     "appendix K, table 2, with its offsets n_x and b of the exponents (C = .0598 e^1.1277); they give the stated best precision of 7 bits"},
+     "appendix K, table 2, with its offsets n_x and b of the exponents (C = .0598 e^1.1277); they give the stated best precision of 7 bits",
+     "kumar2024"},
     {"kumar2024_no_offsets",
      false,
      {8.366137716, 9.801454827, 1.0169683, 0.4965, 0.983762447, 0.7930830092, -0.04311629107, 0, 0, 0, -2.816749618, 0.5068, 0.3439, -0.5264470047},
      {SWEEP_N_LO, SWEEP_D_LO, 3, 4, 4, 3},
      {SWEEP_N_HI, SWEEP_D_HI, 12, 12, 12, 16},
-     "the same numbers in the formulas of the main text, which leave the fitted offsets out: best precision 3.5 bits, not the 7 to 8 stated"},
+     "the same numbers in the formulas of the main text, which leave the fitted offsets out: best precision 3.5 bits, not the 7 to 8 stated",
+     "kumar2024"},
 };
 
 // ln of 1 - exp(n - P / gamma), with its derivatives by ln gamma and n; NaN where nothing is left.
@@ -203,13 +205,15 @@ static const iso_law_const Q_CONSTS[] = {
      {-1.689049618, 0.5068, 0.3439, -0.5264470047},
      {SWEEP_N_LO, SWEEP_D_LO, 3},
      {SWEEP_N_HI, SWEEP_D_HI, 16},
-     "appendix K, table 2: C_T = .0598, its b = 1.1277 read as the exponent's offset, as appendix K says of all of them: C = C_T e^b; GPTQ"},
+     "appendix K, table 2: C_T = .0598, its b = 1.1277 read as the exponent's offset, as appendix K says of all of them: C = C_T e^b; GPTQ",
+     "kumar2024"},
     {"kumar2024_no_offsets",
      false,
      {-2.816749618, 0.5068, 0.3439, -0.5264470047},
      {SWEEP_N_LO, SWEEP_D_LO, 3},
      {SWEEP_N_HI, SWEEP_D_HI, 16},
-     "the same without b, as in equation 2: a third of it"},
+     "the same without b, as in equation 2: a third of it",
+     "kumar2024"},
 };
 
 static double ptq(const double *p, const double *x, double *g) {

@@ -11,8 +11,14 @@ static const iso_law_param LR_PARAM[] = {{"log_k", "k", true, -5, 5}, {"alpha", 
 // The dense runs that the authors released.
 #define STEP_FILE "mean of the 1,000 bootstrap fits in step-law/steplaw data/1004_fitted_lr_bs_scaling_model_parameters.csv"
 static const iso_law_const LR_CONSTS[] = {
-    {"li2025", true, {0.582215619853, -0.713, 0.307}, {2.146e8, 4e9}, {1.074e9, 1e11}, "Li et al. 2025, arXiv:2503.04715, the law as printed"},
-    {"li2025_bootstrap", true, {0.586307790740, -0.712922291187, 0.307490950412}, {2.146e8, 4e9}, {1.074e9, 1e11}, STEP_FILE},
+    {"li2025",
+     true,
+     {0.582215619853, -0.713, 0.307},
+     {2.146e8, 4e9},
+     {1.074e9, 1e11},
+     "Li et al. 2025, arXiv:2503.04715, the law as printed",
+     "step_law"},
+    {"li2025_bootstrap", true, {0.586307790740, -0.712922291187, 0.307490950412}, {2.146e8, 4e9}, {1.074e9, 1e11}, STEP_FILE, "step_law"},
 };
 static double lr_value(const double *p, const double *x, double *g) { return iso_power_value(2, p, x, g); }
 static double lr_inverse(const double *p, const double *x, int k, double y) { return iso_power_inverse(2, p, x, k, y); }
@@ -51,8 +57,8 @@ const iso_law iso_law_step_lr = {
 
 static const iso_law_param BATCH_PARAM[] = {{"log_k", "k", true, -5, 5}, {"beta", "beta", false, 0, 1}};
 static const iso_law_const BATCH_CONSTS[] = {
-    {"li2025", true, {-0.544727175442, 0.571}, {4e9}, {1e11}, "Li et al. 2025, arXiv:2503.04715, the law as printed"},
-    {"li2025_bootstrap", true, {-0.543542173610, 0.570944364690}, {4e9}, {1e11}, STEP_FILE},
+    {"li2025", true, {-0.544727175442, 0.571}, {4e9}, {1e11}, "Li et al. 2025, arXiv:2503.04715, the law as printed", "step_law"},
+    {"li2025_bootstrap", true, {-0.543542173610, 0.570944364690}, {4e9}, {1e11}, STEP_FILE, "step_law"},
 };
 
 // Oracle: batches that the printed law gives.

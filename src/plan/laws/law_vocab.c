@@ -36,7 +36,8 @@ static const iso_law_const CONSTS[] = {
      {NNV_LO, 4096, 512, 2.6e8},
      {NNV_HI, 96256, 2048, 5.5e10},
      CODE ", approach 3: A1 = 1.8313852, A2 = .1958424, B = 2.1241123, E = 5.5327847, beta = alpha1. "
-          "Best V is the paper's; losses come out 0.46 nats high on its own runs, whose tokens its fit counts as characters times f(V / 1000)"},
+          "Best V is the paper's; losses come out 0.46 nats high on its own runs, whose tokens its fit counts as characters times f(V / 1000)",
+     "tao2024"},
 };
 
 // Inputs in the units of the published constants: millions of parameters, billions of tokens.
@@ -139,13 +140,15 @@ static const iso_law_const S_CONSTS[] = {
      {-1.589031299255507 + 2.4846510161625193 * 0.4163622634135234 / 0.5, 0.4163622634135234 / 0.5},
      {NNV_LO},
      {NNV_HI},
-     CODE ", approach 1: the best of V d and of N at each budget, joined"},
+     CODE ", approach 1: the best of V d and of N at each budget, joined",
+     "tao2024"},
     {"tao2024_derivative",
      true,
      {0.49914091315485543, 0.8353974035228025},
      {NNV_LO},
      {NNV_HI},
-     CODE ", approach 2: V d = 3145728 at 33e6, and how the vocabulary of least FLOPs a character grows"},
+     CODE ", approach 2: V d = 3145728 at 33e6, and how the vocabulary of least FLOPs a character grows",
+     NULL},
 };
 
 static double size_value(const double *p, const double *x, double *g) {
@@ -211,7 +214,7 @@ const iso_law iso_law_vocab_size = {
 static const iso_law_input F_INPUT[1] = {{"train_flop", "FLOP", "training compute 6 (N + V d) D", {"train_flops", "flops", "compute", "c"}, NAN}};
 static const iso_law_param F_PARAM[S_PARAMS] = {{"log_k", "k", true, 0, 0}, {"gamma", "gamma", false, 0, 0}};
 static const iso_law_const F_CONSTS[] = {
-    {"tao2024", true, {-1.589031299255507, 0.4163622634135234}, {2.18e17}, {4.4e20}, CODE ", approach 1: 0.2041233 C^0.4164"}};
+    {"tao2024", true, {-1.589031299255507, 0.4163622634135234}, {2.18e17}, {4.4e20}, CODE ", approach 1: 0.2041233 C^0.4164", "tao2024"}};
 
 static double flop_value(const double *p, const double *x, double *g) {
   double u = log(x[0]), v = exp(p[S_LOG_K] + p[S_GAMMA] * u);
@@ -274,7 +277,7 @@ enum { T_A, T_B, T_C, T_PARAMS };
 static const iso_law_input T_INPUT[1] = {{"vocab", "", "entries of the vocabulary", VOCAB_ALIAS, NAN}};
 static const iso_law_param T_PARAM[T_PARAMS] = {{"a", "a", false, 0, 0.02}, {"b", "b", false, -0.4, 0}, {"c", "c", false, 0.5, 2}};
 static const iso_law_const T_CONSTS[] = {
-    {"tao2024", true, {0.00639222, -0.15811069, 1.20470122}, {0}, {V_FLAT}, "sail-sg/scaling-with-vocab utils.py; BPE on SlimPajama"}};
+    {"tao2024", true, {0.00639222, -0.15811069, 1.20470122}, {0}, {V_FLAT}, "sail-sg/scaling-with-vocab utils.py; BPE on SlimPajama", NULL}};
 
 static double fertility(const double *p, const double *x, double *g) {
   double u = log(fmin(x[0], V_FLAT));
