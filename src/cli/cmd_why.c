@@ -14,7 +14,8 @@ static const cli_opt OPTS[] = {
 static const struct {
   const char *kind;
   cli_why_fn explain;
-} KINDS[] = {{"train", cli_why_train}, {"layout", cli_why_layout}, {"hparams", cli_why_hparams}, {"serve", cli_why_serve}, {"infer", cli_why_infer}};
+} KINDS[] = {{"train", cli_why_train},     {"layout", cli_why_layout}, {"cluster", cli_why_cluster},
+             {"hparams", cli_why_hparams}, {"serve", cli_why_serve},   {"infer", cli_why_infer}};
 
 static json_t *sentence(const char *fmt, va_list ap) {
   char text[600];

@@ -15,6 +15,7 @@ void cli_why_lost(cli_why *w, double ratio, const char *fmt, ...) __attribute__(
 typedef void (*cli_why_fn)(const json_t *plan, cli_why *w);
 void cli_why_train(const json_t *plan, cli_why *w);
 void cli_why_layout(const json_t *plan, cli_why *w);
+void cli_why_cluster(const json_t *plan, cli_why *w);
 void cli_why_hparams(const json_t *plan, cli_why *w);
 void cli_why_serve(const json_t *plan, cli_why *w);
 void cli_why_infer(const json_t *plan, cli_why *w);
