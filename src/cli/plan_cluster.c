@@ -23,6 +23,8 @@ static const cli_opt OPTS[] = {
 
 enum { ROWS_SHOWN = 40 };
 
+static const char *show_s(double v, char *buf) { return fabs(v) < 1e-6 ? "0 s" : iso_unit_print(fabs(v), ISO_UNIT_S, buf, 40); }
+
 static void print_schedulers(const json_t *r) {
   const char *name;
   const json_t *o;
@@ -47,9 +49,9 @@ static void print_timeline(const json_t *r) {
   printf("\ntimeline of %s\n%12s %12s %8s %10s  %s\n", cli_text_at(r, "chosen"), "from", "to", "devices", "restart", "job");
   for (size_t i = 0; i < json_array_size(all) && i < ROWS_SHOWN; i++) {
     const json_t *g = json_array_get(all, i);
-    printf("%12s %12s %8.0f %10s  %s\n", iso_unit_print(cli_at(g, "from_s"), ISO_UNIT_S, a, sizeof a),
-           iso_unit_print(cli_at(g, "to_s"), ISO_UNIT_S, b, sizeof b), cli_at(g, "devices"),
-           cli_at(g, "restart_s") > 0 ? iso_unit_print(cli_at(g, "restart_s"), ISO_UNIT_S, c, sizeof c) : "-", cli_text_at(g, "job"));
+    printf("%12s %12s %8.0f %10s  %s\n", show_s(cli_at(g, "from_s"), a), iso_unit_print(cli_at(g, "to_s"), ISO_UNIT_S, b, sizeof b),
+           cli_at(g, "devices"), cli_at(g, "restart_s") > 0 ? iso_unit_print(cli_at(g, "restart_s"), ISO_UNIT_S, c, sizeof c) : "-",
+           cli_text_at(g, "job"));
   }
   if (json_array_size(all) > ROWS_SHOWN) printf("  the first %d of %zu; --json has all\n", ROWS_SHOWN, json_array_size(all));
 }
@@ -74,10 +76,9 @@ static void print_plan(const json_t *r) {
   cli_row("bound from below", "%s by %s; %s takes %.1f%% longer", iso_unit_print(cli_at(r, "bound.makespan_s"), ISO_UNIT_S, b, sizeof b),
           cli_text_at(r, "bound.by"), cli_text_at(r, "chosen"), 100 * cli_at(r, "bound.gap"));
   cli_row("binding", "%s", cli_text_at(r, "binding"));
-  double saved = cli_at(r, "shadow.makespan_s_saved");
+  double end = cli_at(r, "shadow.makespan_s_saved"), mean = cli_at(r, "shadow.mean_completion_s_saved");
   cli_row("shadow price", "%.0f devices more: makespan %s%s, mean end %s%s, %+.0f deadlines (%s)", cli_at(r, "shadow.devices_more"),
-          saved < 0 ? "+" : "-", iso_unit_print(fabs(saved), ISO_UNIT_S, b, sizeof b), cli_at(r, "shadow.mean_completion_s_saved") < 0 ? "+" : "-",
-          iso_unit_print(fabs(cli_at(r, "shadow.mean_completion_s_saved")), ISO_UNIT_S, c, sizeof c), cli_at(r, "shadow.deadlines_met_more"),
+          end < 0 ? "+" : "-", show_s(end, b), mean < 0 ? "+" : "-", show_s(mean, c), cli_at(r, "shadow.deadlines_met_more"),
           cli_text_at(r, "chosen"));
   cli_row("times from", "%s", cli_text_at(r, "calibration.source"));
   cli_row("device from", "%s (%s)", cli_text_at(r, "device.source"), cli_text_at(r, "device.date"));

@@ -170,7 +170,8 @@ void cli_why_layout(const json_t *p, cli_why *w) {
 
 void cli_why_cluster(const json_t *p, cli_why *w) {
   const char *name, *chosen = cli_text_at(p, "chosen");
-  const json_t *o, *all = json_object_get(p, "schedulers"), *own = json_object_get(all, chosen);
+  const json_t *o;
+  json_t *all = json_object_get(p, "schedulers"), *own = json_object_get(all, chosen);
   char b[40], c[40];
   bool deadlines = cli_at(own, "with_deadline") > 0;
   cli_why_say(w->bound, "%s binds: nobody ends before %s (%s), %s ends after %s (%.1f%% later)", cli_text_at(p, "binding"),
