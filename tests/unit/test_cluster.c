@@ -167,6 +167,28 @@ static void test_elastic_shares(void **state) {
   iso_cluster_result_close(&e);
 }
 
+// Progressive filling looks at what earlier deadlines leave free later, and takes no more than it needs.
+static void test_elastic_filling(void **state) {
+  (void)state;
+  iso_cluster_curve lin = curve_of(3, LINEAR), one = curve_of(1, (const double[1][2]){{1, 4}}), two = curve_of(1, (const double[1][2]){{2, 2}}),
+                    four = curve_of(1, (const double[1][2]){{4, 1}}), some = curve_of(2, LINEAR);
+  // First holds 2 of 4 devices until 10, then second all of them until 20. On one device third would take 16 s of its 22, but not with that gap;
+  // it needs two at once, before the job without deadline that has priority.
+  iso_cluster_job at[4] = {job_of("first", 0, 10, 5, 0, &two), job_of("second", 0, 20, 10, 0, &four), job_of("third", 0, 22, 4, 0, &some),
+                           job_of("any", 0, INFINITY, 10, 0, &one)};
+  at[3].priority = 1;
+  iso_cluster_jobs j = {4, at};
+  iso_cluster_opts o = opts_of(4, 0);
+  iso_cluster_result r = play(&j, &o, ISO_CLUSTER_ELASTIC);
+  assert_int_equal(r.promised, 3);
+  iso_cluster_result_close(&r);
+  ends_are(&j, &o, ISO_CLUSTER_ELASTIC, (double[]){10, 20, 8, 58});
+  // The first of these could take all and end at 10; then the second were late.
+  iso_cluster_job b[2] = {job_of("slow", 0, 41, 10, 0, &lin), job_of("wide", 0, 42, 20, 0, &two)};
+  iso_cluster_jobs k = {2, b};
+  ends_are(&k, &o, ISO_CLUSTER_ELASTIC, (double[]){20, 40});
+}
+
 // A preempted job: 3 s of restart after every change, without progress.
 static void test_restart(void **state) {
   (void)state;
@@ -564,10 +586,11 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_queues),        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_request),
-                                     cmocka_unit_test(test_elastic_order), cmocka_unit_test(test_elastic_shares), cmocka_unit_test(test_restart),
-                                     cmocka_unit_test(test_exhaustive),    cmocka_unit_test(test_invariants),     cmocka_unit_test(test_no_idle),
-                                     cmocka_unit_test(test_curves),        cmocka_unit_test(test_reader),         cmocka_unit_test(test_json),
-                                     cmocka_unit_test(test_refusals)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_queues),        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_request),
+      cmocka_unit_test(test_elastic_order), cmocka_unit_test(test_elastic_shares), cmocka_unit_test(test_elastic_filling),
+      cmocka_unit_test(test_restart),       cmocka_unit_test(test_exhaustive),     cmocka_unit_test(test_invariants),
+      cmocka_unit_test(test_no_idle),       cmocka_unit_test(test_curves),         cmocka_unit_test(test_reader),
+      cmocka_unit_test(test_json),          cmocka_unit_test(test_refusals)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
