@@ -166,6 +166,34 @@ void cli_why_layout(const json_t *p, cli_why *w) {
   say_grid(p, w);
 }
 
+// ---- cluster --------------------------------------------------------------------------------------------------------
+
+void cli_why_cluster(const json_t *p, cli_why *w) {
+  const char *name, *chosen = cli_text_at(p, "chosen");
+  const json_t *o;
+  json_t *all = json_object_get(p, "schedulers"), *own = json_object_get(all, chosen);
+  char b[40], c[40];
+  bool deadlines = cli_at(own, "with_deadline") > 0;
+  cli_why_say(w->bound, "%s binds: nobody ends before %s (%s), %s ends after %s (%.1f%% later)", cli_text_at(p, "binding"),
+              show(cli_at(p, "bound.makespan_s"), ISO_UNIT_S, b), cli_text_at(p, "bound.by"), chosen, show(cli_at(own, "makespan_s"), ISO_UNIT_S, c),
+              100 * cli_at(p, "bound.gap"));
+  if (deadlines) cli_why_say(w->bound, "%s keeps %.0f of %.0f deadlines", chosen, cli_at(own, "deadlines_met"), cli_at(own, "with_deadline"));
+  cli_why_say(w->bound, "%.1f%% of device time is in use, %.2f%% of it restarts (%.0f of them, %s each)", 100 * cli_at(own, "utilisation"),
+              100 * cli_at(own, "restart_device_h") / cli_at(own, "device_h"), cli_at(own, "restarts"), show(cli_at(p, "restart_s"), ISO_UNIT_S, b));
+  json_object_foreach(all, name, o) {
+    if (strcmp(name, chosen) == 0) continue;
+    char met[60] = "";
+    if (deadlines) (void)snprintf(met, sizeof met, "; it keeps %.0f deadlines", cli_at(o, "deadlines_met"));
+    cli_why_lost(w, cli_at(o, "mean_completion_s") / cli_at(own, "mean_completion_s"), "mean completion time of %s%s", name, met);
+    cli_why_lost(w, cli_at(o, "usd") / cli_at(own, "usd"), "price of %s", name);
+  }
+  cli_why_say(w->change, "%.0f devices more: makespan %+.3g s, mean completion %+.3g s, %+.0f deadlines", cli_at(p, "shadow.devices_more"),
+              -cli_at(p, "shadow.makespan_s_saved"), -cli_at(p, "shadow.mean_completion_s_saved"), cli_at(p, "shadow.deadlines_met_more"));
+  cli_why_say(w->sources, "times: %s", cli_text_at(p, "calibration.source"));
+  say_device(json_object_get(p, "device"), w);
+  say_grid(p, w);
+}
+
 // ---- hparams --------------------------------------------------------------------------------------------------------
 
 void cli_why_hparams(const json_t *p, cli_why *w) {
