@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/plan_args.h"
+#include "cli/why.h"
 #include "plan/remat/memory.h"
 #include "report/report.h"
 
@@ -221,6 +222,42 @@ static int run(cli_args *a) {
   iso_status st = cli_plan_open(a, &p, &err);
   if (st == ISO_OK) st = plan(a, &result, &err);
   return cli_plan_close(a, &p, st, &err, result, print_plan);
+}
+
+// ---- isoflop why ----------------------------------------------------------------------------------------------------
+
+static const char *bytes(double v, char *buf) { return iso_unit_print(v, ISO_UNIT_BYTE, buf, 40); }
+
+void cli_why_memory(const json_t *p, cli_why *w) {
+  char a[40], b[40];
+  double limit = cli_at(p, "bytes.limit"), total = cli_at(p, "plan.total_bytes"), extra = cli_at(p, "plan.extra_share");
+  cli_why_say(w->bound, "memory: %s of %s are used, %.2f%% of the step's FLOPs are computed again", bytes(total, a), bytes(limit, b), 100 * extra);
+  cli_why_say(w->bound, "weights, gradients and optimizer state take %s, the least activations %s",
+              bytes(cli_at(p, "bytes.weights") + cli_at(p, "bytes.gradients") + cli_at(p, "bytes.optimizer"), a),
+              bytes(cli_at(p, "bytes.least_activations"), b));
+  if (isfinite(cli_at(p, "plan.bound_share")))
+    cli_why_say(w->bound, "no schedule within the limit computes less than %.2f%% more", 100 * cli_at(p, "plan.bound_share"));
+  const json_t *all = cli_json_at(p, "strategies");
+  double less = INFINITY, then = NAN;
+  for (size_t i = 0; i < json_array_size(all); i++) {
+    const json_t *points = cli_json_at(json_array_get(all, i), "points");
+    double best = INFINITY;
+    for (size_t k = 0; k < json_array_size(points); k++) {
+      double bytes_of = cli_at(json_array_get(points, k), "total_bytes"), share = cli_at(json_array_get(points, k), "extra_share");
+      if (bytes_of <= limit) best = fmin(best, share);
+      if (bytes_of > limit && share < extra && bytes_of < less) {
+        less = bytes_of;
+        then = share;
+      }
+    }
+    const char *name = cli_text_at(json_array_get(all, i), "strategy");
+    if (isfinite(best))
+      cli_why_lost(w, (1 + best) / (1 + extra), "FLOPs of a step by '%s', within the same limit", name);
+    else
+      cli_why_say(w->bound, "'%s' does not come below the limit", name);
+  }
+  if (isfinite(less)) cli_why_say(w->change, "%s more: %.2f%% are computed again", bytes(less - limit, a), 100 * then);
+  cli_why_say(w->sources, "bytes and FLOPs: counted on the training graph, values in it %.0f", cli_at(p, "values"));
 }
 
 const cli_verb cli_verb_plan_memory = {

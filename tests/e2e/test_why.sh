@@ -34,6 +34,11 @@ json 'j["kind"] == "hparams" and any("step_lr" in a["what"] for a in j["alternat
 run $E_OK plan infer --model llama3-8b --device h100 --prompt 4k --output 1k
 run $E_OK why --json
 json 'j["kind"] == "infer" and any("users" in b for b in j["bound"])'
+run $E_OK plan memory --model 10m --batch 16 --limit 350MiB --json
+extra=$(json_get 'j["plan"]["extra_share"]')
+run $E_OK why --json
+json "j['kind'] == 'memory' and any('computed again' in b for b in j['bound']) and all(a['ratio'] >= 1 - 1e-9 for a in j['alternatives']) and $extra > 0"
+json 'any("more:" in c for c in j["would_change"]) and len(j["alternatives"]) >= 2'
 printf 'arrival_s,prompt_tok,output_tok\n0,500,100\n1,800,200\n3,200,100\n' >trace.csv
 run $E_OK plan serve --model llama3-8b --trace trace.csv --slo ttft=2s,itl=80ms --fleet l4,a100
 run $E_OK why
