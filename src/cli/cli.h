@@ -46,6 +46,7 @@ typedef struct cli_verb {
   const cli_opt *opts;          // its own options; the common ones are added
   size_t n_opts;
   int min_args, max_args;  // positional
+  bool stops_at_once;      // Ctrl-C ends it: there is nothing half done to save
   const char *notes;       // more text, or NULL
   int (*run)(cli_args *a);
 } cli_verb;
@@ -106,7 +107,7 @@ void cli_help_all(iso_str *s, bool markdown);
 typedef struct cli_progress cli_progress;
 cli_progress *cli_progress_open(iso_ctx *c, bool quiet, bool color, FILE *log);
 void cli_progress_close(cli_progress *p);
-// signals.c: Ctrl-C asks to save and stop; again: stop at once.
-iso_status cli_signals_open(iso_ctx *c, iso_err *err);
+// signals.c: Ctrl-C asks to save and stop; again: stop at once. `at_once`: it ends the program there and then.
+iso_status cli_signals_open(iso_ctx *c, bool at_once, iso_err *err);
 void cli_signals_block(void);
 #endif

@@ -222,4 +222,5 @@ const cli_verb cli_verb_fit = {
         "target at --predict (default: the row of most FLOPs).\n"
         "isoflop and parabola need several sizes at equal FLOPs, envelope several token counts of each size: --group-by shows how the exponent of N* "
         "~ C^a moves with the protocol.",
+    .stops_at_once = true,
     .run = run};

@@ -288,4 +288,5 @@ const cli_verb cli_verb_hw = {
         "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
         "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
         "every row from the saved calibration, or, without one or with --seed, fits to two thirds of the rows in 20 random splits.",
+    .stops_at_once = true,
     .run = run};

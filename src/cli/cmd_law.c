@@ -272,4 +272,5 @@ const cli_verb cli_verb_law = {
         "gmse prints the mean squared error of number formats (uniform4, int4, lloyd4, e2m1) and sparsity (sparse0.5, 2:4) on N(0,1), which the\n"
         "law compressed takes. Constants that no primary source confirms are shown and predict nothing: such a law is fitted to runs first, by "
         "isoflop fit --law.",
+    .stops_at_once = true,
     .run = run};

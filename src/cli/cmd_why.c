@@ -138,4 +138,5 @@ const cli_verb cli_verb_why = {.name = "why",
                                .n_opts = ISO_COUNT(OPTS),
                                .max_args = 1,
                                .notes = "RUN is the id of a stored plan or the beginning of it (isoflop runs --kind plan); default: the newest.",
+                               .stops_at_once = true,
                                .run = run};

@@ -254,4 +254,5 @@ const cli_verb cli_verb_plan_cluster = {
         "column, else the fewest that meet its deadline. elastic promises deadlines on arrival and keeps them, and moves devices to where they\n"
         "add most; elastic-data is the same with only the data-parallel degree scaled. What one run should train for so many dollars or days\n"
         "is a question for isoflop plan train.\n" CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

@@ -429,4 +429,5 @@ const cli_verb cli_verb_plan_devices = {
         "reach the same loss and the cheapest wins; with a budget in dollars the lowest loss does; with a budget in seconds, where more\n"
         "devices reach a lower loss for more dollars, it favours few: --objective loss or tokens-per-usd ask otherwise. "
         "Devices form whole nodes,\nand the batch is the same for all. " CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

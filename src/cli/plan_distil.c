@@ -358,4 +358,5 @@ const cli_verb cli_verb_plan_distil = {
         "a CSV with columns " COLUMNS
         ".\n"
         "The best teacher is looked for among compute-optimal ones, or, with cost train, over size and tokens. Intervals are from refits.",
+    .stops_at_once = true,
     .run = run};

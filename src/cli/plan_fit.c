@@ -37,7 +37,10 @@ iso_status cli_plan_fit_rows(const cli_args *a, const iso_csv *t, const char *na
   iso_law_data_opts d = {.use = use, .columns = columns, .n_columns = n_columns, .objective = law->objective};
   *out = (cli_plan_fit){.law = law};
   iso_status st = iso_law_data_read(t, law, &d, &rows, &held, err);
-  st = st == ISO_OK ? cli_plan_fit_data(a, &rows, name, out, err) : iso_err_prefix(err, st, "%.200s", name);
+  if (st == ISO_OK)
+    st = cli_plan_fit_data(a, &rows, name, out, err);
+  else if (strcmp(name, t->what) != 0)  // the error names the table
+    st = iso_err_prefix(err, st, "%.200s", name);
   iso_law_data_close(&rows);
   iso_law_data_close(&held);
   return st;

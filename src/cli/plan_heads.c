@@ -328,4 +328,5 @@ const cli_verb cli_verb_plan_heads = {
     .notes =
         "Chen et al. 2025 (arXiv:2503.09579): L(N) is fitted for each pair of heads (four sizes or more), and the pair is chosen that reaches\n"
         "the loss at least weighted memory and compute of a token. Without a column of layers they are those of a published family.",
+    .stops_at_once = true,
     .run = run};

@@ -225,4 +225,5 @@ const cli_verb cli_verb_plan_hparams = {
     .notes =
         "The value is the geometric mean over laws with confirmed constants, the interval their spread; batch first, then the rate at it, then\n"
         "the decay at both. Laws that need a loss get Chinchilla's.",
+    .stops_at_once = true,
     .run = run};

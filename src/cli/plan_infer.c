@@ -138,4 +138,5 @@ const cli_verb cli_verb_plan_infer = {
     .notes =
         "Times are a roofline of bytes, FLOPs, links and launches, calibrated on measured servers; intervals hold 90% of measured over\n"
         "predicted times of models that the calibration had not seen. " CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

@@ -318,4 +318,5 @@ const cli_verb cli_verb_plan_layout = {
         "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage, splits inside nodes\n"
         "(ZeRO++) and offload of up to so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node "
         "steps.\n" CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

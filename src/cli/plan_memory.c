@@ -271,4 +271,5 @@ const cli_verb cli_verb_plan_memory = {
         "Peaks are of the values that are there at once in isoflop's own training graph (attention and head keep no score or logit matrices), plus\n"
         "weights, gradients, optimizer state and inputs; kernels' scratch comes on top. The bound holds for every schedule that recomputes on the\n"
         "device. Seconds are rooflines at --efficiency of the device's rates; the host's own time for updates is not counted.\n" CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

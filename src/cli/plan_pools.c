@@ -364,4 +364,5 @@ const cli_verb cli_verb_plan_pools = {
     .notes =
         "Goyal et al. 2024 (arXiv:2404.07177): a pool's utility b falls with repetition, by half every tau epochs. All pools are fitted at\n"
         "once with one n0 and floor; mixtures are predicted, not fitted, and every subset of up to seven pools is tried.",
+    .stops_at_once = true,
     .run = run};

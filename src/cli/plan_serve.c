@@ -199,4 +199,5 @@ const cli_verb cli_verb_plan_serve = {
     .notes =
         "An integer program over request sizes and kinds of replicas, with a lower bound, checked by simulating the trace. Kinds that do not\n"
         "hold the model are left out; when none does, the plan is refused with the bytes and ends with 5.",
+    .stops_at_once = true,
     .run = run};

@@ -549,4 +549,5 @@ const cli_verb cli_verb_plan_shape = {
         "Without --data no shape is said to learn better than another: the tables have costs only. With it the law of each dimension is fitted to\n"
         "runs that vary it alone, the others so large that they do not matter. --rank uses no law: a run is beaten at equal parameters, FLOPs\n"
         "or speed by a better one that takes no more, within --within.",
+    .stops_at_once = true,
     .run = run};

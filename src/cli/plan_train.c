@@ -504,4 +504,5 @@ const cli_verb cli_verb_plan_train = {
     .notes =
         "The law gives the loss, the layout planner what a token costs at each size on this cluster. FLOPs of the budget count as the law\n"
         "counts them. Where time, dollars, energy or carbon bind, the interval is one of tokens and loss. " CLI_PLAN_NOTE_EXIT,
+    .stops_at_once = true,
     .run = run};

@@ -240,4 +240,5 @@ const cli_verb cli_verb_plan_vocab = {
     .notes =
         "Tao et al. 2024 (arXiv:2407.13623). The value is the geometric mean over the approaches that apply, the interval their spread.\n"
         "Two of them know runs whose size suits their compute; at a --flop twice as far off, the loss law alone answers.",
+    .stops_at_once = true,
     .run = run};

@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM: once, save and stop; twice, stop as soon as possible; three times, leave.
+// Ctrl-C and SIGTERM: once, save and stop; twice, stop as soon as possible; three times, leave. A verb with nothing to save leaves at once.
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -35,9 +35,20 @@ static void *wait_loop(void *arg) {
   return NULL;
 }
 
-iso_status cli_signals_open(iso_ctx *c, iso_err *err) {
+// What such a verb writes is whole or absent: files are renamed into place, the store has transactions.
+static void *leave_loop(void *arg) {
+  sigset_t s;
+  int got;
+  (void)arg;
+  fill(&s);
+  while (sigwait(&s, &got) != 0) continue;
+  if (write(STDERR_FILENO, "\nstopped\n", 9) < 0) _exit(EXIT_INTERRUPTED);
+  _exit(EXIT_INTERRUPTED);
+}
+
+iso_status cli_signals_open(iso_ctx *c, bool at_once, iso_err *err) {
   pthread_t t;
-  if (pthread_create(&t, NULL, wait_loop, c) != 0) return iso_fail(err, ISO_EUNSUP, "could not start the signal thread");
+  if (pthread_create(&t, NULL, at_once ? leave_loop : wait_loop, c) != 0) return iso_fail(err, ISO_EUNSUP, "could not start the signal thread");
   pthread_detach(t);
   return ISO_OK;
 }

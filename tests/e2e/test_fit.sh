@@ -2,6 +2,29 @@
 # isoflop fit: a known law is found again from a CSV file and from the store; what bad tables get.
 # ctest: timeout=300 asan
 . "$(dirname "$0")/lib.sh"
+
+# One Ctrl-C ends work that has nothing to save, and a page half made is not there. $1 as soon as it waits for signals.
+interrupted() {
+  LAST="isoflop $*"
+  "$ISOFLOP" "$@" >"$OUT" 2>"$ERR" &
+  pid=$!
+  until grep -q '^SigBlk:.*[2367abef]$' /proc/$pid/status 2>/dev/null; do sleep 0.01; done
+  sleep 0.3
+  kill -INT $pid
+  for i in $(seq 1 200); do grep -q '^State:.*Z' /proc/$pid/status 2>/dev/null && break; sleep 0.1; done
+  kill -KILL $pid 2>/dev/null
+  wait $pid
+  CODE=$?
+  checks=$((checks + 1))
+  [ $CODE = 130 ] || fail "expected to stop with 130"
+}
+python3 -c "
+print('params,tokens,loss')
+for i in range(60):
+    n, d = 1e7 * 1.1 ** i, 1e9 * 1.13 ** (i * 7 % 60)
+    print('%r,%r,%r' % (n, d, 1.8 + 480 / n ** 0.35 + 2000 / d ** 0.37))" >long.csv
+interrupted fit long.csv --law farseer --bootstrap 1000000 --plot long.html
+file_gone long.html
 E_INPUT=4
 
 help_ok fit

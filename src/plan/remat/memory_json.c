@@ -189,11 +189,11 @@ static iso_status refuse(const iso_memory *m, iso_err *err) {
     }
   }
   int64_t shards = iso_memory_shards(m->job, 3, iso_remat_front_at(m->front, 0).peak_b + (int64_t)m->input_b);
-  if (shards) (void)snprintf(why, sizeof why, "ZeRO-3 over %lld devices would fit; ", (long long)shards);
+  if (shards) (void)snprintf(why, sizeof why, "ZeRO-3 over %lld devices would fit; or ", (long long)shards);
   iso_fail(err, ISO_ENOMEM, "the model does not fit: %.0f bytes (%s) would be the least on one device (%s), the limit is %lld (%s)", least,
            iso_unit_print(least, ISO_UNIT_BYTE, a, sizeof a), at ? at->name : "device", (long long)m->job->limit_b,
            iso_unit_print((double)m->job->limit_b, ISO_UNIT_BYTE, b, sizeof b));
-  return iso_hint(err, ISO_ENOMEM, "%sor a smaller batch%s", why, m->job->host_b > 0 ? "" : ", or host memory to offload to");
+  return iso_hint(err, ISO_ENOMEM, "%stake a smaller batch%s", why, m->job->host_b > 0 ? "" : ", or host memory to offload to");
 }
 
 static json_t *bytes_json(const iso_memory *m) {

@@ -210,7 +210,7 @@ const char *iso_serve_bound(const iso_serve_work *w, const iso_serve_coef *c) {
 
 iso_status iso_serve_capacity(const iso_serve_setup *u, double tok, double share, iso_serve_room *r, iso_err *err) {
   const iso_serve_shape *s = &u->shape;
-  if (!(tok > 0 && tok < 1e12)) return iso_fail(err, ISO_EINVAL, "capacity: %g tokens a sequence, expected a positive number", tok);
+  if (!(tok > 0 && tok < 1e12)) return iso_fail(err, ISO_EINVAL, "capacity: %g tokens a sequence, expected more than 0 and less than 1e12", tok);
   if (!(share > 0 && share <= 1)) return iso_fail(err, ISO_EINVAL, "capacity: memory share %g, expected a number in (0, 1]", share);
   double tp = (double)u->layout.tp, window = (double)s->window_layers / u->n.cached_layers;
   double kept = window > 0 ? (1 - window) * tok + window * fmin(tok, (double)s->window) : tok;
