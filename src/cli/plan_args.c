@@ -51,6 +51,15 @@ int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err 
   return code;
 }
 
+int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t *)) {
+  iso_err err = {0};
+  cli_plan p;
+  json_t *result = NULL;
+  iso_status st = cli_plan_open(a, &p, &err);
+  if (st == ISO_OK) st = plan(a, &p.prices, &result, &err);
+  return cli_plan_close(a, &p, st, &err, result, print);
+}
+
 // ---- models ---------------------------------------------------------------------------------------------------------
 
 // What training can be planned for: no latent, windowed, recurrent or sparse attention, experts in every layer or in none.

@@ -31,6 +31,9 @@ typedef struct cli_plan {
 iso_status cli_plan_open(const cli_args *a, cli_plan *out, iso_err *err);
 // Ends it: stores the result and prints it, by `print` without --json, or the error. `result` is dropped. Returns the exit code.
 int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err *err, json_t *result, void (*print)(const json_t *));
+// The whole of it for a subverb whose `plan` makes the result, owned by the caller, in one go.
+typedef iso_status (*cli_plan_fn)(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err);
+int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t *));
 
 // --model: a name (layout_models.def or shapes.def), "layers,width,heads/kv_heads,mlp,vocab", or a config.json (or its folder).
 // ISO_EINVAL with "did you mean".

@@ -84,7 +84,8 @@ static void add_binding(json_t *r) {
   json_object_set_new(r, "kind", json_string("infer"));
 }
 
-static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
+static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
+  (void)prices;
   iso_infer_req q = iso_infer_req_default();
   iso_serve_shape shape;
   iso_serve_device dev;
@@ -119,14 +120,7 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   return st;
 }
 
-static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = plan(a, &result, &err);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
-}
+static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
 
 const cli_verb cli_verb_plan_infer = {
     .name = "plan infer",

@@ -296,15 +296,10 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
 }
 
 static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
   if (cli_given(a, "layout") && cli_flag(a, "quantised-collectives"))
     return cli_usage(a, "--layout says itself whether collectives are quantised (quantised=1); --quantised-collectives goes with the search");
   if (cli_given(a, "layout") && cli_given(a, "tokens")) return cli_usage(a, "--layout prices one step; --tokens goes with the search");
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = plan(a, &p.prices, &result, &err);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
+  return cli_plan_run(a, plan, print_plan);
 }
 
 const cli_verb cli_verb_plan_layout = {

@@ -204,7 +204,8 @@ static iso_status read_device(const cli_args *a, iso_memory_job *j, iso_num clas
   return ISO_OK;
 }
 
-static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
+static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
+  (void)prices;
   iso_memory_job j = iso_memory_job_default();
   iso_num class = ISO_NUM_bf16;
   *out = NULL;
@@ -215,14 +216,7 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   return iso_memory_plan_json(&j, out, err);
 }
 
-static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = plan(a, &result, &err);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
-}
+static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
 
 // ---- isoflop why ----------------------------------------------------------------------------------------------------
 

@@ -172,7 +172,8 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   return st;
 }
 
-static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
+static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
+  (void)prices;
   fleet *f = calloc(1, sizeof *f);
   iso_status st = f ? plan_with(a, f, out, err) : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
   for (int i = 0; f && i < ISO_FLEET_TYPES_MAX; i++) iso_device_close(f->device[i]);
@@ -180,14 +181,7 @@ static iso_status plan(const cli_args *a, json_t **out, iso_err *err) {
   return st;
 }
 
-static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = plan(a, &result, &err);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
-}
+static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
 
 const cli_verb cli_verb_plan_serve = {
     .name = "plan serve",

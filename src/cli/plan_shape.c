@@ -529,14 +529,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   return st;
 }
 
-static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = plan(a, &p.prices, &result, &err);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
-}
+static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
 
 const cli_verb cli_verb_plan_shape = {
     .name = "plan shape",
