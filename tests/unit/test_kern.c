@@ -34,6 +34,8 @@ static const kcase CASES[] = {
     {.slot = ISO_K_linear_bwd, .d = {300, 90, 520, 0}, .null = P1 | P3 | P4},
     {.slot = ISO_K_linear_bwd, .d = {700, 257, 64}, .null = P2 | P5},
     {.slot = ISO_K_linear_bwd, .d = {2100, 36, 20}, .null = P2 | P4 | P5},
+    {.slot = ISO_K_linear_bwd, .d = {6200, 260, 40}, .null = P2 | P4 | P5},    // k in parts, and those in runs
+    {.slot = ISO_K_linear_bwd, .d = {100, 1100, 1040}, .null = P2 | P4 | P5},  // blocks of C alone
     {.slot = ISO_K_rmsnorm, .d = {1, 20}, .a = {1e-5}},
     {.slot = ISO_K_rmsnorm, .d = {65, 320}, .a = {1e-5}},
     {.slot = ISO_K_rmsnorm, .d = {7, 1}, .a = {1e-5}},
@@ -76,6 +78,7 @@ static const kcase CASES[] = {
     {.slot = ISO_K_gelu_bwd, .d = {9, 44}, .spread = 60},
     {.slot = ISO_K_softmax_xent, .d = {33, 257}, .spread = 20},
     {.slot = ISO_K_head_loss, .d = {1100, 12, 300}},
+    {.slot = ISO_K_head_loss, .d = {1100, 40, 300}},
     {.slot = ISO_K_rmsnorm, .d = {5, 20}, .a = {1e-5}, .spread = 1e-4},
     {.slot = ISO_K_layernorm, .d = {5, 20}, .a = {1e-5}, .spread = 1e4},
     {.slot = ISO_K_swiglu, .d = {65, 129}},

@@ -31,10 +31,31 @@ typedef struct att_args {
 
 // dst[n,hp] = k * src rows (hd of each, `stride` apart), zero-padded.
 static inline void att_copy(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s, float k) {
+  vf kv = vset(k);
   for (int64_t i = 0; i < n; i++) {
-    for (int64_t j = 0; j < s->hd; j++) dst[i * s->hp + j] = k * src[i * stride + j];
-    for (int64_t j = s->hd; j < s->hp; j++) dst[i * s->hp + j] = 0;
+    int64_t j = 0;
+    for (; j + VL <= s->hd; j += VL) vstore(dst + i * s->hp + j, kv * vload(src + i * stride + j));
+    if (j < s->hd) vstore(dst + i * s->hp + j, kv * vload_part(src + i * stride + j, s->hd - j, 0));
   }
+}
+
+// dst rows (hd of each, `stride` apart) = k * src[n,hp].
+static inline void att_copy_back(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s, float k) {
+  vf kv = vset(k);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t j = 0;
+    for (; j + VL <= s->hd; j += VL) vstore(dst + i * stride + j, kv * vload(src + i * s->hp + j));
+    if (j < s->hd) vstore_part(dst + i * stride + j, kv * vload(src + i * s->hp + j), s->hd - j);
+  }
+}
+
+static inline float att_dot(const float *x, const float *y, int64_t n) {
+  vf s = vset(0);
+  int64_t j = 0;
+  for (; j + VL <= n; j += VL) s = vfma(vload(x + j), vload(y + j), s);
+  float r = vsum(s);
+  for (; j < n; j++) r += x[j] * y[j];
+  return r;
 }
 
 // dst[hd,tp] = transpose of n rows of src, zero-padded.
@@ -76,7 +97,7 @@ static inline void att_softmax_block(float *sc, int64_t ld, int64_t rows, int64_
     sum[i] = sum[i] * shrink + vsum(sv);
     mx[i] = m;
     if (shrink != 1.0f)
-      for (int64_t j = 0; j < hp; j++) acc[i * hp + j] *= shrink;
+      for (int64_t j = 0; j < hp; j += VL) vstore(acc + i * hp + j, vset(shrink) * vload(acc + i * hp + j));
   }
 }
 
@@ -110,8 +131,8 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
         mini_gemm(rows, s->hp, n, sc, ATT_K + 2 * VL, 1, v + k0 * s->hp, s->hp, acc, s->hp, true, (mini_mask){MINI_A_LOWER, q0 - k0});
       }
       for (int64_t i = 0; i < rows; i++) {
-        float *o = (float *)c->p[1] + ((b * s->t + q0 + i) * s->h + h) * s->hd, inv = 1.0f / sum[i];
-        for (int64_t j = 0; j < s->hd; j++) o[j] = acc[i * s->hp + j] * inv;
+        float *o = (float *)c->p[1] + ((b * s->t + q0 + i) * s->h + h) * s->hd;
+        att_copy_back(o, acc + i * s->hp, 1, s->hd, s, 1.0f / sum[i]);
         ((float *)c->p[2])[(b * s->h + h) * s->t + q0 + i] = mx[i] + logf(sum[i]);
       }
     }
@@ -165,9 +186,7 @@ static inline void att_bwd_head(const att_args *a, const att_bwd_mem *w, int64_t
     att_copy(w->q, base + q0 * s->row + h * s->hd, rows, s->row, s, s->scale);
     att_copy(w->od, od, rows, ow, s, 1.0f);
     for (int64_t i = 0; i < rows; i++) {
-      float t = 0;
-      for (int64_t j = 0; j < s->hd; j++) t += o[i * ow + j] * od[i * ow + j];
-      w->delta[i] = t;
+      w->delta[i] = att_dot(o + i * ow, od + i * ow, s->hd);
       w->lse[i] = ((const float *)c->p[2])[(b * s->h + h) * s->t + q0 + i];
     }
     mini_gemm(rows, n, s->hd, w->q, s->hp, 1, w->kt, s->tp, w->p, s->tp, false, (mini_mask){MINI_C_LOWER, q0});
@@ -176,9 +195,7 @@ static inline void att_bwd_head(const att_args *a, const att_bwd_mem *w, int64_t
     mini_gemm(rows, s->hp, n, w->dp, s->tp, 1, w->k, s->hp, w->dq, s->hp, false, (mini_mask){MINI_A_LOWER, q0});
     mini_gemm(n, s->hp, rows, w->dp, 1, s->tp, w->q, s->hp, w->dk, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
     mini_gemm(n, s->hp, rows, w->p, 1, s->tp, w->od, s->hp, w->dv, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
-    float *dq = (float *)c->p[4] + (b * s->t + q0) * s->row + h * s->hd;
-    for (int64_t i = 0; i < rows; i++)
-      for (int64_t j = 0; j < s->hd; j++) dq[i * s->row + j] = s->scale * w->dq[i * s->hp + j];
+    att_copy_back((float *)c->p[4] + (b * s->t + q0) * s->row + h * s->hd, w->dq, rows, s->row, s, s->scale);
   }
 }
 
@@ -209,11 +226,8 @@ static inline void att_bwd_task(void *arg, int64_t task, int worker) {
   memset(w.dk, 0, (size_t)(2 * s->tp * s->hp) * sizeof *w.dk);
   for (int64_t g = 0; g < group; g++) att_bwd_head(a, &w, b, kh * group + g);
   float *dk = (float *)c->p[4] + b * s->t * s->row + (s->h + kh) * s->hd, *dv = dk + s->kv * s->hd;
-  for (int64_t i = 0; i < s->t; i++)
-    for (int64_t j = 0; j < s->hd; j++) {
-      dk[i * s->row + j] = w.dk[i * s->hp + j];
-      dv[i * s->row + j] = w.dv[i * s->hp + j];
-    }
+  att_copy_back(dk, w.dk, s->t, s->row, s, 1.0f);
+  att_copy_back(dv, w.dv, s->t, s->row, s, 1.0f);
 }
 
 // forward: p = exp(scale q k' - lse), o = p v; dv = p' do; ds = p (do v' - rowsum(do o)); dq = scale ds k; dk = scale ds' q
@@ -237,15 +251,6 @@ static inline void att_store_task(void *arg, int64_t m, int worker) {
   const float *k = (const float *)c->p[0] + m * (h + 2 * kv) * hd + h * hd;
   memcpy((float *)c->p[1] + at * kv * hd, k, (size_t)(kv * hd) * sizeof *k);
   memcpy((float *)c->p[2] + at * kv * hd, k + kv * hd, (size_t)(kv * hd) * sizeof *k);
-}
-
-static inline float att_dot(const float *x, const float *y, int64_t n) {
-  vf s = vset(0);
-  int64_t j = 0;
-  for (; j + VL <= n; j += VL) s = vfma(vload(x + j), vload(y + j), s);
-  float r = vsum(s);
-  for (; j < n; j++) r += x[j] * y[j];
-  return r;
 }
 
 static inline void att_cached_task(void *arg, int64_t task, int worker) {

@@ -6,6 +6,7 @@
 #define ISO_HAS_TILES 1
 #include "kern/amx/gemm_amx.h"
 #endif
+#include "kern/vec/gemm_ta.h"
 #include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
@@ -22,8 +23,13 @@ static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
   return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
 }
 
+// oneDNN's f32 products of a transposed A are the slow ones where vectors are wide (kern/vec/gemm_ta.h); small ones are not worth cutting.
+static inline bool product_is_ours(int64_t m, int64_t n, int64_t k) { return VL == 16 && (double)m * (double)n * (double)k > 4e6; }
+
 static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
-  if (kind == PRODUCT_F32)
+  if (kind == PRODUCT_F32 && g->ta && product_is_ours(g->m, g->n, g->k))
+    gemm_ta(c->pool, g, scratch);
+  else if (kind == PRODUCT_F32)
     iso_gemm_f32(c->pool, g);
   else
     iso_gemm_bf16(c->pool, g, scratch, bf16_ops(kind));
@@ -61,8 +67,12 @@ static inline void column_sum_task(void *arg, int64_t t, int worker) {
   (void)worker;
   const column_sum *s = arg;
   int64_t j0 = t * SUM_COLS, j1 = j0 + SUM_COLS < s->n ? j0 + SUM_COLS : s->n;
-  for (int64_t i = 0; i < s->m; i++)
-    for (int64_t j = j0; j < j1; j++) s->db[j] += s->dy[i * s->n + j];
+  for (int64_t i = 0; i < s->m; i++) {
+    const float *dy = s->dy + i * s->n;
+    int64_t j = j0;
+    for (; j + VL <= j1; j += VL) vstore(s->db + j, vload(s->db + j) + vload(dy + j));
+    for (; j < j1; j++) s->db[j] += dy[j];
+  }
 }
 
 // dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; dx[M,K] (+)= dy W[N,K]
@@ -90,7 +100,10 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
     if (ops) iso_bf16_round(c->pool, x, m, k, k, other, ops);
     iso_gemm g = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .ldb = k, .c = dw, .ldc = k};
     g.b = ops ? (const float *)(const void *)other : x;
-    iso_gemm_rounded(c->pool, &g, ops);
+    if (ops)
+      iso_gemm_rounded(c->pool, &g, ops);
+    else
+      product(c, &g, c->scratch, kind);
   }
   if (dx) {
     if (ops) iso_bf16_round(c->pool, w, n, k, k, other, ops);
@@ -162,7 +175,8 @@ static inline void xent_task(void *arg, int64_t task, int worker) {
     if (s->row_loss) s->row_loss[i] = (float)nats;
     if (!dx) continue;
     float f = (float)((double)s->scale / sum) + bad;
-    for (int64_t q = 0; q < v; q++) dx[q] *= f;
+    for (j = 0; j < body; j += VL) vstore(dx + j, vset(f) * vload(dx + j));
+    for (; j < v; j++) dx[j] *= f;
     dx[y] -= s->scale;
   }
 }
@@ -217,7 +231,11 @@ static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
   }
 }
 
-static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, product_kind kind) {
+static inline size_t product_ta_scratch(int64_t m, int64_t n, int64_t k, int threads) {
+  return product_is_ours(m, n, k) ? ta_scratch(m, n, k, threads) : 0;
+}
+
+static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int threads, product_kind kind) {
   size_t round = 0, m = (size_t)d[0];
   if (slot == ISO_K_softmax_xent) return m * 8 + 64;
   if (slot == ISO_K_head_loss) {
@@ -226,10 +244,14 @@ static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, product_ki
       size_t dw = iso_gemm_bf16_scratch(d[2], d[1], rows);
       round = iso_gemm_bf16_scratch(rows, d[2], d[1]) + iso_gemm_bf16_scratch(rows, d[1], d[2]);
       round = round > dw ? round : dw;
+    } else {
+      size_t last = product_ta_scratch(d[2], d[1], d[0] % rows ? d[0] % rows : rows, threads);
+      round = product_ta_scratch(d[2], d[1], rows, threads);
+      round = round > last ? round : last;
     }
     return (size_t)rows * 8 + 64 + (size_t)(rows * d[2] + 16) * 4 + round;
   }
-  if (kind == PRODUCT_F32) return 0;
+  if (kind == PRODUCT_F32) return slot == ISO_K_linear ? 0 : product_ta_scratch(d[1], d[2], d[0], threads);
   return slot == ISO_K_linear ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]);
 }
 

@@ -14,7 +14,7 @@ static inline size_t vec_scratch(iso_kslot slot, const int64_t *d, int threads, 
     case ISO_K_linear:
     case ISO_K_linear_bwd:
     case ISO_K_head_loss:
-    case ISO_K_softmax_xent: return linear_scratch(slot, d, kind);
+    case ISO_K_softmax_xent: return linear_scratch(slot, d, threads, kind);
     case ISO_K_rmsnorm_bwd:
     case ISO_K_layernorm_bwd: return norm_scratch(slot, d);
     case ISO_K_attention:
