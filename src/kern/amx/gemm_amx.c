@@ -57,9 +57,9 @@ static void run_task(void *arg, int64_t t, int worker) {
   _mm_sfence();
 }
 
-static void run_product(iso_pool *pool, const iso_gemm *g, const operand *a, const operand *b) {
+void iso_gemm_amx_packed(iso_pool *pool, const iso_gemm *g, const bf16 *a, const bf16 *b) {
   int64_t rows = up(g->m, PANEL), cols = up(g->n, PANEL);
-  product_tasks s = {g, a->dst, b->dst, a->steps, rows, cols, TASK_ROWS, TASK_COLS, 0};
+  product_tasks s = {g, a, b, up(g->k, STEP), rows, cols, TASK_ROWS, TASK_COLS, 0};
   while (up(rows, s.task_rows) * up(cols, s.task_cols) < TASKS_LEAST && s.task_rows * s.task_cols > 1) {
     if (s.task_cols >= s.task_rows)
       s.task_cols = up(s.task_cols, 2);
@@ -86,7 +86,7 @@ void iso_gemm_amx(iso_pool *pool, const iso_gemm *g, unsigned char *scratch) {
   (void)place(&b, place(&a, aligned(scratch)));
   pack(pool, &a);
   pack(pool, &b);
-  run_product(pool, g, &a, &b);
+  iso_gemm_amx_packed(pool, g, a.dst, b.dst);
 }
 
 // Both layouts of rows 32 t to 32 t + 31, read from memory once.
@@ -104,7 +104,7 @@ void iso_gemm_amx_bwd(iso_pool *pool, const iso_gemm *dw, const iso_gemm *dx, un
   (void)place(&w, rest);
   iso_pool_run(pool, dy[1].steps, pack_both, dy);
   pack(pool, &x);
-  run_product(pool, dw, &dy[1], &x);
+  iso_gemm_amx_packed(pool, dw, dy[1].dst, x.dst);
   pack(pool, &w);
-  run_product(pool, dx, &dy[0], &w);
+  iso_gemm_amx_packed(pool, dx, dy[0].dst, w.dst);
 }

@@ -8,4 +8,6 @@
 void iso_gemm_amx(iso_pool *pool, const iso_gemm *g, unsigned char *scratch);
 // dw = A' B and dx = A B of the same A, which is packed for both in one pass; dw.k = dx.m. Scratch: iso_gemm_bf16_bwd_scratch().
 void iso_gemm_amx_bwd(iso_pool *pool, const iso_gemm *dw, const iso_gemm *dx, unsigned char *scratch);
+// The same of operands that are packed already (kern/amx/tiles.h), as left and right, to ceil(k / 32) steps; a, b and their strides are not read.
+void iso_gemm_amx_packed(iso_pool *pool, const iso_gemm *g, const uint16_t *a, const uint16_t *b);
 #endif
