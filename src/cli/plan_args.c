@@ -62,10 +62,8 @@ int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t
 
 // ---- models ---------------------------------------------------------------------------------------------------------
 
-// What training can be planned for: no latent, windowed, recurrent or sparse attention, experts in every layer or in none.
-static bool plain(const iso_serve_shape *s) {
-  return !s->kv_rank && !s->window_layers && !s->linear_layers && !s->top_k && !s->gated && (!s->experts || (!s->dense_layers && !s->shared));
-}
+// What training can be planned for: no windowed, recurrent, gated or sparse attention.
+static bool plain(const iso_serve_shape *s) { return !s->window_layers && !s->linear_layers && !s->top_k && !s->gated; }
 
 static iso_layout_shape layout_of(const iso_serve_shape *s, int64_t seq) {
   iso_layout_shape o = {.layers = s->layers,
@@ -80,6 +78,18 @@ static iso_layout_shape layout_of(const iso_serve_shape *s, int64_t seq) {
                         .experts_used = s->used,
                         .gated = s->experts || s->mlp_mats == 3,
                         .tied = s->tied};
+  if (s->experts) {
+    o.shared = s->shared;
+    o.dense_layers = s->dense_layers;
+    o.dense_mlp = s->dense_layers ? s->mlp : 0;
+  }
+  if (s->kv_rank) {
+    o.head_dim = s->nope + s->rope;
+    o.q_rank = s->q_rank;
+    o.kv_rank = s->kv_rank;
+    o.rope = s->rope;
+    o.v_dim = s->v_dim;
+  }
   (void)snprintf(o.name, sizeof o.name, "%s", s->name);
   return o;
 }
@@ -96,20 +106,63 @@ iso_serve_shape cli_serve_shape_of(const iso_layout_shape *s) {
     o.experts = s->experts;
     o.used = s->experts_used;
     o.expert_mlp = s->mlp;
+    o.shared = s->shared;
+    o.dense_layers = s->dense_layers;
+    o.mlp = s->dense_mlp;
+    o.mlp_mats = s->dense_layers ? 3 : 0;
   } else {
     o.mlp = s->mlp;
     o.mlp_mats = s->gated ? 3 : 2;
     o.dense_layers = s->layers;
   }
+  if (s->kv_rank) {
+    o.head_dim = 0;
+    o.q_rank = s->q_rank;
+    o.kv_rank = s->kv_rank;
+    o.rope = s->rope;
+    o.nope = s->head_dim - s->rope;
+    o.v_dim = s->v_dim;
+  }
   (void)snprintf(o.name, sizeof o.name, "%s", s->name);
   return o;
 }
 
-// A Hugging Face config with llama's names for its sizes, whatever its model_type: what planning needs is in these keys alone.
+// DeepSeek's names for latent attention.
+static iso_status read_latent(const json_t *j, const char *path, iso_layout_shape *s, iso_err *err) {
+  const int64_t big = INT64_C(1) << 24;
+  int64_t nope;
+  ISO_TRY(iso_json_get_i64(j, "kv_lora_rank", path, 1, big, &s->kv_rank, err));
+  ISO_TRY(iso_json_get_i64(j, "qk_nope_head_dim", path, 1, big, &nope, err));
+  ISO_TRY(iso_json_get_i64(j, "qk_rope_head_dim", path, 1, big, &s->rope, err));
+  ISO_TRY(iso_json_get_i64(j, "v_head_dim", path, 1, big, &s->v_dim, err));
+  if (!json_is_null(json_object_get(j, "q_lora_rank"))) ISO_TRY(iso_json_opt_i64(j, "q_lora_rank", path, 0, big, &s->q_rank, err));
+  s->kv_heads = s->heads;
+  s->head_dim = nope + s->rope;
+  return ISO_OK;
+}
+
+// And for its experts: some shared, none in the first layers, in groups.
+static iso_status read_experts(const json_t *j, const char *path, iso_layout_shape *s, iso_err *err) {
+  const int64_t big = INT64_C(1) << 24;
+  int64_t every = 1;
+  ISO_TRY(iso_json_get_i64(j, "num_experts_per_tok", path, 1, s->experts, &s->experts_used, err));
+  if (!json_is_null(json_object_get(j, "n_shared_experts"))) ISO_TRY(iso_json_opt_i64(j, "n_shared_experts", path, 0, big, &s->shared, err));
+  ISO_TRY(iso_json_opt_i64(j, "moe_layer_freq", path, 1, big, &every, err));
+  if (every != 1)
+    return iso_fail(err, ISO_EUNSUP, "%s: experts in one of %lld layers; planning knows them in all but the first ones", path, (long long)every);
+  ISO_TRY(iso_json_opt_i64(j, "first_k_dense_replace", path, 0, big, &s->dense_layers, err));
+  if (s->dense_layers) ISO_TRY(iso_json_get_i64(j, "intermediate_size", path, 1, big, &s->dense_mlp, err));
+  ISO_TRY(iso_json_opt_i64(j, "num_nextn_predict_layers", path, 0, 16, &s->mtp, err));
+  if (json_is_null(json_object_get(j, "n_group")) || json_is_null(json_object_get(j, "topk_group"))) return ISO_OK;
+  ISO_TRY(iso_json_opt_i64(j, "n_group", path, 0, s->experts, &s->groups, err));
+  ISO_TRY(iso_json_opt_i64(j, "topk_group", path, 0, s->experts, &s->groups_used, err));
+  if (s->groups == 1) s->groups = s->groups_used = 0;  // no limit
+  return ISO_OK;
+}
+
+// A Hugging Face config with llama's or DeepSeek's names for its sizes, whatever its model_type: what planning needs is in these keys alone.
 static iso_status read_hf(const json_t *j, const char *path, iso_layout_shape *s, iso_err *err) {
   const int64_t big = INT64_C(1) << 24;
-  if (json_object_get(j, "kv_lora_rank"))
-    return iso_fail(err, ISO_EUNSUP, "%s: latent attention; plan it by name when isoflop knows the model", path);
   ISO_TRY(iso_json_get_i64(j, "num_hidden_layers", path, 1, big, &s->layers, err));
   ISO_TRY(iso_json_get_i64(j, "hidden_size", path, 1, big, &s->width, err));
   ISO_TRY(iso_json_get_i64(j, "num_attention_heads", path, 1, big, &s->heads, err));
@@ -119,10 +172,13 @@ static iso_status read_hf(const json_t *j, const char *path, iso_layout_shape *s
   s->gated = true;
   ISO_TRY(iso_json_opt_i64(j, "num_key_value_heads", path, 1, big, &s->kv_heads, err));
   ISO_TRY(iso_json_opt_i64(j, "head_dim", path, 1, big, &s->head_dim, err));
+  if (json_object_get(j, "index_topk")) return iso_fail(err, ISO_EUNSUP, "%s: sparse attention by an index; training it cannot be planned", path);
+  if (json_object_get(j, "kv_lora_rank")) ISO_TRY(read_latent(j, path, s, err));
   ISO_TRY(iso_json_opt_bool(j, "tie_word_embeddings", path, &s->tied, err));
   ISO_TRY(iso_json_opt_i64(j, "num_local_experts", path, 0, big, &s->experts, err));
   ISO_TRY(iso_json_opt_i64(j, "num_experts", path, 0, big, &s->experts, err));
-  if (s->experts) ISO_TRY(iso_json_get_i64(j, "num_experts_per_tok", path, 1, s->experts, &s->experts_used, err));
+  ISO_TRY(iso_json_opt_i64(j, "n_routed_experts", path, 0, big, &s->experts, err));
+  if (s->experts) ISO_TRY(read_experts(j, path, s, err));
   return iso_json_get_i64(j, s->experts && json_object_get(j, "moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size", path, 1, big,
                           &s->mlp, err);
 }

@@ -7,7 +7,8 @@
 
 static const char *const EXAMPLES[] = {"isoflop plan layout --model llama3-70b --cluster 512xa100-80 --batch 4Mtok --seq 4096",
                                        "isoflop plan layout --model gpt3-175b --cluster 1024xh100 --batch 1536 --seq 2048 --tokens 300Btok --json",
-                                       "isoflop plan layout --model llama3-8b --cluster 16xa100-80 --batch 256 --layout t=2,d=8,mb=2,zero=1", NULL};
+                                       "isoflop plan layout --model llama3-8b --cluster 16xa100-80 --batch 256 --layout t=2,d=8,mb=2,zero=1",
+                                       "isoflop plan layout --model deepseek-v3 --cluster 2048xh800 --batch 15360 --fp8 --bf16-moments", NULL};
 static const cli_opt OPTS[] = {
     {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
     CLI_CLUSTER_OPTS,
@@ -20,6 +21,8 @@ static const cli_opt OPTS[] = {
     {"quantised-collectives", CLI_FLAG, NULL, NULL, "also try ZeRO-3 with int8 weights and int4 gradients between nodes; they change the numerics"},
     {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
     {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
+    {"fp8", CLI_FLAG, NULL, NULL, "products of the blocks, what they keep and what goes to experts in fp8 (router, head and attention stay 16-bit)"},
+    {"bf16-moments", CLI_FLAG, NULL, NULL, "Adam's moments in bf16: 8 bytes of optimizer state a parameter instead of 12"},
     CLI_PLAN_OPTS,
 };
 
@@ -35,7 +38,7 @@ static iso_status put_sched(iso_layout *l, const char *value, iso_err *err) {
       return ISO_OK;
     }
   iso_fail(err, ISO_EINVAL, "schedule %s", value);
-  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, v_half or v_min");
+  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, v_half, v_min or dualpipe");
 }
 
 static iso_status put_split(iso_layout_split *to, const char *key, const char *value, iso_err *err) {
@@ -195,7 +198,10 @@ static bool same_layout(const json_t *a, const json_t *b) { return json_equal(js
 static void print_plan(const json_t *r) {
   static const char *const GOAL[] = {"fastest", "cheapest", "coolest", "smallest"};
   char b[40], c[40];
-  cli_row("model", "%s: %.4g parameters", cli_text_at(r, "model.name"), cli_at(r, "model.params"));
+  cli_row("model", "%s: %.4g parameters, %.4g of them active; %.4g FLOPs a token", cli_text_at(r, "model.name"), cli_at(r, "model.params"),
+          cli_at(r, "model.active_params"), cli_at(r, "model.train_flop_per_token"));
+  cli_row("numbers", "%s products; bytes a parameter: weight %g, gradient %g, optimizer %g", cli_text_at(r, "numbers.products"),
+          cli_at(r, "numbers.weight_bytes"), cli_at(r, "numbers.gradient_bytes"), cli_at(r, "numbers.optimizer_bytes"));
   cli_row("cluster", "%.0f x %s", cli_at(r, "cluster_devices"), cli_text_at(r, "machine.name"));
   cli_row("batch", "%.0f sequences of %.0f tokens, %s", cli_at(r, "batch_sequences"), cli_at(r, "model.seq"),
           iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b));
@@ -244,9 +250,10 @@ static iso_status price(const iso_layout_job *job, const cli_cluster *c, const i
   if (n > c->devices)
     return iso_fail(err, ISO_EINVAL, "--layout: %lld devices (t x p x d x c), the cluster has %lld", (long long)n, (long long)c->devices);
   ISO_TRY(iso_layout_cost_json(job, &c->machine, cal, &g.layout, true, &one, err));
-  *out = json_pack("{s:o, s:I, s:I, s:{s:s}, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences", (json_int_t)job->batch,
-                   "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "machine", "name", c->machine.name, "calibration",
-                   iso_layout_cal_json(cal), "binding", cli_text_at(one, "step.bound"), "given", one);
+  *out =
+      json_pack("{s:o, s:I, s:I, s:o, s:{s:s}, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences",
+                (json_int_t)job->batch, "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "numbers", iso_layout_numbers_json(job), "machine",
+                "name", c->machine.name, "calibration", iso_layout_cal_json(cal), "binding", cli_text_at(one, "step.bound"), "given", one);
   return ISO_OK;
 }
 
@@ -275,6 +282,8 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   ISO_TRY(cli_quantity(a, "tokens", ISO_UNIT_TOK, &tokens, err));
   job.flash = !cli_flag(a, "no-flash");
   job.dropout = cli_flag(a, "dropout");
+  if (cli_flag(a, "fp8")) iso_layout_job_fp8(&job);
+  if (cli_flag(a, "bf16-moments")) job.optim_b = 4 + 2 + 2;
   iso_status st = cli_cluster_open(a, prices, &c, err);
   if (st == ISO_OK) iso_layout_job_use(&job, c.device);
   if (st == ISO_OK && layout) {

@@ -213,7 +213,10 @@ static double fastest(const sweep *s) {
 
 static void twice(iso_choice_lift lift, iso_layout_machine *m, iso_layout_cal *c) {
   switch (lift) {
-    case ISO_CHOICE_LIFT_COMPUTE: m->peak_flop_s *= 2; break;
+    case ISO_CHOICE_LIFT_COMPUTE:
+      m->peak_flop_s *= 2;
+      m->peak8_flop_s *= 2;
+      break;
     case ISO_CHOICE_LIFT_MEMORY: m->mem_b_s *= 2; break;
     case ISO_CHOICE_LIFT_INTRA:
       m->intra_b_s *= 2;

@@ -137,7 +137,7 @@ iso_shape_cost iso_shape_cost_of(const iso_layout_shape *s) {
   return (iso_shape_cost){.shape = *s,
                           .params = (double)n.params,
                           .flop_tok = iso_layout_model_flop(s, 1, ISO_LAYOUT_ATTN_CAUSAL) / (double)s->seq,
-                          .kv_b_tok = 2.0 * 2 * (double)(s->layers * s->kv_heads * s->head_dim),
+                          .kv_b_tok = 2.0 * (double)n.kv_per_tok,
                           .act_b_tok = (double)s->layers * iso_layout_act_layer_b(&job, &one) / (double)s->seq};
 }
 
@@ -183,6 +183,7 @@ iso_status iso_shape_list(const iso_layout_shape *like, bool by_flop, double wit
   *n = 0;
   ISO_TRY(iso_layout_shape_check(like, err));
   if (like->experts) return iso_fail(err, ISO_EUNSUP, "shapes: %s is a mixture of experts", like->name);
+  if (like->kv_rank) return iso_fail(err, ISO_EUNSUP, "shapes: %s has latent attention", like->name);
   if (!(within > 0 && within <= 0.5)) return iso_fail(err, ISO_EINVAL, "shapes: within %g, expected above 0 and at most 0.5", within);
   iso_shape_cost *all = calloc(QUARTERS * ISO_COUNT(RATIO) + 1, sizeof *all);
   if (!all) return iso_fail(err, ISO_ENOMEM, "shapes: no memory");

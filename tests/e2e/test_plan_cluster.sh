@@ -103,7 +103,7 @@ sed 's/max_devices/min_devices/' jobs.csv | head -1 >bad.csv
 echo 'x,llama-7b,64,2048,1e9,0,,,65,' >>bad.csv
 run $E_INPUT plan cluster bad.csv $C
 err_has 'no count of this cluster of 64'
-row 'x,deepseek-v3,64,2048,1e9,0,,,,'
+row 'x,glm-5,64,2048,1e9,0,,,,'
 run $E_UNAVAILABLE plan cluster bad.csv $C
 err_has 'line 2'
 row 'x,llama-7b,0,2048,1e9,0,,,,'

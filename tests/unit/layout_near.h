@@ -58,7 +58,8 @@ static inline iso_layout random_layout(const iso_layout_job *j, uint64_t number)
     l.context = 1 << PICK(3, 3);
     l.expert = j->shape.experts ? 1 << PICK(4, 4) : 1;
     l.micro_batch = 1 << PICK(5, 4);
-    l.schedule = (iso_layout_sched)PICK(6, ISO_LAYOUT_SCHEDS);
+    l.schedule = (iso_layout_sched)PICK(6, ISO_LAYOUT_DUALPIPE);
+    if (l.schedule == ISO_LAYOUT_1F1B && PICK(18, 3) == 0) l.schedule = ISO_LAYOUT_DUALPIPE;
     l.chunks = l.schedule == ISO_LAYOUT_INTERLEAVED ? 2 + PICK(7, 3) : iso_layout_sched_v(l.schedule) ? 2 : 1;
     l.recompute = (iso_layout_recompute)PICK(8, 3);
     l.zero = (int)PICK(9, 4);

@@ -78,10 +78,11 @@ static void test_names(void **state) {
   const struct {
     const char *name;
     double billions, tol;
-  } t[] = {{"gpt2-124m", 0.12444, 1e-5}, {"gpt2-1.5b", 1.5576, 1e-4},   {"gpt3-175b", 174.6, 0.05},    {"mt-nlg-530b", 529.6, 0.05},
-           {"megatron-1t", 1008, 0.5},   {"palm-540b", 540.35, 0.01},   {"llama-7b", 6.738, 5e-4},     {"llama-13b", 13.016, 5e-4},
-           {"llama-33b", 32.529, 5e-4},  {"llama-65b", 65.286, 5e-4},   {"llama2-70b", 68.977, 5e-4},  {"llama3-8b", 8.030, 5e-4},
-           {"llama3-70b", 70.554, 5e-4}, {"llama3-405b", 405.85, 0.01}, {"mixtral-8x7b", 46.703, 5e-4}};
+  } t[] = {{"gpt2-124m", 0.12444, 1e-5}, {"gpt2-1.5b", 1.5576, 1e-4},   {"gpt3-175b", 174.6, 0.05},     {"mt-nlg-530b", 529.6, 0.05},
+           {"megatron-1t", 1008, 0.5},   {"palm-540b", 540.35, 0.01},   {"llama-7b", 6.738, 5e-4},      {"llama-13b", 13.016, 5e-4},
+           {"llama-33b", 32.529, 5e-4},  {"llama-65b", 65.286, 5e-4},   {"llama2-70b", 68.977, 5e-4},   {"llama3-8b", 8.030, 5e-4},
+           {"llama3-70b", 70.554, 5e-4}, {"llama3-405b", 405.85, 0.01}, {"mixtral-8x7b", 46.703, 5e-4}, {"deepseek-v2", 235.7, 0.05},
+           {"deepseek-v3", 671.0, 0.05}};
   int n = 0;
   for (const char *source, *name; (name = iso_layout_model_name(n, &source)); n++) {
     ok(iso_layout_shape_named(name, n < 2 ? 1024 : 2048, &s, &e), &e);  // learned positions are parameters
@@ -446,7 +447,7 @@ static void test_bubble(void **state) {
   }
   for (int i = 0; i < ISO_LAYOUT_SCHEDS; i++) near(iso_layout_bubble((iso_layout_sched)i, 1, 8, 2, 1, 2, 1), 0, 0, "one stage");
   double fold[ISO_LAYOUT_SCHEDS];
-  for (int i = ISO_LAYOUT_ZB_V; i < ISO_LAYOUT_SCHEDS; i++) {
+  for (int i = ISO_LAYOUT_ZB_V; i <= ISO_LAYOUT_V_MIN; i++) {
     before = 1;
     for (int64_t b = 16; b <= 1024; b *= 2) {
       iso_layout l = tpd(8, 8, 1, 1);

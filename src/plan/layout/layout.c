@@ -10,13 +10,18 @@
 // Elementwise traffic of a block's forward pass in bytes per token, two-byte activations: two norms (read, write), two residual sums with
 // dropout, around 22 h outside the tensor group; QKV and the MLP's activation inside; scores are written, scaled and masked, normalised,
 // dropped and read again, 13 bytes each. The loss reads and writes fp32 logits some ten times.
-enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPERT_B = 8, LOGIT_B = 40, OPTIM_B = 30, INT8_B = 1, RECODE_B = 3 };
+enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPERT_B = 8, LOGIT_B = 40, INT8_B = 1, RECODE_B = 3 };
 #define INT4_B 0.5
 // FLOPs of attention's backward pass over its forward pass; flash attention computes the scores again.
 #define ATTN_BWD 2.0
 #define FLASH_BWD 2.5
 // Flash attention's rate over that of large matrix products: 0.6 to 0.73 of an A100's peak against some 0.85 (Dao 2023, arXiv:2307.08691).
 #define FLASH_RATE 0.75
+// Share of the peak that fp8 products reach over that of 16-bit ones: 1,185 of 1,979 TFLOP/s on average over a block of DeepSeek-V3 with 4,096
+// tokens, by the table of DeepGEMM (github.com/deepseek-ai/DeepGEMM, H800), against some 0.8.
+#define FP8_RATE 0.75
+// Share of a device that moves tokens to experts and back while the rest computes: 20 of an H800's 132 SMs (arXiv:2412.19437, section 3.2.2).
+#define MOVERS (20.0 / 132)
 
 void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out) {
   *out = (iso_lay_ctx){.job = j, .mach = m, .cal = c->v};
@@ -67,12 +72,29 @@ static double slower(double a, double b, double sharp) {
   return lo > 0 ? hi * pow(1 + pow(lo / hi, sharp), 1 / sharp) : hi;
 }
 
+// Tokens to experts and back, `bytes` a channel. When routing is limited to groups and a group of ranks spans nodes, a token crosses the
+// network once per node and goes on from there to its experts' devices at the same time; else a copy per expert goes all the way.
+static double exchange(const iso_lay_ctx *x, const iso_layout *l, double tok, double bytes, iso_lay_raw *raw) {
+  const iso_layout_shape *s = &x->job->shape;
+  const iso_layout_machine *m = x->mach;
+  double e = (double)l->expert, t = (double)l->tensor, near = fmax(1, fmin(e, floor((double)m->per_node / t))), nodes = e / near;
+  double one = bytes * tok * (double)s->width / (l->seq_parallel ? t : 1), used = (double)s->experts_used;
+  if (!s->groups || near >= e) return all_to_all(x, e, t, used * one, 1, raw);
+  double most = fmin(fmin(nodes, used), fmax(1, nodes / (double)s->groups) * (double)s->groups_used);
+  double in = one * used * (near - 1) / near, out = one * most * (nodes - 1) / nodes;
+  raw->intra += in / m->intra_b_s;
+  raw->inter += out / m->inter_b_s;
+  return fmax(in / (m->intra_b_s * CAL(x, intra_eff)), out / (m->inter_b_s * CAL(x, inter_eff))) +
+         CAL(x, lat_mult) * (m->inter_lat_s + m->intra_lat_s);
+}
+
 static void head_cost(const iso_lay_ctx *x, double tok, double t, iso_lay_block *k) {
   const iso_layout_machine *m = x->mach;
-  k->head_flop = 3 * (double)x->n.head_flop_tok * tok / t;
-  k->head_mem_b = LOGIT_B * tok * (double)x->job->shape.vocab / t;
+  double heads = 1 + (double)x->job->shape.mtp;
+  k->head_flop = heads * 3 * (double)x->n.head_flop_tok * tok / t;
+  k->head_mem_b = heads * LOGIT_B * tok * (double)x->job->shape.vocab / t;
   double s = k->head_flop / (m->peak_flop_s * CAL(x, gemm_eff));
-  (void)iso_lay_table_head(x, tok, t, &s);
+  if (iso_lay_table_head(x, tok, t, &s)) s *= heads;
   k->head = (1 + CAL(x, head_extra)) * (s + k->head_mem_b / (m->mem_b_s * CAL(x, mem_eff)));
 }
 
@@ -90,15 +112,10 @@ static void block_links(const iso_lay_ctx *x, const iso_layout *l, double tok, s
   o->tensor = 2 * ring(x, t, 1, 2 * tok * w, 2, 1, &o->tensor_raw);
   o->tensor_raw.intra *= 2;
   o->tensor_raw.inter *= 2;
-  // Keys and values of the whole sequence.
-  double kv = fmax(1, (double)s->kv_heads / t) * (double)s->head_dim;
+  // Keys and values of the whole sequence, or the vectors that they are made of.
+  double kv = s->kv_rank ? (double)(s->kv_rank + s->rope) / 2 : fmax(1, (double)s->kv_heads / t) * (double)s->head_dim;
   o->context = ring(x, c, t, 4 * tok * c * kv, 1, 1, &o->context_raw);
-  if (l->expert > 1) {
-    double sent = 2 * tok * (double)s->experts_used * w / (l->seq_parallel ? t : 1);
-    o->expert = 2 * all_to_all(x, (double)l->expert, t, sent, 1, &o->expert_raw);
-    o->expert_raw.intra *= 2;
-    o->expert_raw.inter *= 2;
-  }
+  if (l->expert > 1) o->expert = exchange(x, l, tok, x->job->fp8 ? 1 : 2, &o->expert_raw) + exchange(x, l, tok, 2, &o->expert_raw);
 }
 
 static void add_raw(iso_lay_raw *to, iso_lay_raw r, double times) {
@@ -107,30 +124,47 @@ static void add_raw(iso_lay_raw *to, iso_lay_raw r, double times) {
   to->table |= r.table;
 }
 
+// Bytes a token of a block's forward pass.
+static double elementwise_b(const iso_layout_job *j, const iso_layout *l, double used) {
+  const iso_layout_shape *s = &j->shape;
+  iso_layout_channels c = iso_layout_channels_of(s);
+  double t = (double)l->tensor, w = (double)s->width, mlp = (double)s->mlp * (used + (double)s->shared);
+  double latent = (double)c.latent, base = OUTSIDE_B * w / (l->seq_parallel ? t : 1);
+  base += (QKV_B * (double)(c.q + c.k + c.v) + 2 * QKV_B * latent + (s->gated ? GATED_ACT_B : ACT_B) * mlp) / t;
+  if (s->experts) base += EXPERT_B * w * used;
+  // Each product's input is read once more and written as small numbers.
+  if (j->fp8) base += RECODE_B * (w * (2 + (s->experts ? used : 0)) + ((double)c.out + latent + mlp) / t);
+  return base;
+}
+
 void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *k) {
   const iso_layout_job *j = x->job;
   const iso_layout_shape *s = &j->shape;
   const iso_layout_machine *m = x->mach;
   double t = (double)l->tensor, tok = (double)l->micro_batch * (double)s->seq / (double)l->context, w = (double)s->width;
-  double q = (double)(s->heads * s->head_dim), kv = (double)(s->kv_heads * s->head_dim), used = s->experts ? (double)s->experts_used : 1;
-  bool full = l->recompute == ISO_LAYOUT_FULL, scores_again = l->recompute != ISO_LAYOUT_KEEP;
+  double q = (double)(s->heads * s->head_dim), used = s->experts ? (double)s->experts_used : 1;
+  bool full = l->recompute == ISO_LAYOUT_FULL, latent_again = iso_lay_latent_again(j, l);
+  bool scores_again = l->recompute != ISO_LAYOUT_KEEP && !(latent_again && j->flash);
   *k = (iso_lay_block){0};
   // FLOPs and bytes of a forward pass on this device.
   double mat = (double)x->n.layer_flop_tok * tok / t;
-  double att = j->flash ? x->n.layer_attn_flop_seq * (double)l->micro_batch / ((double)l->context * t) : 4 * q * (double)s->seq * tok / t;
+  double att = j->flash ? x->n.layer_attn_flop_seq * (double)l->micro_batch / ((double)l->context * t)
+                        : 2 * (q + (double)iso_layout_channels_of(s).out) * (double)s->seq * tok / t;
   double read_b = j->weight_b * ((double)x->n.layer_dense + (double)x->n.layer_expert / (double)l->expert) / t;
-  double base_b =
-      tok * (OUTSIDE_B * w / (l->seq_parallel ? t : 1) + (QKV_B * (q + 2 * kv) + (s->gated ? GATED_ACT_B : ACT_B) * (double)s->mlp * used) / t +
-             (s->experts ? EXPERT_B * w * used : 0));
+  double base_b = tok * elementwise_b(j, l, used);
   double score_b = j->flash ? 0 : SCORE_B * (double)(s->heads * s->seq) * tok / t, bwd = j->flash ? FLASH_BWD : ATTN_BWD;
   // Device seconds: matrices at their rate or at that of reading the weights, then attention and elementwise work.
   double rate = m->peak_flop_s * CAL(x, gemm_eff), mem = m->mem_b_s * CAL(x, mem_eff), fix = CAL(x, kernel_s);
-  double mat_s = fmax(mat / rate, read_b / mem), att_s = att / (j->flash ? FLASH_RATE * rate : rate);
+  double mat_peak = j->fp8 ? m->peak8_flop_s : m->peak_flop_s, up = latent_again ? 2 * (double)x->n.latent_matmul * tok / t : 0;
+  double mat_s = fmax(mat / (mat_peak * CAL(x, gemm_eff) * (j->fp8 ? FP8_RATE : 1)), read_b / mem),
+         att_s = att / (j->flash ? FLASH_RATE * rate : rate);
   iso_lay_mats p;
   if (!iso_lay_table_block(x, l, tok, &p)) p = (iso_lay_mats){mat_s, mat_s, mat_s};
   k->table_attention = iso_lay_table_attention(x, l, &att_s);
   double fwd_s = p.f + att_s + (base_b + score_b) / mem + fix;
   double again_s = full ? fwd_s : scores_again ? att_s + score_b / mem : 0;
+  double norms_b = latent_again ? tok * 8 * w / (l->seq_parallel ? t : 1) : 0;  // both, read and written
+  if (latent_again) again_s += p.f * up / mat + norms_b / mem;
   double bwd_s = p.b + bwd * att_s + 2 * (base_b + score_b) / mem + fix + again_s, wgt_s = p.w + fix;
   double passes = full ? 4 : 3;
   sweeps o;
@@ -143,8 +177,10 @@ void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block
   add_raw(&k->raw, o.context_raw, ctx_n);
   add_raw(&k->raw, o.expert_raw, sw);
   k->gpu = fwd_s + bwd_s + wgt_s;
-  k->flop = (full ? 4 : 3) * mat + (1 + bwd + (scores_again ? 1 : 0)) * att;
-  k->mem_b = passes * read_b + (full ? 4 : 3) * base_b + (scores_again ? 4 : 3) * score_b;
+  double att_all = (1 + bwd + (scores_again ? 1 : 0)) * att, mat_all = (full ? 4 : 3) * mat + up;
+  k->flop = mat_all + att_all;
+  k->flop_s = mat_all / mat_peak + att_all / m->peak_flop_s;
+  k->mem_b = passes * read_b + (full ? 4 : 3) * base_b + (scores_again ? 4 : 3) * score_b + norms_b;
   // Host: the device runs ahead of it or waits for it.
   double host = CAL(x, launch_s) + (l->tensor > 1 ? CAL(x, launch_tp_s) : 0);
   if (!j->flash && (l->micro_batch * s->heads / l->tensor) % 4) host += CAL(x, unfused_s);
@@ -154,6 +190,8 @@ void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block
   k->f = grow * (fwd_s + o.tensor + ctx_f + o.expert);
   k->w = grow * wgt_s;
   k->b = all - k->f - k->w;
+  // What hides takes some of the device from what it hides behind.
+  k->pair = fmax(k->expert, k->f + k->b + k->w - (1 - MOVERS) * k->expert);
   head_cost(x, tok, t, k);
   k->hop_b = 2 * tok * w / t;  // the tensor group sends a t-th each and gathers on the other side
 }
@@ -232,6 +270,7 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
   memset(d, 0, sizeof *d);
   iso_lay_static(j, &x->n, l, d);
   double t = (double)l->tensor, e = (double)l->expert, group = (double)(l->data * l->context);
+  group *= iso_lay_copies(l);
   double part[2], n[2] = {group, group / e}, stride[2] = {t, t * e}, blocks = (double)iso_layout_stage_layers(&j->shape, l, NULL);
   iso_lay_stage_params(j, &x->n, l, &part[0], &part[1]);
   for (int i = 0; i < 2; i++) {
@@ -245,14 +284,15 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
     gradients(x, l, &h, part[i], g, d);
     weights(x, l, &h, part[i], w, d);
   }
-  // First and last stage hold a copy of a tied embedding each and add their gradients; the ends of a V are on one device.
-  if (j->shape.tied && l->pipeline > 1 && !iso_layout_sched_v(l->schedule))
+  // First and last stage hold a copy of a tied embedding each and add their gradients; the ends of a V, or of two directions, are together.
+  if (j->shape.tied && l->pipeline > 1 && !iso_layout_sched_v(l->schedule) && l->schedule != ISO_LAYOUT_DUALPIPE)
     d->once_s += ring(x, 2, t * (double)(l->context * l->data), (double)(j->shape.vocab * j->shape.width) / t * j->grad_comm_b, 2, 1, &d->once);
   double own = part[0] / iso_lay_ways(l, 1, l->states_over, 1) + part[1] / iso_lay_ways(l, 1, l->states_over, e);
+  double update_b = 2 * j->optim_b + j->grad_b + j->weight_b;  // state read and written, the gradient read, the weight written
   if (l->offload) {
-    d->offload_s = own * ((j->grad_comm_b + j->weight_b) / m->host_b_s + OPTIM_B / m->host_mem_b_s);
+    d->offload_s = own * ((j->grad_comm_b + j->weight_b) / m->host_b_s + update_b / m->host_mem_b_s);
   } else {
-    d->optim_mem_b = OPTIM_B * own;
+    d->optim_mem_b = update_b * own;
     d->optim_s = d->optim_mem_b / (m->mem_b_s * CAL(x, optim_eff));
   }
   hop_link(x, l, d);
@@ -264,15 +304,24 @@ void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bl
   int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
   int spare;
   double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)mi, work = m * per;
-  double less = iso_layout_sched_v(l->schedule) ? spare : spare > 0;  // the head, and at the ends of a V the embedding, take a block's place
+  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
+  // The head, and where both ends of the model are on one device the embedding, take a block's place.
+  double less = iso_layout_sched_v(l->schedule) || dual ? spare : spare > 0;
   o->compute = work * k->gpu;
   o->launch = work * k->launch;
   o->head = m * fmax(0, k->head - less * (k->f + k->b + k->w));
+  // Two thirds of the head go with one direction's pairs and a third with the other's, and the pairs' beats are those of the slowest device.
+  if (dual) o->head = (m - (double)p) / 2 * (fmax(0, 2 * k->head / 3 - less / 2 * k->pair) + fmax(0, k->head / 3 - less / 2 * k->pair));
   o->tensor = work * k->tensor;
   o->context = work * k->context;
   o->expert = work * k->expert;
   double f = per * k->f, b = per * k->b, w = per * k->w;
   o->bubble = p > 1 ? iso_layout_bubble(l->schedule, p, mi, l->chunks, f, b, w) : 0;
+  if (dual) {
+    double hidden = (m - (double)p) * per * (k->f + k->b + k->w - k->pair);
+    o->bubble = iso_layout_bubble_dual(p, per * k->pair, b, w);
+    o->expert -= hidden;
+  }
   if (iso_layout_sched_v(l->schedule)) o->bubble = iso_lay_bubble_ends(l->schedule, p, mi, f, b, w, o->head);
   o->p2p = p > 1 ? iso_layout_hops_s(l->schedule, p, mi, l->chunks, f, b, w, d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
   double hide = CAL(x, overlap);
@@ -286,8 +335,8 @@ void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bl
   sum += o->straggler;
   // Rooflines. A device in the middle sends 2 m messages per chunk, half of them each way.
   double hops = p > 1 ? (double)l->chunks * m * k->hop_b / d->hop_raw_b_s * (p > 2 ? 2 : 1) : 0;
-  o->flop_roof = (work * k->flop + m * fmax(0, k->head_flop - less * k->flop)) / mc->peak_flop_s;
-  o->mem_roof = (work * k->mem_b + m * fmax(0, k->head_mem_b - less * k->mem_b) + d->optim_mem_b) / mc->mem_b_s;
+  o->flop_roof = work * k->flop_s + (dual ? m / 2 : m) * fmax(0, k->head_flop / mc->peak_flop_s - less * k->flop_s);
+  o->mem_roof = (work * k->mem_b + (dual ? m / 2 : m) * fmax(0, k->head_mem_b - less * k->mem_b) + d->optim_mem_b) / mc->mem_b_s;
   o->intra_roof = work * k->raw.intra + d->once.intra + m * d->micro.intra + (d->hop_inter ? 0 : hops);
   o->inter_roof = work * k->raw.inter + d->once.inter + m * d->micro.inter + (d->hop_inter ? hops : 0);
   o->roof = fmax(fmax(o->flop_roof, o->mem_roof), fmax(o->intra_roof, o->inter_roof));
@@ -339,6 +388,7 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
   ISO_TRY(iso_layout_machine_check(m, err));
   ISO_TRY(iso_layout_cal_check(c, err));
   ISO_TRY(iso_layout_check(j, l, err));
+  ISO_TRY(iso_lay_fp8(j, m, err));
   iso_lay_open(j, m, c, &x);
   iso_lay_block_cost(&x, l, &k);
   iso_lay_data_cost(&x, l, &d);
@@ -366,7 +416,7 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
   o.model_flop = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_CAUSAL);
   o.model_flop_full = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_FULL);
   double copies = (double)(l->data * o.micro_batches * l->tensor * l->context);
-  o.exec_flop = copies * ((double)j->shape.layers * k.flop + k.head_flop);
+  o.exec_flop = copies * ((double)(j->shape.layers + j->shape.mtp) * k.flop + k.head_flop);
   o.mfu = o.model_flop / (peak * p.total);
   o.mfu_full = o.model_flop_full / (peak * p.total);
   o.hfu = o.exec_flop / (peak * p.total);

@@ -8,10 +8,19 @@ typedef struct iso_layout_shape {
   char name[40];
   int64_t layers, width, heads, kv_heads, head_dim, mlp, vocab, seq;
   int64_t experts, experts_used;  // 0, 0: dense; else experts per layer, each of hidden width `mlp`, and how many a token uses
-  bool gated;                     // three MLP matrices instead of two
-  bool tied;                      // the head is the embedding
-  bool bias;                      // linear layers have biases and norms are LayerNorms (two vectors), as in GPT-2; else one vector per norm
-  bool learned_pos;               // seq x width position embeddings
+  // Of models with experts: shared ones that every token uses, and first layers that have one MLP of width `dense_mlp` instead.
+  int64_t shared, dense_layers, dense_mlp;
+  // 0, 0: a token's experts may be anywhere; else experts lie in so many groups (of nodes, when they are cut that way), and a token's in at
+  // most so many of them (node-limited routing, arXiv:2412.19437).
+  int64_t groups, groups_used;
+  // 0, ...: heads have their own keys and values. Else latent attention (MLA, arXiv:2405.04434): ranks of the queries' (0: none) and of the
+  // keys' and values' latent vectors, the part of head_dim that is rotated and shared by all heads' keys, and the channels of a value.
+  int64_t q_rank, kv_rank, rope, v_dim;
+  int64_t mtp;       // modules that predict further tokens in training: a block, 2 width x width and the head once more, each
+  bool gated;        // three MLP matrices instead of two
+  bool tied;         // the head is the embedding
+  bool bias;         // linear layers have biases and norms are LayerNorms (two vectors), as in GPT-2; else one vector per norm
+  bool learned_pos;  // seq x width position embeddings
 } iso_layout_shape;
 
 // GPT-3's form: kv_heads = heads, head_dim = width / heads, mlp = 4 width, tied, biases, learned positions.
@@ -28,16 +37,25 @@ iso_status iso_layout_shape_family(double params, int64_t vocab, int64_t seq, is
 iso_status iso_layout_shape_check(const iso_layout_shape *s, iso_err *err);
 
 typedef struct iso_layout_counts {
-  int64_t params;                     // all; the head once when it is tied
+  int64_t params;                     // all but those of `mtp`; the head once when it is tied
   int64_t active_params;              // those that one token uses
-  int64_t layer_dense, layer_expert;  // parameters of a block outside and inside its experts (a dense MLP is outside)
+  int64_t mtp_params;                 // of all further predictions' modules; embedding and head are shared
+  int64_t layer_dense, layer_expert;  // parameters of a block outside and inside its experts (a dense MLP and shared experts are outside)
+  int64_t first_dense;                // parameters of one of the first `dense_layers` blocks
   int64_t layer_matmul;               // matrix parameters of a block that one token uses: 2 FLOPs each
-  int64_t embed, head;                // token and position embeddings; an untied head's own matrix
+  int64_t latent_matmul;              // of these, those that make queries, keys and values out of latent vectors
+  int64_t embed, head, norm;          // token and position embeddings; an untied head's own matrix; the last norm
+  int64_t kv_per_tok;                 // elements that decoding keeps of a token, over all layers
   int64_t layer_flop_tok;             // forward FLOPs of a block's matrices per token
   int64_t head_flop_tok;              // forward FLOPs of the head per token, 2 width vocab
   double layer_attn_flop_seq;         // forward FLOPs of a block's scores and mixing per sequence, causal pairs seq (seq + 1) / 2
 } iso_layout_counts;
 void iso_layout_count(const iso_layout_shape *s, iso_layout_counts *out);
+// Channels of all heads' queries, keys, values and results, and of the latent vectors with the rotated key.
+typedef struct iso_layout_channels {
+  int64_t q, k, v, out, latent;
+} iso_layout_channels;
+iso_layout_channels iso_layout_channels_of(const iso_layout_shape *s);
 
 // How attention counts: causal pairs (docs/notation.md), every pair (Megatron-LM, PaLM), or not at all and embeddings do (6 N per token).
 typedef enum iso_layout_attn { ISO_LAYOUT_ATTN_CAUSAL, ISO_LAYOUT_ATTN_FULL, ISO_LAYOUT_ATTN_6N } iso_layout_attn;
@@ -46,7 +64,8 @@ typedef enum iso_layout_recompute { ISO_LAYOUT_KEEP, ISO_LAYOUT_SELECTIVE, ISO_L
 // FLOPs of a training step of `sequences`: forward and backward, no recomputation. 72 B s l h^2 (1 + s/6h + V/12lh) for GPT shapes with
 // every pair (Narayanan et al. 2021, arXiv:2104.04473, without their recomputation).
 double iso_layout_model_flop(const iso_layout_shape *s, double sequences, iso_layout_attn attn);
-// The same and what is computed again: attention scores (selective) or the blocks' forward pass (full: 96 B s l h^2 (1 + s/6h + V/16lh)).
+// The same and what is computed again: attention scores (selective; with latent attention queries, keys and values instead) or the blocks'
+// forward pass (full: 96 B s l h^2 (1 + s/6h + V/16lh)).
 double iso_layout_hardware_flop(const iso_layout_shape *s, double sequences, iso_layout_recompute r, iso_layout_attn attn);
 
 // ---- The job: shape, batch, numbers and kernels of the software stack.
@@ -56,6 +75,9 @@ typedef struct iso_layout_job {
   double weight_b, grad_b, grad_comm_b, optim_b;  // bytes per parameter: weight, gradient in memory, gradient on the wire, optimizer state
   bool flash;                                     // attention keeps no seq x seq scores and skips the masked half
   bool dropout;                                   // masks are kept for the backward pass
+  // Products of the blocks in fp8, their inputs kept and sent to experts in fp8; router, head and attention stay at 16 bits, and so do
+  // experts' results on their way back (arXiv:2412.19437). Set weight_b and optim_b to match: iso_layout_job_fp8.
+  bool fp8;
   // Borrowed, NULL: none. Where this device has measured tables, their times stand for the model's shares of peak and links: GEMMs of the
   // block's and the head's shapes, flash attention's forward pass, collectives inside a node at sizes that were measured.
   const iso_device *tables;
@@ -64,11 +86,14 @@ typedef struct iso_layout_job {
 void iso_layout_job_use(iso_layout_job *j, const iso_device *d);
 // 2, 4, 2 and 12 bytes (mixed-precision Adam: fp32 master, two moments); no flash attention, dropout.
 iso_layout_job iso_layout_job_default(void);
+// fp8 with a copy of the weights of 1 byte beside the optimizer's fp32 ones.
+void iso_layout_job_fp8(iso_layout_job *j);
 
 // ---- The machine: per device, SI units; links in one direction. Unknown prices and powers are NaN and so are the costs from them.
 typedef struct iso_layout_machine {
   char name[40];
   double peak_flop_s, mem_b, mem_b_s;
+  double peak8_flop_s;                        // of fp8 products; NaN or 0: there are none
   double intra_b_s, intra_lat_s;              // between devices of a node
   double inter_b_s, inter_lat_s;              // a device's share of its node's network
   double host_b_s, host_mem_b, host_mem_b_s;  // link to the host; a device's share of host memory and of its bandwidth (offload)
@@ -93,6 +118,9 @@ typedef enum iso_layout_sched {
   ISO_LAYOUT_ZB_V,    // zero bubble with 1F1B's memory
   ISO_LAYOUT_V_HALF,  // half of 1F1B's bubble and memory
   ISO_LAYOUT_V_MIN,   // a third of its memory
+  // Micro-batches enter at both ends, so that device i has stages i and p - 1 - i (weights twice) and a forward pass of one direction hides
+  // what a backward pass of the other sends to experts, and the reverse (arXiv:2412.19437).
+  ISO_LAYOUT_DUALPIPE,
   ISO_LAYOUT_SCHEDS
 } iso_layout_sched;
 
@@ -125,8 +153,8 @@ bool iso_layout_sched_splits(iso_layout_sched s);               // weight gradie
 int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p);  // micro-batches that it needs on p stages
 const char *iso_layout_recompute_name(iso_layout_recompute r);
 const char *iso_layout_split_name(iso_layout_split s);
-// Blocks of the fullest stage. layers, or layers + 1 or + 2, divide by pipeline x chunks: then the last stage (and with + 2 the first) has
-// one block less, and the head (and the embedding) in its place, as in Llama 3. *spare (may be NULL) gets 0, 1 or 2; 0 when none divides.
+// Blocks of the fullest stage. layers (and mtp), or one or two more, divide by pipeline x chunks: then the last stage (and with two the first)
+// has one block less, and the head (and the embedding) in its place, as in Llama 3. *spare (may be NULL) gets 0, 1 or 2; 0 when none divides.
 int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare);
 // ISO_EINVAL names the first rule that is broken.
 iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_err *err);
@@ -141,7 +169,7 @@ typedef struct iso_layout_mem {
 } iso_layout_mem;
 // Bytes that one block keeps for one micro-batch.
 double iso_layout_act_layer_b(const iso_layout_job *j, const iso_layout *l);
-// Micro-batches' worth of a device's blocks that are in flight at most, e.g. p for 1F1B, p (1 + (p - 1) / (p v)) for interleaved.
+// Micro-batches' worth of a stage's blocks that are in flight at most, e.g. p for 1F1B, p (1 + (p - 1) / (p v)) for interleaved.
 double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches);
 void iso_layout_memory(const iso_layout_job *j, const iso_layout *l, iso_layout_mem *out);
 // ISO_ENOMEM with the bytes that are needed, those that there are, and the part that needs most.
@@ -205,11 +233,14 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
 // micro-batch on one device, p stages, m micro-batches, v chunks, hop seconds c between stages.
 // Span of the busiest device from its first task to its last, minus m (f + b + w). m: at least iso_layout_sched_least.
 double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w);
-// Schedules folded like a V: the longest of the paths that layout_paths.def lists; f <= b.
+// DualPipe when a pass each way takes `pair` seconds together: (p/2 - 1)(pair + (b + w) - 3 w) beside (m - p) pairs and p single passes each.
+double iso_layout_bubble_dual(int64_t p, double pair, double b, double w);
+// Schedules folded like a V: the longest of the paths that layout_paths.def lists; f <= b. DualPipe: nothing overlaps.
 // Seconds that hops of `hop_s` between stages add to the span: exact while a hop is short beside a chunk's forward pass.
 double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w, double hop_s);
 
 json_t *iso_layout_json(const iso_layout *l);
+json_t *iso_layout_numbers_json(const iso_layout_job *j);  // bytes per parameter, and the class of products
 json_t *iso_layout_mem_json(const iso_layout_mem *m);
 json_t *iso_layout_step_json(const iso_layout_step *s);
 json_t *iso_layout_shape_json(const iso_layout_shape *s);

@@ -27,9 +27,11 @@ typedef struct iso_lay_mats {
 typedef struct iso_lay_block {
   double f, b, w;                               // seconds, all included: forward, backward to inputs (and recomputation), to weights
   double gpu, launch, tensor, context, expert;  // parts of f + b + w
+  double pair;                                  // of f + b + w, when what goes to experts in one pass hides behind the other (DualPipe)
   double free_bwd;                              // of gpu + launch, after the forward pass: links are idle
   double head;                                  // output layer and loss, once per micro-batch on the last stage
   double flop, head_flop;                       // executed, by this device
+  double flop_s;                                // seconds of flop at full rates
   double mem_b, head_mem_b;                     // moved
   iso_lay_raw raw;
   double hop_b;  // bytes a device sends to the next stage
@@ -55,6 +57,8 @@ typedef struct iso_lay_parts {
   double total, flop_roof, mem_roof, intra_roof, inter_roof, roof;
 } iso_lay_parts;
 
+// ISO_EUNSUP when the job has fp8 products and the machine none.
+iso_status iso_lay_fp8(const iso_layout_job *j, const iso_layout_machine *m, iso_err *err);
 void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out);
 void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *out);
 void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *out);
@@ -63,12 +67,16 @@ double iso_lay_joule(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts 
 double iso_lay_usd(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p);
 // Activations of the stage that needs most; static bytes come from iso_lay_data.
 void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, double *work_b);
-// Parameters of the fullest stage on one device of its tensor group, outside and inside experts.
+// Parameters of the fullest device of a pipeline and its tensor group, outside and inside experts.
 void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert);
 // The bubble of a V whose first device, with both ends of the model, works `extra_s` a step longer than the others.
 double iso_lay_bubble_ends(iso_layout_sched s, int64_t p, int64_t m, double f, double b, double w, double extra_s);
 // Ranks that a local split takes of those that share a parameter, `expert` of which hold other experts; 1 without local splits.
 double iso_lay_local(const iso_layout *l, double expert);
+// Whether norms and what latent vectors become are computed again for the backward pass, and not kept.
+bool iso_lay_latent_again(const iso_layout_job *j, const iso_layout *l);
+// Copies of a stage's parameters in one pipeline: DualPipe has two.
+double iso_lay_copies(const iso_layout *l);
 // In how many parts something is split that ZeRO splits from stage `from` on.
 double iso_lay_ways(const iso_layout *l, int from, iso_layout_split over, double expert);
 // Memory that the weights of a device take, and the rest of iso_lay_data's bytes; no calibration needed.

@@ -30,6 +30,11 @@ json_t *iso_layout_json(const iso_layout *l) {
   return o;
 }
 
+json_t *iso_layout_numbers_json(const iso_layout_job *j) {
+  return json_pack("{s:s, s:o, s:o, s:o, s:o}", "products", j->fp8 ? "fp8" : "16-bit", "weight_bytes", iso_json_num(j->weight_b), "gradient_bytes",
+                   iso_json_num(j->grad_b), "gradient_bytes_sent", iso_json_num(j->grad_comm_b), "optimizer_bytes", iso_json_num(j->optim_b));
+}
+
 json_t *iso_layout_step_json(const iso_layout_step *s) {
   json_t *o = json_object(), *part = json_object(), *roof = json_object();
   const struct {

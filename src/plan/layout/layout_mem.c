@@ -4,17 +4,26 @@
 #include "plan/layout/layout_impl.h"
 
 // Kept per block and micro-batch, split as in the paper's table 2: s b h (10 + 24/t) + 5 a s^2 b / t for a GPT block with dropout.
-// Two-byte activations, one-byte masks: norms' inputs 4h, inputs of QKV and MLP 4h, masks 2h; inside the tensor group QKV and the
-// attention's output 2(q + 2kv) + 2q, the MLP's hidden activations 4F (gated: 6F); scores 2, their mask 1 and the product 2 bytes.
+// Two-byte activations, with fp8 products one byte for what only they read; one-byte masks: norms' inputs 4h, inputs of QKV and MLP 4h, masks 2h;
+// inside the tensor group QKV and the attention's output 2(q + 2kv) + 2q, the MLP's hidden activations 4F (gated: 6F); scores 2, their mask 1 and the
+// product 2 bytes.
 static void block_bytes(const iso_layout_job *j, const iso_layout *l, double *base, double *scores) {
   const iso_layout_shape *s = &j->shape;
+  iso_layout_channels c = iso_layout_channels_of(s);
   double t = (double)l->tensor, tok = (double)l->micro_batch * (double)s->seq / (double)l->context, w = (double)s->width;
-  double q = (double)(s->heads * s->head_dim), kv = (double)(s->kv_heads * s->head_dim), used = s->experts ? (double)s->experts_used : 1;
-  double outside = 8 * w + (j->dropout ? 2 * w : 0) + (s->experts ? 4 * w * used : 0);  // experts: tokens sorted there and back
-  double inside = 4 * q + 4 * kv + (s->gated ? 6 : 4) * (double)s->mlp * used;
+  double used = s->experts ? (double)s->experts_used : 1, mlp = (double)s->mlp * (used + (double)s->shared), in = j->fp8 ? 1 : 2;
+  bool again = iso_lay_latent_again(j, l);
+  // What norms put out, and queries, keys, values and the MLP's product come back from what went in (arXiv:2412.19437, section 3.2.3); experts'
+  // results are not needed when the gate weighs that product.
+  double outside = 4 * w + (again ? 0 : 2 * in * w) + (j->dropout ? 2 * w : 0);
+  outside +=
+      (2 + (again ? 0 : in)) * (double)c.latent + (s->experts ? (again ? in : in + 2) * w * used : 0);  // experts: tokens sorted there and back
+  double inside = (again ? 0 : 2 * (double)(c.q + c.k + c.v)) + 2 * (double)c.out + (s->gated && !again ? 3 : 2) * in * mlp;
   *base = tok * (outside / (l->seq_parallel ? t : 1) + inside / t);
   *scores = tok * (double)s->heads / t * (j->flash ? 4 : (j->dropout ? 5 : 2) * (double)s->seq);  // flash: one fp32 log-sum per row
 }
+
+bool iso_lay_latent_again(const iso_layout_job *j, const iso_layout *l) { return j->shape.kv_rank && l->recompute == ISO_LAYOUT_SELECTIVE; }
 
 double iso_layout_act_layer_b(const iso_layout_job *j, const iso_layout *l) {
   double base, scores;
@@ -31,6 +40,7 @@ double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches) {
     case ISO_LAYOUT_GPIPE: return m;
     case ISO_LAYOUT_INTERLEAVED: return fmin(m, p + (p - 1) / v);
     case ISO_LAYOUT_ZB_H2: return fmin(m, 2 * p - 1);
+    case ISO_LAYOUT_DUALPIPE: return fmin(m, p + 1);
     case ISO_LAYOUT_V_HALF: return fmin(m, floor((p + 2) / 2));
     case ISO_LAYOUT_V_MIN: return fmin(m, floor((p + 4) / 3));
     default: return fmin(m, p);
@@ -55,11 +65,21 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
   int64_t m = iso_layout_micro_batches(j, l);
   block_bytes(j, l, &base, &scores);
   double again = l->recompute == ISO_LAYOUT_FULL ? base + scores : l->recompute == ISO_LAYOUT_SELECTIVE ? scores : 0;
+  if (iso_lay_latent_again(j, l)) {
+    iso_layout keep = *l;
+    double all;
+    keep.recompute = ISO_LAYOUT_KEEP;
+    block_bytes(j, &keep, &all, &scores);
+    again = all - base + (j->flash ? 0 : scores);
+  }
   // fp32 logits and their two-byte gradient
   double logits = 6 * (double)l->micro_batch * (double)j->shape.seq / (double)l->context * (double)j->shape.vocab / (double)l->tensor;
-  double first = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2)), last = in_flight_last(l, m) * one * (blocks - (spare > 0));
+  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
+  double first = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2 && !dual)), last = in_flight_last(l, m) * one * (blocks - (spare > 0));
   // Both ends of a V are on the first device: nearly all that it holds is of the first chunk.
   if (iso_layout_sched_v(l->schedule)) last = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2 ? 2 : 0));
+  // DualPipe: of each stage of a device half as many.
+  if (dual) last = iso_layout_in_flight(l, m) * one * (blocks - spare / 2.0);
   if (l->pipeline == 1 || last + logits >= first) {
     *act_b = last;
     *work_b = again + logits;
@@ -69,24 +89,42 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
   }
 }
 
+double iso_lay_copies(const iso_layout *l) { return l->schedule == ISO_LAYOUT_DUALPIPE ? 2 : 1; }
+
+// A device with the first of its stages' blocks, which have one MLP each, and the last ones when `ends`.
+static void with_first(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double blocks, bool ends, double mtp, double *dense,
+                       double *expert) {
+  double first = fmin((double)j->shape.dense_layers, blocks / (double)l->chunks / iso_lay_copies(l)), rest = blocks - first;
+  double d = first * (double)n->first_dense + rest * (double)n->layer_dense + (double)n->embed;
+  double e = rest * (double)n->layer_expert, cut = (double)l->expert;
+  if (ends) d += (double)(n->head + n->norm) + mtp;
+  if (l->pipeline > 1 && d + e / cut < *dense + *expert / cut) return;
+  *dense = d;
+  *expert = e;
+}
+
 void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert) {
   int spare;
-  double per = (double)iso_layout_stage_layers(&j->shape, l, &spare), block = (double)n->layer_dense, t = (double)l->tensor;
-  double norm = (double)(n->params - j->shape.layers * (n->layer_dense + n->layer_expert) - n->embed - n->head);
-  double head = (double)(j->shape.vocab * j->shape.width) + norm, most = per * block + (double)(n->embed + n->head) + norm;
-  bool fold = iso_layout_sched_v(l->schedule);
-  if (fold) most -= spare * block;  // both ends are on the first device
+  double copies = iso_lay_copies(l), per = copies * (double)iso_layout_stage_layers(&j->shape, l, &spare), block = (double)n->layer_dense;
+  double norm = (double)n->norm, mtp = (double)j->shape.mtp * (double)(2 * j->shape.width * j->shape.width + 2 * n->norm);
+  double head = (double)(j->shape.vocab * j->shape.width) + norm + mtp, both = (double)(n->embed + n->head) + norm + mtp;
+  bool fold = iso_layout_sched_v(l->schedule) || copies > 1;  // both ends are on the first device
+  double most = per * block + both;
+  if (fold) most -= spare * block;
   if (l->pipeline > 1 && !fold) most = fmax((per - (spare == 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
   if (l->pipeline > 2 || fold) most = fmax(most, per * block);
-  *dense = most / t;
-  *expert = (double)n->layer_expert * per / (t * (double)l->expert);
+  *dense = most;
+  *expert = (double)n->layer_expert * per;
+  if (j->shape.dense_layers) with_first(j, n, l, per - (fold ? spare : l->pipeline > 1 && spare == 2), fold || l->pipeline == 1, mtp, dense, expert);
+  *dense /= (double)l->tensor;
+  *expert /= (double)(l->tensor * l->expert);
 }
 
 double iso_lay_local(const iso_layout *l, double expert) { return l->local ? fmax(1, (double)l->local / expert) : 1; }
 
 double iso_lay_ways(const iso_layout *l, int from, iso_layout_split over, double expert) {
   if (l->zero < from) return 1;
-  return over == ISO_LAYOUT_SPLIT_LOCAL ? iso_lay_local(l, expert) : (double)(l->data * l->context) / expert;
+  return over == ISO_LAYOUT_SPLIT_LOCAL ? iso_lay_local(l, expert) : iso_lay_copies(l) * (double)(l->data * l->context) / expert;
 }
 
 // Weights on a device; with hpZ its part of the local copy too, unless that is the part it has.

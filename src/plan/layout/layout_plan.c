@@ -10,6 +10,7 @@ static json_t *machine_json(const iso_layout_machine *m) {
     const char *key;
     double v;
   } num[] = {{"peak_flop_per_s", m->peak_flop_s},
+             {"peak_fp8_flop_per_s", m->peak8_flop_s > 0 ? m->peak8_flop_s : NAN},
              {"memory_bytes", m->mem_b},
              {"memory_bytes_per_s", m->mem_b_s},
              {"intra_link_bytes_per_s", m->intra_b_s},
@@ -136,6 +137,7 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
   json_object_set_new(plan, "model", iso_layout_shape_json(&j->shape));
   json_object_set_new(plan, "batch_sequences", json_integer((json_int_t)j->batch));
   json_object_set_new(plan, "batch_tokens", json_integer((json_int_t)(j->batch * j->shape.seq)));
+  json_object_set_new(plan, "numbers", iso_layout_numbers_json(j));
   json_object_set_new(plan, "machine", machine_json(m));
   json_object_set_new(plan, "calibration", iso_layout_cal_json(c));
   json_object_set_new(plan, "front", front);

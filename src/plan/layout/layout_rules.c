@@ -3,12 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "plan/layout/layout.h"
+#include "plan/layout/layout_impl.h"
 
 enum { PER_NODE_MAX = 1 << 20 };
 
 iso_layout_job iso_layout_job_default(void) {
   return (iso_layout_job){.batch = 1, .weight_b = 2, .grad_b = 4, .grad_comm_b = 2, .optim_b = 12, .dropout = true};
+}
+
+void iso_layout_job_fp8(iso_layout_job *j) {
+  j->fp8 = true;
+  j->weight_b = 1;
 }
 
 void iso_layout_job_use(iso_layout_job *j, const iso_device *d) { j->tables = d && d->cal[ISO_DEVICE_CAL_layout] ? NULL : d; }
@@ -22,6 +27,7 @@ iso_status iso_layout_machine_from(const iso_device_spec *spec, iso_layout_machi
   double peak = iso_device_spec_peak16(&s, NULL);
   if (!(peak > 0)) return iso_fail(err, ISO_EUNSUP, "%s has no peak for bf16, f16 or a wider class", s.name);
   *out = (iso_layout_machine){.peak_flop_s = peak,
+                              .peak8_flop_s = s.peak_flop_s[ISO_NUM_fp8],
                               .mem_b = s.mem_b,
                               .mem_b_s = s.mem_b_s,
                               .intra_b_s = s.intra.b_s,
@@ -48,15 +54,15 @@ int64_t iso_layout_devices(const iso_layout *l) { return l->tensor * l->pipeline
 int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l) { return j->batch / (l->data * l->micro_batch); }
 
 const char *iso_layout_sched_name(iso_layout_sched s) {
-  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "v_half", "v_min"};
+  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "v_half", "v_min", "dualpipe"};
   return (unsigned)s < ISO_COUNT(NAME) ? NAME[s] : "?";
 }
 
 bool iso_layout_sched_v(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_V && s <= ISO_LAYOUT_V_MIN; }
-bool iso_layout_sched_splits(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_H1 && s <= ISO_LAYOUT_V_MIN; }
+bool iso_layout_sched_splits(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_H1 && s <= ISO_LAYOUT_DUALPIPE; }
 
 int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p) {
-  return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : iso_layout_sched_v(s) ? 2 * p : 1;
+  return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : iso_layout_sched_v(s) || s == ISO_LAYOUT_DUALPIPE ? 2 * p : 1;
 }
 
 const char *iso_layout_recompute_name(iso_layout_recompute r) {
@@ -65,12 +71,12 @@ const char *iso_layout_recompute_name(iso_layout_recompute r) {
 }
 
 int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare) {
-  int64_t cut = l->pipeline * l->chunks;
+  int64_t cut = l->pipeline * l->chunks, layers = s->layers + s->mtp;
   int k = 0;
-  while (k < 3 && (s->layers + k) % cut) k++;
-  if (cut == 1 || k == 3 || (s->layers + k) / cut * l->chunks < 2) k = s->layers % cut ? 3 : 0;
+  while (k < 3 && (layers + k) % cut) k++;
+  if (cut == 1 || k == 3 || (layers + k) / cut * l->chunks < 2) k = layers % cut ? 3 : 0;
   if (spare) *spare = k % 3;
-  return k == 3 ? 0 : (s->layers + k) / l->pipeline;
+  return k == 3 ? 0 : (layers + k) / l->pipeline;
 }
 
 static iso_status split(const char *what, int64_t n, const char *by, int64_t k, iso_err *err) {
@@ -94,6 +100,9 @@ static iso_status check_pipeline(const iso_layout *l, int64_t m, iso_err *err) {
   if ((l->schedule == ISO_LAYOUT_V_HALF || l->schedule == ISO_LAYOUT_V_MIN) && p < 4)
     return iso_fail(err, ISO_EINVAL, "layout: schedule %s needs 4 stages, got %lld; zb_v has nearly its memory there",
                     iso_layout_sched_name(l->schedule), (long long)p);
+  if (l->schedule == ISO_LAYOUT_DUALPIPE && (p % 2 || m % 2))
+    return iso_fail(err, ISO_EINVAL, "layout: schedule dualpipe runs both ways and needs even numbers, got %lld stages and %lld micro-batches",
+                    (long long)p, (long long)m);
   if (m < need)
     return iso_fail(err, ISO_EINVAL, "layout: schedule %s on %lld stages needs %lld micro-batches, got %lld", iso_layout_sched_name(l->schedule),
                     (long long)p, (long long)need, (long long)m);
@@ -156,14 +165,16 @@ iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_er
   const double bytes[] = {j->weight_b, j->grad_b, j->grad_comm_b, j->optim_b};
   for (size_t i = 0; i < ISO_COUNT(bytes); i++)
     if (!(bytes[i] >= 0 && bytes[i] <= 64)) return iso_fail(err, ISO_EINVAL, "job: %g bytes per parameter, expected 0 to 64", bytes[i]);
+  if (j->fp8 && !(j->flash)) return iso_fail(err, ISO_EINVAL, "job: fp8 products go with flash attention");
   ISO_TRY(split("heads", s->heads, "tensor", l->tensor, err));
   if (s->kv_heads % l->tensor && l->tensor % s->kv_heads)
     return iso_fail(err, ISO_EINVAL, "layout: %lld kv_heads neither divide by tensor = %lld nor divide it", (long long)s->kv_heads,
                     (long long)l->tensor);
   ISO_TRY(split("MLP channels", s->mlp, "tensor", l->tensor, err));
+  ISO_TRY(split("MLP channels of the first layers", s->dense_mlp, "tensor", l->tensor, err));
   if (!iso_layout_stage_layers(s, l, NULL))
-    return iso_fail(err, ISO_EINVAL, "layout: %lld layers, nor one or two more, do not divide by pipeline x chunks = %lld", (long long)s->layers,
-                    (long long)(l->pipeline * l->chunks));
+    return iso_fail(err, ISO_EINVAL, "layout: %lld layers, nor one or two more, do not divide by pipeline x chunks = %lld",
+                    (long long)(s->layers + s->mtp), (long long)(l->pipeline * l->chunks));
   ISO_TRY(split("sequences of a batch", j->batch, "data x micro_batch", l->data * l->micro_batch, err));
   // Causal attention is even only when every rank holds an early and a late piece.
   if (l->context > 1) ISO_TRY(split("positions", s->seq, "2 x context", 2 * l->context, err));
@@ -179,6 +190,11 @@ iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_er
   ISO_TRY(check_zero(l, err));
   if ((unsigned)l->recompute > ISO_LAYOUT_FULL) return iso_fail(err, ISO_EINVAL, "layout: no recomputation of number %d", (int)l->recompute);
   return check_pipeline(l, iso_layout_micro_batches(j, l), err);
+}
+
+iso_status iso_lay_fp8(const iso_layout_job *j, const iso_layout_machine *m, iso_err *err) {
+  if (!j->fp8 || m->peak8_flop_s > 0) return ISO_OK;
+  return iso_fail(err, ISO_EUNSUP, "machine %s has no peak for fp8 products, which the job asks for", m->name);
 }
 
 iso_status iso_layout_machine_check(const iso_layout_machine *m, iso_err *err) {

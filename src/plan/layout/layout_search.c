@@ -44,7 +44,7 @@ typedef struct search {
   int64_t room;
   divs micro;                                           // divisors of the batch up to the largest micro-batch
   iso_lay_block block[MICRO_MAX][ISO_LAYOUT_FULL + 1];  // of the current tensor, context and expert
-  priced cost[3];                                       // of the current pipeline and data: one chunk, a V, other chunks
+  priced cost[4];                                       // of the current pipeline and data: one chunk, a V, other chunks, DualPipe
   int64_t local;                                        // of the current data: neighbours of a node when there are several nodes, else 0
   int ways;                                             // of WAY that the current data has
   iso_status st;
@@ -156,7 +156,8 @@ static const iso_lay_data (*price(search *s, iso_layout *l))[2] {
   bool fold = iso_layout_sched_v(l->schedule);
   int spare;
   int64_t per = iso_layout_stage_layers(&s->x.job->shape, l, &spare);
-  priced *c = &s->cost[fold ? 1 : l->chunks > 1 && !(s->cost[0].known && s->cost[0].per == per && s->cost[0].spare == spare) ? 2 : 0];
+  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
+  priced *c = &s->cost[dual ? 3 : fold ? 1 : l->chunks > 1 && !(s->cost[0].known && s->cost[0].per == per && s->cost[0].spare == spare) ? 2 : 0];
   if (c->known && c->per == per && c->spare == spare) return (const iso_lay_data(*)[2])c->d;
   c->known = true;
   c->per = per;
@@ -171,7 +172,7 @@ static const iso_lay_data (*price(search *s, iso_layout *l))[2] {
 }
 
 static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k) {
-  int64_t p = l->pipeline, layers = s->x.job->shape.layers;
+  int64_t p = l->pipeline, layers = s->x.job->shape.layers + s->x.job->shape.mtp;
   double act, work;
   for (int sched = ISO_LAYOUT_GPIPE; sched < ISO_LAYOUT_SCHEDS; sched++) {
     l->schedule = (iso_layout_sched)sched;
@@ -203,7 +204,7 @@ static void each_micro(search *s, iso_layout *l) {
     l->micro_batch = s->micro.v[i];
     if (s->x.job->batch % (l->data * l->micro_batch)) continue;
     for (int r = ISO_LAYOUT_KEEP; r <= ISO_LAYOUT_FULL; r++) {
-      if (r == ISO_LAYOUT_SELECTIVE && s->x.job->flash) continue;
+      if (r == ISO_LAYOUT_SELECTIVE && s->x.job->flash && !s->x.job->shape.kv_rank) continue;
       l->recompute = (iso_layout_recompute)r;
       each_schedule(s, l, &s->block[i][r]);
     }
@@ -228,7 +229,7 @@ static void each_split(search *s, iso_layout *l, const divs *data) {
   }
   l->micro_batch = 1;
   l->recompute = ISO_LAYOUT_KEEP;
-  for (l->pipeline = 1; l->pipeline <= m->layers + 2 && l->tensor * l->context * l->pipeline <= s->o->devices_max; l->pipeline++) {
+  for (l->pipeline = 1; l->pipeline <= m->layers + m->mtp + 2 && l->tensor * l->context * l->pipeline <= s->o->devices_max; l->pipeline++) {
     if (!iso_layout_stage_layers(m, l, NULL)) continue;
     for (int i = 0; i < data->n && s->st == ISO_OK; i++) {
       l->data = data->v[i];
@@ -249,7 +250,7 @@ static void run(search *s) {
   divisors(j->batch, s->o->max_micro_batch < MICRO_MAX ? s->o->max_micro_batch : MICRO_MAX, &s->micro);
   divisors(m->experts ? m->experts : 1, s->o->devices_max, &expert);
   for (l.tensor = 1; l.tensor <= s->o->max_tensor && l.tensor <= s->o->devices_max; l.tensor++) {
-    if (m->heads % l.tensor || m->mlp % l.tensor || (m->kv_heads % l.tensor && l.tensor % m->kv_heads)) continue;
+    if (m->heads % l.tensor || m->mlp % l.tensor || m->dense_mlp % l.tensor || (m->kv_heads % l.tensor && l.tensor % m->kv_heads)) continue;
     for (l.context = 1; l.context <= s->o->max_context && l.tensor * l.context <= s->o->devices_max; l.context *= 2) {
       if (l.context > 1 && (m->seq % (2 * l.context) || m->seq / l.context < s->o->min_context_tok)) break;
       l.seq_parallel = l.tensor > 1 && m->seq % (l.context * l.tensor) == 0;
@@ -306,6 +307,7 @@ iso_status iso_layout_search_run(const iso_layout_job *j, const iso_layout_machi
   ISO_TRY(check_opts(o, err));
   iso_layout one = iso_layout_default();
   ISO_TRY(iso_layout_check(j, &one, err));  // the job's numbers
+  ISO_TRY(iso_lay_fp8(j, m, err));
   search *s = calloc(1, sizeof *s);
   if (!s) return iso_fail(err, ISO_ENOMEM, "layout search: no memory");
   *s = (search){.o = o, .out = out, .err = err};

@@ -34,14 +34,14 @@ typedef struct iso_layout_search {
 // Runs through tensor x context x expert x pipeline x data x micro-batch x schedule and chunks x recomputation x ZeRO and
 // what it splits inside nodes (ZeRO++, where the group spans several) x offload. Left out:
 // tensor groups without sequence parallelism where that is possible (the same traffic, more memory), selective recomputation with flash
-// attention (nothing is kept that it would drop). ISO_EINVAL for options that make no sense; ISO_ENOMEM, with the bytes that are missing,
-// when nothing fits. Close with iso_layout_search_close.
+// attention and no latent one (nothing is kept that it would drop). ISO_EINVAL for options that make no sense; ISO_ENOMEM, with the bytes that are
+// missing, when nothing fits. Close with iso_layout_search_close.
 iso_status iso_layout_search_run(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout_search_opts *o,
                                  iso_layout_search *out, iso_err *err);
 void iso_layout_search_close(iso_layout_search *s);
 
 // The plan of `isoflop plan layout` as one object:
-//   model, job, machine, calibration; best: {layout, memory, step, schedule_check} for the fastest; fastest/smallest/cheapest/coolest;
+//   model, numbers, machine, calibration; best: {layout, memory, step, schedule_check} for the fastest; fastest/smallest/cheapest/coolest;
 //   front: array of {layout, step_s, step_s_lo, step_s_hi, memory_bytes, usd, energy_j, mfu}; search: counts; binding: the part that takes
 //   most of the fastest step, and whether memory binds; shadow: seconds of a step saved per GiB more per device and per device more;
 //   run (tokens > 0): steps, seconds, usd, joules of a whole run of so many tokens with intervals.

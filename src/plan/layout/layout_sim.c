@@ -13,6 +13,7 @@ enum { TASKS_MAX = 1 << 24 };
 typedef struct sim {
   const iso_layout_pipe *in;
   bool split, fold;    // weight gradients are tasks of their own; the model is folded like a V
+  bool dual;           // micro-batches enter at both ends
   int64_t per;         // tasks a device
   iso_layout_task *t;  // borrowed: p x per
   int64_t n;           // filled so far
@@ -67,6 +68,48 @@ static void list_zero_bubble(sim *s, int64_t d) {
   while (w < m) put(s, d, ISO_LAYOUT_TASK_W, 0, w++);
 }
 
+// Gradients of weights that wait on a device, in the order in which they came up.
+typedef struct waiting {
+  iso_layout_slot *slot;  // owned
+  int64_t n, at;
+} waiting;
+
+static void put_late(sim *s, int64_t d, waiting *w) {
+  put(s, d, ISO_LAYOUT_TASK_W, w->slot[w->at].chunk, w->slot[w->at].micro_batch);
+  w->at++;
+}
+
+// DualPipe (arXiv:2412.19437, figure 5) on a device `r` places from its end of the pipeline; `a` is the direction that starts there. Forward
+// passes of a, then of both; gradients of inputs and of weights of the other with its forward passes; pairs; gradients of both; and those of
+// weights that were put off when they no longer held anybody up.
+static void list_dual(sim *s, int64_t d, waiting *late) {
+  int64_t p = s->in->p, h = p / 2, each = s->in->m / 2, r = d < h ? d : p - 1 - d, a = d < h ? 0 : 1, f[2] = {0}, b[2] = {0};
+  late->n = late->at = 0;
+#define FWD(dir) put(s, d, ISO_LAYOUT_TASK_F, dir, f[dir]++)
+#define BWD(dir) (put(s, d, ISO_LAYOUT_TASK_B, dir, b[dir]), put(s, d, ISO_LAYOUT_TASK_W, dir, b[dir]++))
+#define BWD_LATE(dir) (late->slot[late->n++] = (iso_layout_slot){ISO_LAYOUT_TASK_W, dir, b[dir]}, put(s, d, ISO_LAYOUT_TASK_B, dir, b[dir]++))
+#define PAIR(dir) (FWD(dir), s->t[s->n - 1].paired = true, BWD(1 - (dir)))
+  for (int64_t i = 0; i < 2 * (h - r - 1); i++) FWD(a);
+  for (int64_t i = 0; i <= r; i++) FWD(a), FWD(1 - a);
+  for (int64_t i = 0; i < h - r - 1; i++) BWD(1 - a), FWD(1 - a);
+  for (int64_t i = 0; i < each - p + r + 1; i++) PAIR(a), PAIR(1 - a);
+  for (int64_t i = 0; i < h - r - 1; i++) BWD(1 - a), PAIR(1 - a);
+  for (int64_t i = 0; i < 2 * (r + 1); i++) {
+    int64_t dir = i % 2 ? a : 1 - a;
+    if (i > r) BWD_LATE(dir);
+    if (i <= r) BWD(dir);
+  }
+  for (int64_t i = 0; i < h - r - 1; i++) {
+    put_late(s, d, late);
+    BWD_LATE(a);
+  }
+  while (late->at < late->n) put_late(s, d, late);
+#undef FWD
+#undef BWD
+#undef BWD_LATE
+#undef PAIR
+}
+
 static iso_status list_block(sim *s, iso_err *err) {
   const iso_layout_pipe *in = s->in;
   int64_t down, up;
@@ -83,6 +126,7 @@ static iso_status list_block(sim *s, iso_err *err) {
 }
 
 static int64_t stage_of(const sim *s, const iso_layout_task *t) {
+  if (s->dual) return t->chunk * s->in->p + (t->chunk ? s->in->p - 1 - t->device : t->device);
   return s->fold ? iso_layout_v_stage(s->in->p, t->chunk, t->device) : t->chunk * s->in->p + t->device;
 }
 
@@ -94,8 +138,10 @@ static double *end_of(sim *s, iso_layout_task_kind kind, int64_t stage, int64_t 
 static double ready(sim *s, const iso_layout_task *t) {
   int64_t stage = stage_of(s, t), last = s->in->p * s->in->v - 1, k = t->micro_batch, p = s->in->p;
   double hop = p > 1 ? s->in->hop_s : 0;
+  bool first = s->dual ? stage % p == 0 : stage == 0;  // of its chain of stages
+  if (s->dual) last = t->chunk * p + p - 1;
   // At the point of the V a device hands over to itself.
-  if (t->kind == ISO_LAYOUT_TASK_F) return stage ? *end_of(s, ISO_LAYOUT_TASK_F, stage - 1, k) + (s->fold && stage == p ? 0 : hop) : 0;
+  if (t->kind == ISO_LAYOUT_TASK_F) return first ? 0 : *end_of(s, ISO_LAYOUT_TASK_F, stage - 1, k) + (s->fold && stage == p ? 0 : hop);
   if (t->kind == ISO_LAYOUT_TASK_W) return *end_of(s, ISO_LAYOUT_TASK_B, stage, k);
   double own = *end_of(s, ISO_LAYOUT_TASK_F, stage, k);
   if (stage == last) return own;
@@ -110,6 +156,21 @@ static double length(const sim *s, const iso_layout_task *t) {
   return s->in->b[k] + (s->split ? 0 : s->in->w[k]);
 }
 
+// A forward pass, a backward pass and its gradients of weights that run at once, from when both passes are ready; what they hand over is on
+// its way before they end. False when they are not ready.
+static bool run_pair(sim *s, iso_layout_task *t, double *free_s) {
+  double r = fmax(ready(s, t), ready(s, t + 1)), hop = s->in->hop_s;
+  if (ready(s, t) != ready(s, t) || ready(s, t + 1) != ready(s, t + 1)) return false;
+  double whole = s->in->pair ? s->in->pair[t->chunk * s->in->p + t->device] : length(s, t) + length(s, t + 1) + length(s, t + 2);
+  for (int i = 0; i < 3; i++) {
+    t[i].start_s = fmax(r, *free_s);
+    t[i].end_s = t[i].start_s + whole;
+    *end_of(s, t[i].kind, stage_of(s, &t[i]), t[i].micro_batch) = t[i].end_s - fmin(hop, whole);
+  }
+  *free_s = t[0].end_s;
+  return true;
+}
+
 // Devices in turn run what is ready; false when they wait for one another.
 static bool replay(sim *s, int64_t *at, double *free_s) {
   int64_t done = 0, p = s->in->p;
@@ -118,6 +179,12 @@ static bool replay(sim *s, int64_t *at, double *free_s) {
     for (int64_t d = 0; d < p; d++) {
       for (; at[d] < s->per; at[d]++, done++, moved = true) {
         iso_layout_task *t = &s->t[d * s->per + at[d]];
+        if (t->paired) {
+          if (!run_pair(s, t, &free_s[d])) break;
+          at[d] += 2;
+          done += 2;
+          continue;
+        }
         double r = ready(s, t);
         if (r != r) break;
         t->start_s = fmax(r, free_s[d]);
@@ -130,12 +197,13 @@ static bool replay(sim *s, int64_t *at, double *free_s) {
 }
 
 static void measure(const sim *s, iso_layout_trace *o) {
-  double v = (double)s->in->v;
+  double v = s->dual ? 1 : (double)s->in->v;
   for (int64_t d = 0; d < s->in->p; d++) {
     const iso_layout_task *t = s->t + d * s->per;
     double busy = 0, held = 0;
     for (int64_t i = 0; i < s->per; i++) {
-      busy += t[i].end_s - t[i].start_s;
+      bool counted = (i > 0 && t[i - 1].paired) || (i > 1 && t[i - 2].paired);
+      if (!counted) busy += t[i].end_s - t[i].start_s;
       if (t[i].kind == ISO_LAYOUT_TASK_F) o->in_flight = fmax(o->in_flight, ++held / v);
       if (t[i].kind == (s->split ? ISO_LAYOUT_TASK_W : ISO_LAYOUT_TASK_B)) held--;
     }
@@ -146,8 +214,9 @@ static void measure(const sim *s, iso_layout_trace *o) {
 }
 
 static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
-  bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED, fold = iso_layout_sched_v(in->schedule);
-  if (in->p < 1 || in->m < 1 || in->v < 1 || (fold && (in->p < 2 || in->v != 2)) || (!inter && !fold && in->v != 1) || (inter && in->m % in->p))
+  bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED, dual = in->schedule == ISO_LAYOUT_DUALPIPE, two = dual || iso_layout_sched_v(in->schedule);
+  if (in->p < 1 || in->m < 1 || in->v < 1 || (two && (in->p < 2 || in->v != 2)) || (!inter && !two && in->v != 1) || (inter && in->m % in->p) ||
+      (dual && (in->p % 2 || in->m % 2 || in->m < 2 * in->p)))
     return iso_fail(err, ISO_EINVAL, "pipeline: %lld stages, %lld micro-batches, %lld chunks do not go with schedule %s", (long long)in->p,
                     (long long)in->m, (long long)in->v, iso_layout_sched_name(in->schedule));
   if ((double)in->p * (double)in->m * (double)in->v * 3 > TASKS_MAX)
@@ -165,14 +234,16 @@ iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out,
   memset(out, 0, sizeof *out);
   ISO_TRY(check_pipe(in, err));
   sim s = {.in = in, .split = iso_layout_sched_splits(in->schedule), .fold = iso_layout_sched_v(in->schedule)};
+  s.dual = in->schedule == ISO_LAYOUT_DUALPIPE;
   int64_t kinds = s.split ? 3 : 2, stages = in->p * in->v;
-  s.per = kinds * in->m * in->v;
+  s.per = kinds * in->m * in->v / (s.dual ? 2 : 1);
   s.t = calloc((size_t)(s.per * in->p), sizeof *s.t);
   s.end = malloc((size_t)(3 * stages * in->m) * sizeof *s.end);
   int64_t *at = calloc((size_t)in->p, sizeof *at);
   double *free_s = calloc((size_t)in->p, sizeof *free_s);
+  waiting late = {.slot = malloc((size_t)(2 * in->p) * sizeof *late.slot)};
   iso_status st = ISO_OK;
-  if (!s.t || !s.end || !at || !free_s) {
+  if (!s.t || !s.end || !at || !free_s || !late.slot) {
     st = iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld tasks", (long long)(s.per * in->p));
     goto done;
   }
@@ -183,6 +254,7 @@ iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out,
       case ISO_LAYOUT_GPIPE: list_gpipe(&s, d); break;
       case ISO_LAYOUT_INTERLEAVED: list_interleaved(&s, d); break;
       case ISO_LAYOUT_1F1B: list_1f1b(&s, d); break;
+      case ISO_LAYOUT_DUALPIPE: list_dual(&s, d, &late); break;
       default: list_zero_bubble(&s, d); break;
     }
   }
@@ -200,6 +272,7 @@ done:
   free(s.end);
   free(at);
   free(free_s);
+  free(late.slot);
   return st;
 }
 
@@ -219,19 +292,28 @@ iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_ma
   iso_lay_open(j, m, c, &x);
   iso_lay_block_cost(&x, l, &k);
   iso_lay_data_cost(&x, l, &d);
-  int64_t n = l->pipeline * l->chunks;
+  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
+  int64_t chain = l->pipeline * l->chunks, n = dual ? 2 * chain : chain;
   int spare;
   double per = (double)iso_layout_stage_layers(&j->shape, l, &spare) / (double)l->chunks;
-  double *t = malloc((size_t)(3 * n) * sizeof *t);
+  double *t = malloc((size_t)(4 * n) * sizeof *t);
   if (!t) return iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld stages", (long long)n);
   for (int64_t i = 0; i < n; i++) {
-    double head = i == n - 1 ? k.head / 3 : 0;  // forward, to the inputs, to the weights
-    double blocks = per - ((i == n - 1 && spare > 0) || (i == 0 && spare == 2));
+    int64_t at = i % chain;
+    double head = at == chain - 1 ? k.head / 3 : 0;  // forward, to the inputs, to the weights
+    double blocks = per - ((at == chain - 1 && spare > 0) || (at == 0 && spare == 2));
+    // A pair of device `at`, half of it here and half at the place of its other stage.
+    double less = at == 0 || at == chain - 1 ? spare / 2.0 : 0, heads = i == chain - 1 || i == chain ? k.head / 3
+                                                                        : i == 0 || i == n - 1       ? 2 * k.head / 3
+                                                                                                     : 0;
+    t[3 * n + i] = (per - less) * k.pair + heads;
     t[i] = blocks * k.f + head;
     t[n + i] = blocks * k.b + head;
     t[2 * n + i] = blocks * k.w + head;
   }
-  iso_layout_pipe p = {.schedule = l->schedule, .p = l->pipeline, .m = step.micro_batches, .v = l->chunks, .f = t, .b = t + n, .w = t + 2 * n};
+  iso_layout_pipe p = {
+      .schedule = l->schedule, .p = l->pipeline, .m = step.micro_batches, .v = dual ? 2 : l->chunks, .f = t, .b = t + n, .w = t + 2 * n};
+  if (dual) p.pair = t + 3 * n;
   p.hop_s = d.hop_lat_s + k.hop_b / d.hop_b_s;
   iso_status st = iso_layout_simulate(&p, out, err);
   free(t);

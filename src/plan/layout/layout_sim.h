@@ -8,15 +8,18 @@ typedef enum iso_layout_task_kind { ISO_LAYOUT_TASK_F, ISO_LAYOUT_TASK_B, ISO_LA
 typedef struct iso_layout_task {
   int64_t device, chunk, micro_batch;
   iso_layout_task_kind kind;
+  bool paired;  // DualPipe: with the next task, a backward pass of the other direction and its gradients of weights
   double start_s, end_s;
 } iso_layout_task;
 
 // Virtual stage k = chunk x p + device holds the k-th part of the model, 2p - 1 - device for the second chunk of a V. Without a zero-bubble schedule
-// w is done with b.
+// w is done with b. DualPipe: v is 2 for the two directions of m / 2 micro-batches each; "chunk" is the direction and virtual stage
+// k = direction x p + place in that direction.
 typedef struct iso_layout_pipe {
   iso_layout_sched schedule;
   int64_t p, m, v;          // stages, micro-batches, chunks a device
   const double *f, *b, *w;  // borrowed; seconds per micro-batch of each of the p v virtual stages
+  const double *pair;       // DualPipe, borrowed: seconds of a pair on each device when its forward pass is of direction 0, then 1; NULL: no overlap
   double hop_s;             // from the end of a task to the start of the task it feeds on another device
 } iso_layout_pipe;
 

@@ -14,6 +14,8 @@ iso_memory_job iso_memory_job_default(void) {
 }
 
 iso_status iso_memory_config(const iso_layout_shape *s, iso_model_config *out, iso_err *err) {
+  if (s->kv_rank)
+    return iso_fail(err, ISO_EUNSUP, "model %s: graphs with latent attention cannot be built, so their memory cannot be planned", s->name);
   if (s->experts) return iso_fail(err, ISO_EUNSUP, "model %s: graphs with experts cannot be built, so their memory cannot be planned", s->name);
   *out = (iso_model_config){.vocab = s->vocab,
                             .width = s->width,
