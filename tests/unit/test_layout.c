@@ -444,9 +444,9 @@ static void test_bubble(void **state) {
     ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
     by[i] = s.bubble_s;
   }
-  for (int i = 0; i < ISO_LAYOUT_SCHEDS; i++) near(iso_layout_bubble((iso_layout_sched)i, 1, 8, 2, 1, 2, 1), 0, 0, "one stage");
+  for (int i = 0; i < ISO_LAYOUT_V_ADAPTIVE; i++) near(iso_layout_bubble((iso_layout_sched)i, 1, 8, 2, 1, 2, 1), 0, 0, "one stage");
   double fold[ISO_LAYOUT_SCHEDS];
-  for (int i = ISO_LAYOUT_ZB_V; i < ISO_LAYOUT_SCHEDS; i++) {
+  for (int i = ISO_LAYOUT_ZB_V; i < ISO_LAYOUT_V_ADAPTIVE; i++) {
     before = 1;
     for (int64_t b = 16; b <= 1024; b *= 2) {
       iso_layout l = tpd(8, 8, 1, 1);

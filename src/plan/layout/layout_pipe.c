@@ -41,6 +41,7 @@ double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, do
     case ISO_LAYOUT_ZB_V:
     case ISO_LAYOUT_V_HALF:
     case ISO_LAYOUT_V_MIN: return p > 1 ? fold_s(s, p, m, f, b, w, 0) : 0;
+    case ISO_LAYOUT_V_ADAPTIVE: return NAN;
     default: return n * (f + b + w);
   }
 }
@@ -56,6 +57,7 @@ double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, do
     case ISO_LAYOUT_ZB_V:
     case ISO_LAYOUT_V_HALF:
     case ISO_LAYOUT_V_MIN: return fold_s(s, p, m, f, b, w, hop_s) - fold_s(s, p, m, f, b, w, 0);
+    case ISO_LAYOUT_V_ADAPTIVE: return NAN;
     default: return (double)(2 * (p - 1)) * hop_s;
   }
 }

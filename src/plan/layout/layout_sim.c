@@ -71,10 +71,17 @@ static iso_status list_block(sim *s, iso_err *err) {
   const iso_layout_pipe *in = s->in;
   int64_t down, up;
   iso_layout_block b;
-  if (!iso_layout_sched_steps(in->schedule, &down, &up)) return iso_fail(err, ISO_EBUG, "pipeline: no building block");
-  ISO_TRY(iso_layout_block_open(in->p, in->v, down, up, &b, err));
+  iso_layout_pace pace = {.len = {in->f, in->b, in->w}, .hop_s = in->hop_s, .order = (iso_layout_order)in->weave.order};
+  bool adaptive = in->schedule == ISO_LAYOUT_V_ADAPTIVE;
+  if (adaptive) {
+    ISO_TRY(iso_layout_block_from(in->p, &in->weave, &b, err));
+  } else {
+    if (!iso_layout_sched_steps(in->schedule, &down, &up)) return iso_fail(err, ISO_EBUG, "pipeline: no building block");
+    ISO_TRY(iso_layout_block_open(in->p, in->v, down, up, &b, err));
+  }
   iso_layout_slot *list = malloc((size_t)(in->p * s->per) * sizeof *list);
-  iso_status st = list ? iso_layout_block_lists(&b, in->m, list, err) : iso_fail(err, ISO_ENOMEM, "pipeline: no memory for the lists");
+  iso_status st = list ? iso_layout_block_lists(&b, in->m, adaptive ? &pace : NULL, list, NULL, err)
+                       : iso_fail(err, ISO_ENOMEM, "pipeline: no memory for the lists");
   for (int64_t i = 0; st == ISO_OK && i < in->p * s->per; i++)
     put(s, i / s->per, (iso_layout_task_kind)list[i].kind, list[i].chunk, list[i].micro_batch);
   free(list);
@@ -145,7 +152,7 @@ static void measure(const sim *s, iso_layout_trace *o) {
   }
 }
 
-static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
+iso_status iso_layout_pipe_check(const iso_layout_pipe *in, iso_err *err) {
   bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED, fold = iso_layout_sched_v(in->schedule);
   if (in->p < 1 || in->m < 1 || in->v < 1 || (fold && (in->p < 2 || in->v != 2)) || (!inter && !fold && in->v != 1) || (inter && in->m % in->p))
     return iso_fail(err, ISO_EINVAL, "pipeline: %lld stages, %lld micro-batches, %lld chunks do not go with schedule %s", (long long)in->p,
@@ -163,7 +170,7 @@ static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
 
 iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out, iso_err *err) {
   memset(out, 0, sizeof *out);
-  ISO_TRY(check_pipe(in, err));
+  ISO_TRY(iso_layout_pipe_check(in, err));
   sim s = {.in = in, .split = iso_layout_sched_splits(in->schedule), .fold = iso_layout_sched_v(in->schedule)};
   int64_t kinds = s.split ? 3 : 2, stages = in->p * in->v;
   s.per = kinds * in->m * in->v;
@@ -208,31 +215,65 @@ void iso_layout_trace_close(iso_layout_trace *t) {
   *t = (iso_layout_trace){0};
 }
 
-iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
-                                    iso_layout_trace *out, iso_err *err) {
-  iso_layout_step step;
+iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times, iso_layout_pipe *out,
+                        iso_err *err) {
+  int64_t n = l->pipeline * l->chunks;
+  int spare;
+  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare) / (double)l->chunks;
+  double *t = *times = malloc((size_t)(3 * n) * sizeof *t);
+  if (!t) return iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld stages", (long long)n);
+  for (int64_t i = 0; i < n; i++) {
+    double head = i == n - 1 ? k->head / 3 : 0;  // forward, to the inputs, to the weights
+    double blocks = per - ((i == n - 1 && spare > 0) || (i == 0 && spare == 2));
+    t[i] = blocks * k->f + head;
+    t[n + i] = blocks * k->b + head;
+    t[2 * n + i] = blocks * k->w + head;
+  }
+  *out = (iso_layout_pipe){.schedule = l->schedule, .p = l->pipeline, .m = iso_layout_micro_batches(x->job, l), .v = l->chunks, .weave = l->weave};
+  out->f = t;
+  out->b = t + n;
+  out->w = t + 2 * n;
+  out->hop_s = d->hop_lat_s + k->hop_b / d->hop_b_s;
+  return ISO_OK;
+}
+
+iso_status iso_lay_pipe_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l, double **times,
+                             iso_layout_pipe *out, iso_err *err) {
   iso_lay_ctx x;
   iso_lay_block k;
   iso_lay_data d;
-  memset(out, 0, sizeof *out);
-  ISO_TRY(iso_layout_step_cost(j, m, c, l, &step, err));  // also checks
+  iso_layout plain = *l;
+  *times = NULL;
+  ISO_TRY(iso_layout_shape_check(&j->shape, err));
+  ISO_TRY(iso_layout_machine_check(m, err));
+  ISO_TRY(iso_layout_cal_check(c, err));
+  if (l->schedule == ISO_LAYOUT_V_ADAPTIVE && !l->weave.held) plain.schedule = ISO_LAYOUT_ZB_V;  // the same rules, no building block yet
+  ISO_TRY(iso_layout_check(j, &plain, err));
   iso_lay_open(j, m, c, &x);
   iso_lay_block_cost(&x, l, &k);
   iso_lay_data_cost(&x, l, &d);
-  int64_t n = l->pipeline * l->chunks;
-  int spare;
-  double per = (double)iso_layout_stage_layers(&j->shape, l, &spare) / (double)l->chunks;
-  double *t = malloc((size_t)(3 * n) * sizeof *t);
-  if (!t) return iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld stages", (long long)n);
-  for (int64_t i = 0; i < n; i++) {
-    double head = i == n - 1 ? k.head / 3 : 0;  // forward, to the inputs, to the weights
-    double blocks = per - ((i == n - 1 && spare > 0) || (i == 0 && spare == 2));
-    t[i] = blocks * k.f + head;
-    t[n + i] = blocks * k.b + head;
-    t[2 * n + i] = blocks * k.w + head;
-  }
-  iso_layout_pipe p = {.schedule = l->schedule, .p = l->pipeline, .m = step.micro_batches, .v = l->chunks, .f = t, .b = t + n, .w = t + 2 * n};
-  p.hop_s = d.hop_lat_s + k.hop_b / d.hop_b_s;
+  return iso_lay_pipe(&x, l, &k, &d, times, out, err);
+}
+
+iso_status iso_lay_replay(const iso_layout_pipe *p, double *span_s, double *still_s, iso_err *err) {
+  iso_layout_trace t;
+  iso_layout_pipe still = *p;
+  ISO_TRY(iso_layout_simulate(p, &t, err));
+  *span_s = t.span_s;
+  iso_layout_trace_close(&t);
+  still.hop_s = 0;
+  ISO_TRY(iso_layout_simulate(&still, &t, err));
+  *still_s = t.span_s;
+  iso_layout_trace_close(&t);
+  return ISO_OK;
+}
+
+iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
+                                    iso_layout_trace *out, iso_err *err) {
+  iso_layout_pipe p;
+  double *t;
+  memset(out, 0, sizeof *out);
+  ISO_TRY(iso_lay_pipe_open(j, m, c, l, &t, &p, err));
   iso_status st = iso_layout_simulate(&p, out, err);
   free(t);
   return st;

@@ -17,6 +17,7 @@ typedef struct iso_layout_pipe {
   iso_layout_sched schedule;
   int64_t p, m, v;          // stages, micro-batches, chunks a device
   const double *f, *b, *w;  // borrowed; seconds per micro-batch of each of the p v virtual stages
+  iso_layout_weave weave;   // V_ADAPTIVE
   double hop_s;             // from the end of a task to the start of the task it feeds on another device
 } iso_layout_pipe;
 
@@ -29,6 +30,8 @@ typedef struct iso_layout_trace {
   iso_layout_task *task;  // owned, in order of device and start
 } iso_layout_trace;
 
+// What iso_layout_simulate refuses.
+iso_status iso_layout_pipe_check(const iso_layout_pipe *p, iso_err *err);
 // Runs each device's list of tasks in order (the lists are those of the papers named in layout.h). ISO_EINVAL for sizes that the schedule
 // does not take, more than 2^24 tasks, or times that are negative or no numbers. Close with iso_layout_trace_close.
 iso_status iso_layout_simulate(const iso_layout_pipe *p, iso_layout_trace *out, iso_err *err);
