@@ -47,7 +47,7 @@ static inline iso_layout tpd(int64_t t, int64_t p, int64_t d, int64_t micro_batc
   return l;
 }
 
-// A layout that the rules allow for `j`, by rejection; seed and number decide.
+// A layout that the rules allow for `j`, of a schedule with a closed form, by rejection; seed and number decide.
 static inline iso_layout random_layout(const iso_layout_job *j, uint64_t number) {
   for (uint64_t k = 0;; k++) {
 #define PICK(i, n) iso_rng_below(7, ISO_RNG_TEST, number * 4096 + k, i, n)
@@ -58,7 +58,7 @@ static inline iso_layout random_layout(const iso_layout_job *j, uint64_t number)
     l.context = 1 << PICK(3, 3);
     l.expert = j->shape.experts ? 1 << PICK(4, 4) : 1;
     l.micro_batch = 1 << PICK(5, 4);
-    l.schedule = (iso_layout_sched)PICK(6, ISO_LAYOUT_SCHEDS);
+    l.schedule = (iso_layout_sched)PICK(6, ISO_LAYOUT_V_ADAPTIVE);
     l.chunks = l.schedule == ISO_LAYOUT_INTERLEAVED ? 2 + PICK(7, 3) : iso_layout_sched_v(l.schedule) ? 2 : 1;
     l.recompute = (iso_layout_recompute)PICK(8, 3);
     l.zero = (int)PICK(9, 4);

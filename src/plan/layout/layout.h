@@ -105,11 +105,11 @@ typedef enum iso_layout_order {
 } iso_layout_order;
 // V_ADAPTIVE: a building block (layout_block.h) and how its repetitions are ordered.
 typedef struct iso_layout_weave {
-  int32_t held;               // chunks whose activations a device holds at most; 0: none chosen
-  int32_t cut;                // the first devices, whose steps are down[0] and up[0]; the others' are down[1] and up[1]
-  int8_t down[2], up[2];      // slots from one device to the next
-  int8_t turn[3];             // slots from the end of one way through the devices to the start of the next
-  uint8_t order;              // iso_layout_order
+  int32_t held;           // chunks whose activations a device holds at most; 0: none chosen
+  int32_t cut;            // the first devices, whose steps are down[0] and up[0]; the others' are down[1] and up[1]
+  int8_t down[2], up[2];  // slots from one device to the next
+  int8_t turn[3];         // slots from the end of one way through the devices to the start of the next
+  uint8_t order;          // iso_layout_order
 } iso_layout_weave;
 
 // Over which ranks of data x context ZeRO splits what its stage splits (Xu et al. 2025, arXiv:2501.04266).

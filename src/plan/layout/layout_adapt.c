@@ -8,7 +8,7 @@
 #include "plan/layout/layout_block.h"
 #include "plan/layout/layout_impl.h"
 
-enum { CUTS = 8, BEST = 2, WAITS = 2, CUTS_QUICK = 4, WAITS_QUICK = 1, TURNS = 6 * 6 * 6 };
+enum { CUTS = 8, BEST = 2, WAITS = 2, CUTS_QUICK = 4, WAITS_QUICK = 1, FINALS = 4, TURNS = 6 * 6 * 6 };
 
 // Slots down and up: sums of 2 to 6, a third of 1F1B's memory to all of it.
 static const int8_t STEP[][2] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {4, 2}, {5, 1}};
@@ -22,10 +22,10 @@ typedef struct found {
 typedef struct adapt {
   const iso_layout_pipe *pipe;
   bool quick;
-  int64_t held_max, least;  // least: that any block without clashes holds
-  iso_layout_block b;       // scratch
-  iso_layout_slot *list;    // owned
-  found (*best)[BEST];      // owned, [held_max + 1]
+  int64_t held_min, held_max, least;  // least: that any block without clashes holds
+  iso_layout_block b;                 // scratch
+  iso_layout_slot *list;              // owned
+  found (*best)[BEST];                // owned, [held_max + 1]
   int64_t blocks;
   double least_s;  // work of the device that has least, a micro-batch
   iso_err *err;
@@ -78,7 +78,7 @@ static iso_status each_turn(adapt *a) {
     if (!iso_layout_block_place(b)) continue;
     t->held = iso_layout_block_peak(b);
     if (t->held < a->least) a->least = t->held;
-    if (t->held <= a->held_max) n++;
+    if (t->held >= a->held_min && t->held <= a->held_max) n++;
   }
   qsort(all, (size_t)n, sizeof *all, by_held);
   int64_t few = a->pipe->m < 2 * b->p ? a->pipe->m : 2 * b->p;
@@ -89,7 +89,9 @@ static iso_status each_turn(adapt *a) {
     (void)iso_layout_block_place(b);
     found f = {.weave = weave_of(b, all[k].held)};
     a->blocks++;
-    for (int order = ISO_LAYOUT_ORDER_SLOTS; order <= ISO_LAYOUT_ORDER_READY; order++) {
+    // Above half of 1F1B's memory the order by slots is the better one, but for a few.
+    bool both = !a->quick || a->held_max < b->p + 4;
+    for (int order = ISO_LAYOUT_ORDER_SLOTS; order <= (both ? ISO_LAYOUT_ORDER_READY : ISO_LAYOUT_ORDER_SLOTS); order++) {
       f.weave.order = (uint8_t)order;
       double worst = a->best[f.weave.held][BEST - 1].span_s - (double)few * a->least_s;
       ISO_TRY(span(a, b, few, order, worst < INFINITY ? fmax(worst, 1e-300) : 0, &f.span_s));
@@ -147,8 +149,25 @@ static void put(iso_layout_adapt *out, const found *f) {
   out->point[out->n++] = (iso_layout_adapt_point){f->weave, f->span_s};
 }
 
+// quick: leaves the FINALS that are best at few micro-batches.
+static void thin(adapt *a) {
+  double best[FINALS + 1];
+  int n = 0;
+  for (int64_t held = 0; held <= a->held_max; held++)
+    for (int i = 0; i < BEST; i++) {
+      double v = a->best[held][i].span_s;
+      int k = n < FINALS ? n++ : FINALS;
+      for (; k > 0 && v < best[k - 1]; k--) best[k] = best[k - 1];
+      best[k] = v;
+    }
+  for (int64_t held = 0; held <= a->held_max && n == FINALS; held++)
+    for (int i = 0; i < BEST; i++)
+      if (a->best[held][i].span_s > best[FINALS - 1]) a->best[held][i].span_s = INFINITY;
+}
+
 static iso_status front(adapt *a, iso_layout_adapt *out) {
   found fixed[3];
+  if (a->quick) thin(a);
   for (int s = 0; s < 3; s++) ISO_TRY(named(a, ISO_LAYOUT_ZB_V + s, &fixed[s]));
   for (int64_t held = 0; held <= a->held_max; held++) {
     found best = {.span_s = INFINITY};
@@ -201,6 +220,7 @@ iso_status iso_layout_adapt_open(const iso_layout_pipe *pipe, int64_t held_max, 
   ISO_TRY(iso_layout_pipe_check(&in, err));
   a.held_max = held_max < 0 ? 0 : held_max;
   if (a.held_max > iso_layout_adapt_most(pipe->p)) a.held_max = iso_layout_adapt_most(pipe->p);
+  a.held_min = quick ? a.held_max * 3 / 4 : 0;
   iso_status st = run(&a, out);
   free(a.b.slot);
   free(a.list);

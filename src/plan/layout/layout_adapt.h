@@ -15,9 +15,10 @@ typedef struct iso_layout_adapt {
 } iso_layout_adapt;
 
 // Tries blocks whose first devices advance by one pair of steps and the others by another, every cut between them (at most 8; quick: 4) and
-// every wait at the turns (the shortest two, quick: one, of those that hold the same), among them those of V-Min, V-Half and ZB-V. pipe: p, m, times and hop; schedule, v and weave are not read. Of the blocks that
-// hold the same, the best at few micro-batches are replayed with all. More memory is never slower: what needs less is among what is compared.
-// ISO_EINVAL for sizes and times that iso_layout_simulate refuses, and for a held_max below what any block holds, which is then named.
+// every wait at the turns (the shortest two, quick: one, of those that hold the same; quick: those that hold three quarters of held_max), among them
+// those of V-Min, V-Half and ZB-V. pipe: p, m, times and hop; schedule, v and weave are not read. Of the blocks that hold the same, the best at few
+// micro-batches are replayed with all. More memory is never slower, unless quick: what needs less is among what is compared. ISO_EINVAL for sizes and
+// times that iso_layout_simulate refuses, and for a held_max below what any block holds, which is then named.
 iso_status iso_layout_adapt_open(const iso_layout_pipe *pipe, int64_t held_max, bool quick, iso_layout_adapt *out, iso_err *err);
 void iso_layout_adapt_close(iso_layout_adapt *a);
 // The fastest that holds at most so many chunks; NULL: none.

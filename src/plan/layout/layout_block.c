@@ -138,10 +138,9 @@ iso_status iso_layout_block_from(int64_t p, const iso_layout_weave *w, iso_layou
     return ISO_OK;
   }
   free(b.slot);
-  if (clear)
-    return iso_fail(err, ISO_EINVAL, "building block: a device holds %lld chunks, the layout says %d", (long long)peak, (int)w->held);
-  return iso_fail(err, ISO_EINVAL, "building block: steps %d and %d, then %d and %d clash on %lld devices", w->down[0], w->up[0], w->down[1], w->up[1],
-                  (long long)p);
+  if (clear) return iso_fail(err, ISO_EINVAL, "building block: a device holds %lld chunks, the layout says %d", (long long)peak, (int)w->held);
+  return iso_fail(err, ISO_EINVAL, "building block: steps %d and %d, then %d and %d clash on %lld devices", w->down[0], w->up[0], w->down[1],
+                  w->up[1], (long long)p);
 }
 
 void iso_layout_block_close(iso_layout_block *b) {
@@ -155,12 +154,13 @@ typedef struct weave {
   const iso_layout_block *b;
   const iso_layout_pace *pace;
   int64_t m, per, cap;
-  bool lazy, strict;  // strict: the lists as they are
+  bool lazy, strict;       // strict: the lists as they are
   iso_layout_slot *todo;   // owned: p x per, in the block's order
   int64_t *next;           // owned: p x (per + 1), linked lists over todo; entry 0 is the head
   double *end;             // owned: [kind][stage][micro-batch], when the task ends, +INFINITY before it has begun
   int64_t *held, *left;    // owned: per device: chunks held; tasks left of each kind and chunk
   double *busy_s, *wake;   // owned: per device: end of its last task, when it looks for the next; then its start and idle time
+  int64_t *first, leaves;  // owned: a tree over devices, each node the one of its leaves that looks first
 } weave;
 
 static double *end_of(const weave *x, int kind, int64_t stage, int64_t k) { return &x->end[(kind * x->b->p * x->b->v + stage) * x->m + k]; }
@@ -186,15 +186,15 @@ static int64_t choose(const weave *x, int64_t d, double at, double *soon) {
   int64_t held = x->held[d], top = held, found = -1;
   bool more = left[0] + left[1] > 0, seen[TASKS_MAX];  // more: forward passes left
   int unseen = 0;
-  for (int i = 0; i < TASKS_MAX; i++) unseen += !(seen[i] = !left[i]);
+  for (int i = 0; i < TASKS_MAX; i++) unseen += !(seen[i] = !left[i] || (i < B * ISO_LAYOUT_BLOCK_CHUNKS && top >= x->cap && !x->strict));
   *soon = INFINITY;
-  for (int64_t i = 0; next[i] && unseen; i = x->strict ? 0 : next[i]) {
+  for (int64_t i = 0; next[i] && unseen > 0; i = next[i]) {
     const iso_layout_slot *s = &todo[next[i] - 1];
     int what = s->kind * ISO_LAYOUT_BLOCK_CHUNKS + (int)s->chunk;
     if (!seen[what]) {
-      double r = s->kind == F && top >= x->cap ? INFINITY : ready(x, d, s);
+      double r = ready(x, d, s);
       seen[what] = true;
-      unseen = x->strict ? 0 : unseen - 1;
+      unseen--;
       if (r > at) {
         if (r < *soon) *soon = r;
       } else if (found < 0 || s->kind != W) {
@@ -203,7 +203,14 @@ static int64_t choose(const weave *x, int64_t d, double at, double *soon) {
       }
     }
     held += s->kind == F ? 1 : s->kind == W ? -1 : 0;
-    if (held > top) top = held;
+    if (x->strict) break;
+    if (held <= top) continue;
+    top = held;
+    if (top < x->cap) continue;
+    for (int c = 0; c < ISO_LAYOUT_BLOCK_CHUNKS; c++) {
+      unseen -= !seen[c];
+      seen[c] = true;
+    }
   }
   return found;
 }
@@ -229,13 +236,21 @@ static void repeat(weave *x) {
   }
 }
 
+static void set_wake(weave *x, int64_t d, double at) {
+  x->wake[d] = at;
+  for (int64_t i = (x->leaves + d) / 2; i; i /= 2) {
+    int64_t a = x->first[2 * i], b = x->first[2 * i + 1];
+    x->first[i] = b >= 0 && x->wake[b] < x->wake[a] ? b : a;
+  }
+}
+
 // The device that waits for what a task yields looks again when it gets it.
 static void tell(weave *x, const iso_layout_slot *s, int64_t stage, double end) {
   int64_t p = x->b->p, to = s->kind == F ? stage + 1 : stage - 1;
   if (s->kind == W || to < 0 || to >= p * x->b->v) return;
   int64_t d = to < p ? to : 2 * p - 1 - to;
   double at = fmax(x->busy_s[d], end + hop(x, s->kind == F ? stage : to));
-  if (at < x->wake[d]) x->wake[d] = at;
+  if (at < x->wake[d]) set_wake(x, d, at);
 }
 
 // Devices run tasks in the order of time. false when they wait for one another.
@@ -245,17 +260,19 @@ static bool run(weave *x, iso_layout_slot *list, double *span_s) {
   for (int64_t i = 0; i < KINDS * p * x->b->v * x->m; i++) x->end[i] = INFINITY;
   memset(x->held, 0, (size_t)(2 * p) * sizeof *x->held);
   memset(x->busy_s, 0, (size_t)(4 * p) * sizeof *x->busy_s);
+  for (int64_t i = 2 * x->leaves - 1; i; i--) {
+    bool leaf = i >= x->leaves;
+    x->first[i] = leaf ? (i - x->leaves < p ? i - x->leaves : -1) : x->first[2 * i];
+  }
   for (int64_t i = 0; i < p * TASKS_MAX; i++) x->left[i] = i % ISO_LAYOUT_BLOCK_CHUNKS < x->b->v ? x->m : 0;
   for (int64_t left = p * x->per; left;) {
-    int64_t d = 0, i, *next;
+    int64_t d = x->first[1], i, *next;
     double soon;
-    for (int64_t k = 1; k < p; k++)
-      if (x->wake[k] < x->wake[d]) d = k;
     double at = x->wake[d];
     if (!(at < INFINITY)) return false;
     i = choose(x, d, at, &soon);
     if (i < 0) {
-      x->wake[d] = soon;
+      set_wake(x, d, soon);
       continue;
     }
     next = x->next + d * (x->per + 1);
@@ -270,10 +287,11 @@ static bool run(weave *x, iso_layout_slot *list, double *span_s) {
       return true;
     }
     list[d * x->per + n[d]++] = s;
-    *end_of(x, s.kind, stage, s.micro_batch) = x->busy_s[d] = x->wake[d] = end;
+    *end_of(x, s.kind, stage, s.micro_batch) = x->busy_s[d] = end;
     x->held[d] += s.kind == F ? 1 : s.kind == W ? -1 : 0;
     x->left[d * TASKS_MAX + s.kind * ISO_LAYOUT_BLOCK_CHUNKS + s.chunk]--;
     *span_s = fmax(*span_s, end - x->wake[p + d]);
+    set_wake(x, d, end);
     tell(x, &s, stage, end);
     left--;
   }
@@ -301,8 +319,10 @@ iso_status iso_layout_block_lists(const iso_layout_block *b, int64_t m, const is
   x.end = malloc((size_t)(KINDS * b->p * b->v * m) * sizeof *x.end);
   x.held = calloc((size_t)((2 + TASKS_MAX) * b->p), sizeof *x.held);
   x.busy_s = calloc((size_t)(4 * b->p), sizeof *x.busy_s);
+  for (x.leaves = 2; x.leaves < b->p;) x.leaves *= 2;
+  x.first = malloc((size_t)(2 * x.leaves) * sizeof *x.first);
   iso_status st = ISO_OK;
-  if (!x.todo || !x.next || !x.end || !x.held || !x.busy_s) {
+  if (!x.todo || !x.next || !x.end || !x.held || !x.busy_s || !x.first) {
     st = iso_fail(err, ISO_ENOMEM, "building block: no memory for %lld tasks", (long long)(b->p * x.per));
   } else {
     x.left = x.held + 2 * b->p;
@@ -323,5 +343,6 @@ iso_status iso_layout_block_lists(const iso_layout_block *b, int64_t m, const is
   free(x.end);
   free(x.held);
   free(x.busy_s);
+  free(x.first);
   return st;
 }

@@ -49,8 +49,8 @@ typedef struct iso_layout_pace {
 } iso_layout_pace;
 // The lists of all devices for m micro-batches: the block repeated, squeezed, and its bubbles filled with later tasks that are ready and do
 // not raise the peak; once a device has no forward pass left, gradients of inputs go before those of weights. NULL pace: a slot a task.
-// list: p x 3 v m. *span_s (may be NULL): the longest that a device is taken, at this pace; +INFINITY beyond pace.idle_s. ISO_ENOMEM; ISO_EBUG when devices wait for one
-// another.
+// list: p x 3 v m. *span_s (may be NULL): the longest that a device is taken, at this pace; +INFINITY beyond pace.idle_s. ISO_ENOMEM; ISO_EBUG when
+// devices wait for one another.
 iso_status iso_layout_block_lists(const iso_layout_block *b, int64_t m, const iso_layout_pace *pace, iso_layout_slot *list, double *span_s,
                                   iso_err *err);
 #endif

@@ -64,8 +64,8 @@ void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bl
 void iso_lay_combine_replayed(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double span_s, double still_s,
                               iso_lay_parts *out);
 // The times of a layout's pipeline, with and without what a caller has computed already. *times is owned by the caller.
-iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times, iso_layout_pipe *out,
-                        iso_err *err);
+iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times,
+                        iso_layout_pipe *out, iso_err *err);
 iso_status iso_lay_pipe_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l, double **times,
                              iso_layout_pipe *out, iso_err *err);
 iso_status iso_lay_replay(const iso_layout_pipe *p, double *span_s, double *still_s, iso_err *err);

@@ -215,8 +215,8 @@ void iso_layout_trace_close(iso_layout_trace *t) {
   *t = (iso_layout_trace){0};
 }
 
-iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times, iso_layout_pipe *out,
-                        iso_err *err) {
+iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times,
+                        iso_layout_pipe *out, iso_err *err) {
   int64_t n = l->pipeline * l->chunks;
   int spare;
   double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare) / (double)l->chunks;
