@@ -272,7 +272,7 @@ iso_status iso_memory_open(const iso_memory_job *j, iso_memory *m, iso_err *err)
   ISO_TRYG(iso_remat_from_model(&j->model, j->batch, j->seq, (size_t)j->act_b, &j->rates, &m->d, &m->params, &m->model_flop, err));
   ISO_TRYG(iso_remat_chain_open(m->d, &m->chain, err));
   ISO_TRYG(iso_remat_layers(m->d, m->chain, &m->step, &m->steps, err));
-  ISO_TRYG(iso_remat_front_open(m->d, m->chain, j->points > 0 ? j->points : m->chain->n > 64 ? 512 : 4096, &m->front, err));
+  ISO_TRYG(iso_remat_front_open(m->d, m->chain, j->points > 0 ? j->points : m->chain->n > 64 ? 512 : 4096, j->effort.intervals, &m->front, err));
   for (int v = 0; v < m->d->n; v++) *(m->d->node[v].once ? &m->bwd_s : &m->fwd_s) += m->d->node[v].cost;
   for (int v = 0; v < m->d->n; v++) m->flop += m->d->node[v].flop;
   places(m);
