@@ -259,6 +259,9 @@ static iso_status check(const iso_memory_job *j, iso_err *err) {
   for (size_t i = 0; i < ISO_COUNT(num); i++)
     if (!(num[i].zero ? num[i].v >= 0 : num[i].v > 0) || isinf(num[i].v))
       return iso_fail(err, ISO_EINVAL, "memory: %s: %g, expected %s", num[i].name, num[i].v, num[i].zero ? "0 or more" : "more than 0");
+  if (j->effort.intervals < 0 || j->effort.intervals >= ISO_REMAT_INTERVALS)
+    return iso_fail(err, ISO_EINVAL, "memory: %d retention intervals a value, expected 1 to %d, or 0 for any number", j->effort.intervals,
+                    ISO_REMAT_INTERVALS - 1);
   if (j->host_b > 0 && !(j->link_b_s > 0 && j->rates.flop_s > 0 && j->rates.b_s > 0))
     return iso_fail(err, ISO_EINVAL, "memory: offloading needs the device's rates and that of its link to the host");
   if (j->nvme_b_s > 0 && !(j->host_b > 0)) return iso_fail(err, ISO_EINVAL, "memory: a disk is reached through host memory, of which none is given");
