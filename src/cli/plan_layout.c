@@ -217,8 +217,9 @@ static void print_plan(const json_t *r) {
   cli_row("batch", "%.0f sequences of %.0f tokens, %s", cli_at(r, "batch_sequences"), cli_at(r, "model.seq"),
           iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b));
   if (json_object_get(r, "search"))
-    cli_row("search", "%.0f layouts tried, %.0f fit, %.0f on the front; building blocks searched for %.0f, not for %.0f", cli_at(r, "search.tried"),
-            cli_at(r, "search.feasible"), cli_at(r, "search.front"), cli_at(r, "search.building_blocks"), cli_at(r, "search.building_blocks_left"));
+    cli_row("search", "%.0f layouts tried, %.0f fit, %.0f on the front; building blocks searched for %.0f, %.0f more may be faster",
+            cli_at(r, "search.tried"), cli_at(r, "search.feasible"), cli_at(r, "search.front"), cli_at(r, "search.building_blocks"),
+            cli_at(r, "search.building_blocks_left"));
   if (json_object_get(r, "given")) print_one("given layout", json_object_get(r, "given"));
   for (size_t i = 0; i < ISO_COUNT(GOAL); i++) {
     const json_t *o = json_object_get(r, GOAL[i]);
