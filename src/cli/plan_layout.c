@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/plan_args.h"
+#include "plan/layout/layout_adapt.h"
 
 static const char *const EXAMPLES[] = {"isoflop plan layout --model llama3-70b --cluster 512xa100-80 --batch 4Mtok --seq 4096",
                                        "isoflop plan layout --model gpt3-175b --cluster 1024xh100 --batch 1536 --seq 2048 --tokens 300Btok --json",
@@ -17,7 +18,10 @@ static const cli_opt OPTS[] = {
     {"tokens", CLI_TEXT, "TOKENS", NULL, "also time, energy and price of a whole run of so many tokens, as in 300Btok"},
     {"layout", CLI_TEXT, "KEY=N,...", NULL,
      "price this layout: t, p, d, c, e (degrees), mb, v (chunks), zero, local (neighbours of local splits), weights, gradients, states "
-     "(all, local, or weights=hpz), quantised, sp, schedule, recompute, offload"},
+     "(all, local, or weights=hpz), quantised, sp, schedule, held (chunks that v_adaptive may hold), recompute, offload"},
+    {"activation-limit", CLI_REAL, "SHARE", NULL,
+     "v_adaptive schedules hold at most this share of 1F1B's activations, as in 0.5 (default: what is left of the memory)"},
+    {"blocks", CLI_INT, "N", "8", "layouts for which the search looks for a pipeline's building block (v_adaptive), 0 to 64"},
     {"quantised-collectives", CLI_FLAG, NULL, NULL, "also try ZeRO-3 with int8 weights and int4 gradients between nodes; they change the numerics"},
     {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
     {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
@@ -29,6 +33,7 @@ static const cli_opt OPTS[] = {
 typedef struct given {
   iso_layout layout;
   bool seq_parallel_given;
+  int64_t held;
 } given;
 
 static iso_status put_sched(iso_layout *l, const char *value, iso_err *err) {
@@ -38,7 +43,7 @@ static iso_status put_sched(iso_layout *l, const char *value, iso_err *err) {
       return ISO_OK;
     }
   iso_fail(err, ISO_EINVAL, "schedule %s", value);
-  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, v_half, v_min or dualpipe");
+  return iso_hint(err, ISO_EINVAL, "gpipe, 1f1b, interleaved, zb_h1, zb_h2, zb_v, v_half, v_min, dualpipe or v_adaptive");
 }
 
 static iso_status put_split(iso_layout_split *to, const char *key, const char *value, iso_err *err) {
@@ -68,8 +73,9 @@ static iso_status put_layout(void *self, const char *key, const char *value, iso
   const struct {
     const char *name, *other;
     int64_t *to;
-  } num[] = {{"t", "tensor", &l->tensor}, {"p", "pipeline", &l->pipeline},        {"d", "data", &l->data},     {"c", "context", &l->context},
-             {"e", "expert", &l->expert}, {"mb", "micro_batch", &l->micro_batch}, {"v", "chunks", &l->chunks}, {"local", "local", &l->local}};
+  } num[] = {{"t", "tensor", &l->tensor},   {"p", "pipeline", &l->pipeline}, {"d", "data", &l->data},
+             {"c", "context", &l->context}, {"e", "expert", &l->expert},     {"mb", "micro_batch", &l->micro_batch},
+             {"v", "chunks", &l->chunks},   {"local", "local", &l->local},   {"held", "held_chunks", &g->held}};
   if (strcmp(key, "schedule") == 0) return put_sched(l, value, err);
   if (strcmp(key, "recompute") == 0) return put_recompute(l, value, err);
   if (strcmp(key, "weights") == 0) return put_split(&l->weights_over, key, value, err);
@@ -95,7 +101,7 @@ static iso_status put_layout(void *self, const char *key, const char *value, iso
   } else {
     iso_fail(err, ISO_EINVAL, "no key %s", key);
     return iso_hint(err, ISO_EINVAL,
-                    "keys are t, p, d, c, e, mb, v, zero, local, weights, gradients, states, quantised, sp, schedule, recompute, offload");
+                    "keys are t, p, d, c, e, mb, v, zero, local, weights, gradients, states, quantised, sp, schedule, held, recompute, offload");
   }
   return ISO_OK;
 }
@@ -115,6 +121,7 @@ static void layout_text(const json_t *l, char *buf, size_t n) {
   }
   at += (size_t)snprintf(buf + at, n - at, ",zero=%.0f,sp=%d", cli_at(l, "zero"), json_is_true(cli_json_at(l, "seq_parallel")));
   if (cli_at(l, "pipeline") > 1) at += (size_t)snprintf(buf + at, n - at, ",schedule=%s", cli_text_at(l, "schedule"));
+  if (cli_json_at(l, "held_chunks")) at += (size_t)snprintf(buf + at, n - at, ",held=%.0f", cli_at(l, "held_chunks"));
   if (cli_json_at(l, "local")) {
     at += (size_t)snprintf(buf + at, n - at, ",local=%.0f", cli_at(l, "local"));
     const char *const over[][2] = {{"weights", "weights_over"}, {"gradients", "gradients_over"}, {"states", "states_over"}};
@@ -151,6 +158,15 @@ static void parts_text(const json_t *parts, const char *ending, double whole, is
   }
 }
 
+// What the pipeline waits for each number of chunks that it may hold.
+static void print_trade(const json_t *a) {
+  for (size_t i = 0; i < json_array_size(a); i++) {
+    const json_t *o = json_array_get(a, i);
+    cli_row(i ? "" : "  activations", "%.0f%% of 1F1B's (%.0f chunks): bubbles and hops %.1f%%", 100 * cli_at(o, "activation_share"),
+            cli_at(o, "held_chunks"), 100 * cli_at(o, "bubble_share"));
+  }
+}
+
 static void print_one(const char *name, const json_t *o) {
   char text[280], b[40], c[40], d[40];
   iso_str s = {0};
@@ -166,6 +182,7 @@ static void print_one(const char *name, const json_t *o) {
   parts_text(cli_json_at(o, "memory"), "_bytes", cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, &s);
   cli_row("  memory a device", "%s: %s", iso_unit_print(cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, b, sizeof b), s.p ? s.p : "");
   iso_str_free(&s);
+  print_trade(json_object_get(o, "activation_trade"));
   cli_row("  a step costs", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.usd"), ISO_UNIT_USD, b, sizeof b),
           iso_unit_print(cli_at(o, "step.usd_lo"), ISO_UNIT_USD, c, sizeof c), iso_unit_print(cli_at(o, "step.usd_hi"), ISO_UNIT_USD, d, sizeof d));
   cli_row("  and takes", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.energy_j"), ISO_UNIT_JOULE, b, sizeof b),
@@ -206,8 +223,9 @@ static void print_plan(const json_t *r) {
   cli_row("batch", "%.0f sequences of %.0f tokens, %s", cli_at(r, "batch_sequences"), cli_at(r, "model.seq"),
           iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b));
   if (json_object_get(r, "search"))
-    cli_row("search", "%.0f layouts tried, %.0f fit, %.0f on the front", cli_at(r, "search.tried"), cli_at(r, "search.feasible"),
-            cli_at(r, "search.front"));
+    cli_row("search", "%.0f layouts tried, %.0f fit, %.0f on the front; building blocks searched for %.0f, %.0f more may be faster",
+            cli_at(r, "search.tried"), cli_at(r, "search.feasible"), cli_at(r, "search.front"), cli_at(r, "search.building_blocks"),
+            cli_at(r, "search.building_blocks_left"));
   if (json_object_get(r, "given")) print_one("given layout", json_object_get(r, "given"));
   for (size_t i = 0; i < ISO_COUNT(GOAL); i++) {
     const json_t *o = json_object_get(r, GOAL[i]);
@@ -239,8 +257,36 @@ static void print_plan(const json_t *r) {
 
 // ---- the verb -------------------------------------------------------------------------------------------------------
 
+// The building block of a v_adaptive layout, and what it would wait with less memory.
+static iso_status choose_block(const iso_layout_job *job, const cli_cluster *c, const iso_layout_cal *cal, given *g, double share, json_t **out,
+                               iso_err *err) {
+  iso_layout *l = &g->layout;
+  iso_layout_adapt a;
+  iso_layout_trace t;
+  bool adaptive = l->schedule == ISO_LAYOUT_V_ADAPTIVE;
+  if (!adaptive && (g->held || !isnan(share)))
+    return iso_fail(err, ISO_EINVAL, "%s goes with schedule=v_adaptive", g->held ? "--layout: held" : "--activation-limit");
+  if (!adaptive) return ISO_OK;
+  int64_t held = isnan(share) ? g->held : iso_layout_adapt_share(l->pipeline, share);
+  if (g->held && g->held < held) held = g->held;
+  l->chunks = 2;
+  ISO_TRY(iso_layout_adapt_step(job, &c->machine, cal, held, false, l, &a, err));
+  iso_status st = iso_layout_simulate_step(job, &c->machine, cal, l, &t, err);
+  *out = json_array();
+  for (int64_t i = 0; st == ISO_OK && i < a.n; i++) {
+    const iso_layout_adapt_point *p = &a.point[i];
+    json_array_append_new(*out, json_pack("{s:i, s:o, s:o, s:o}", "held_chunks", (int)p->weave.held, "activation_share",
+                                          iso_json_num((double)p->weave.held / (2 * (double)l->pipeline)), "pipeline_s", iso_json_num(p->span_s),
+                                          "bubble_share", iso_json_num(1 - t.busy_s / p->span_s)));
+  }
+  if (st == ISO_OK) iso_layout_trace_close(&t);
+  iso_layout_adapt_close(&a);
+  return st;
+}
+
 // A given layout: its price beside the number of a whole run.
-static iso_status price(const iso_layout_job *job, const cli_cluster *c, const iso_layout_cal *cal, const char *text, json_t **out, iso_err *err) {
+static iso_status price(const iso_layout_job *job, const cli_cluster *c, const iso_layout_cal *cal, const char *text, double share, json_t **out,
+                        iso_err *err) {
   given g = {.layout = iso_layout_default()};
   json_t *one;
   *out = NULL;
@@ -249,7 +295,14 @@ static iso_status price(const iso_layout_job *job, const cli_cluster *c, const i
   int64_t n = iso_layout_devices(&g.layout);
   if (n > c->devices)
     return iso_fail(err, ISO_EINVAL, "--layout: %lld devices (t x p x d x c), the cluster has %lld", (long long)n, (long long)c->devices);
-  ISO_TRY(iso_layout_cost_json(job, &c->machine, cal, &g.layout, true, &one, err));
+  json_t *waits = NULL;
+  ISO_TRY(choose_block(job, c, cal, &g, share, &waits, err));
+  iso_status st = iso_layout_cost_json(job, &c->machine, cal, &g.layout, true, &one, err);
+  if (st != ISO_OK) {
+    json_decref(waits);
+    return st;
+  }
+  if (waits) json_object_set_new(one, "activation_trade", waits);
   *out =
       json_pack("{s:o, s:I, s:I, s:o, s:{s:s}, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences",
                 (json_int_t)job->batch, "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "numbers", iso_layout_numbers_json(job), "machine",
@@ -271,7 +324,7 @@ static void add_carbon(json_t *result, const iso_prices *p) {
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   iso_layout_job job = iso_layout_job_default();
   cli_cluster c = {0};
-  double tokens;
+  double tokens, share = cli_given(a, "activation-limit") ? cli_real(a, "activation-limit") : NAN;
   int64_t seq = cli_int(a, "seq");
   const char *model = cli_text(a, "model"), *layout = cli_text(a, "layout");
   if (!model) return iso_fail(err, ISO_EINVAL, "--model is missing");
@@ -279,6 +332,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   ISO_TRY(cli_model_layout(model, seq, &job.shape, err));
   ISO_TRY(cli_batch(a, seq, &job.batch, err));
   if (!job.batch) return iso_fail(err, ISO_EINVAL, "--batch is missing: sequences or tokens of an optimizer step, as in --batch 4Mtok");
+  if (share <= 0 || share > 4) return iso_fail(err, ISO_EINVAL, "--activation-limit: %g, expected more than 0 and at most 4", share);
   ISO_TRY(cli_quantity(a, "tokens", ISO_UNIT_TOK, &tokens, err));
   job.flash = !cli_flag(a, "no-flash");
   job.dropout = cli_flag(a, "dropout");
@@ -287,10 +341,12 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   iso_status st = cli_cluster_open(a, prices, &c, err);
   if (st == ISO_OK) iso_layout_job_use(&job, c.device);
   if (st == ISO_OK && layout) {
-    st = price(&job, &c, &c.cal, layout, out, err);
+    st = price(&job, &c, &c.cal, layout, share, out, err);
   } else if (st == ISO_OK) {
     iso_layout_search_opts o = iso_layout_search_opts_default(&c.machine, c.devices);
     o.quantised = cli_flag(a, "quantised-collectives");
+    o.adapt = cli_int(a, "blocks");
+    o.act_share = isnan(share) ? 0 : share;
     st = iso_layout_plan_json(&job, &c.machine, &c.cal, &o, isnan(tokens) ? 0 : tokens, out, err);
   }
   if (st == ISO_OK) {

@@ -25,6 +25,9 @@ static const cli_opt OPTS[] = {
     {"host-memory", CLI_TEXT, "BYTES", NULL, "host memory for this device: plans may offload to it"},
     {"host-rate", CLI_TEXT, "BYTES", NULL, "bytes a second of the link to the host, each way (default: the device's)"},
     {"nvme-rate", CLI_TEXT, "BYTES", NULL, "bytes a second of a disk for optimizer state that host memory does not hold"},
+    {"retention-intervals", CLI_INT, "C", "0",
+     "a value is there in at most so many stretches of time, computed anew for each (Moccasin takes 2): 1 to 5; 0: any number, which is never "
+     "worse"},
     {"store", CLI_TEXT, "FILE", NULL, "run store that keeps the plan (default: runs.db in isoflop's home)"},
 };
 
@@ -114,6 +117,10 @@ static void print_plan(const json_t *r) {
   cli_row("plan", "%s (%s), %s", cli_text_at(p, "kind"), cli_text_at(p, "method"), cli_text_at(p, "place"));
   cli_row("peak", "%s, of which activations %s", iso_unit_print(cli_at(p, "total_bytes"), ISO_UNIT_BYTE, a, sizeof a),
           iso_unit_print(cli_at(p, "peak_bytes"), ISO_UNIT_BYTE, b, sizeof b));
+  if (!isnan(cli_at(r, "retention_cap")))
+    cli_row("intervals", "%.0f of a value at most, of %.0f allowed; any number: %.0f, %.2f%% of the step's FLOPs again",
+            cli_at(p, "retention_intervals"), cli_at(r, "retention_cap"), cli_at(r, "plan_any_intervals.retention_intervals"),
+            100 * cli_at(r, "plan_any_intervals.extra_share"));
   cli_row("computed again", "%.0f values, %.2f%% of the step's FLOPs", cli_at(p, "recomputed"), 100 * cli_at(p, "extra_share"));
   if (!isnan(cli_at(p, "gap_share")))
     cli_row("bound", "no schedule on this device computes less than %.2f%% more; gap %.3f%%%s", 100 * cli_at(p, "bound_share"),
@@ -211,6 +218,10 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   *out = NULL;
   ISO_TRY(read_model(a, &j, err));
   ISO_TRY(cli_batch(a, j.seq, &j.batch, err));
+  int64_t c = cli_int(a, "retention-intervals");
+  if (c < 0 || c >= ISO_REMAT_INTERVALS)
+    return iso_fail(err, ISO_EINVAL, "--retention-intervals: %lld, expected 1 to %d, or 0 for any number", (long long)c, ISO_REMAT_INTERVALS - 1);
+  j.effort.intervals = (int)c;
   ISO_TRY(read_bytes(a, &j, &class, err));
   ISO_TRY(read_device(a, &j, class, err));
   return iso_memory_plan_json(&j, out, err);

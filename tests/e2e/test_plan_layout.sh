@@ -66,6 +66,22 @@ err_has 'no peak for fp8'
 sed 's/"moe_layer_freq": 1/"moe_layer_freq": 2/' v3.json >other.json
 run $E_UNAVAILABLE plan layout --model other.json $D --fp8
 err_has 'one of 2 layers'
+# A building block of its own: no worse than the named schedules in the memory they take, and less memory costs time.
+run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,schedule=v_adaptive,held=10 --json
+half=$(json_get 'j["given"]["step"]["step_s"]' v_half) half_b=$(json_get 'j["given"]["memory"]["activations_bytes"]' v_half)
+json "j['given']['step']['step_s'] < 1.01 * $half and j['given']['memory']['activations_bytes'] <= $half_b and j['given']['layout']['held_chunks'] == 10"
+json 'all(a["held_chunks"] < b["held_chunks"] and a["bubble_share"] > b["bubble_share"] for a, b in zip(j["given"]["activation_trade"], j["given"]["activation_trade"][1:]))'
+run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,schedule=v_adaptive --activation-limit 0.5
+out_has "50% of 1F1B's \(8 chunks\)"
+out_has 'schedule=v_adaptive,held=8'
+run $E_USAGE plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,schedule=v_adaptive,held=3
+err_has '8 chunks at the least'
+run $E_USAGE plan layout $P --layout t=8,p=8,d=2,mb=1 --activation-limit 0.5
+err_has 'goes with schedule=v_adaptive'
+run $E_OK plan layout --model llama3-70b --cluster 64xa100-40 --batch 256 --blocks 0 --json
+step0=$(json_get 'j["fastest"]["step"]["step_s"]' "$OUT")
+run $E_OK plan layout --model llama3-70b --cluster 64xa100-40 --batch 256 --json
+json "j['fastest']['step']['step_s'] <= $step0 and 0 < j['search']['building_blocks'] <= 8"
 # ZeRO++ on a slow network: a second copy a node saves a gather, numbers of 8 and 4 bits more; both cost what they say.
 Z="--model llama3-8b --cluster 64xa100-80 --batch 1024"
 run $E_OK plan layout $Z --layout d=64,mb=1,zero=3,recompute=full --json

@@ -28,6 +28,25 @@ done
 # The front falls.
 json 'all(a["peak_bytes"] < b["peak_bytes"] and a["extra_share"] > b["extra_share"] for p in [[s for s in j["strategies"] if s["strategy"] == "best per block"][0]["points"]] for a, b in zip(p, p[1:]))'
 
+# A cap on retention intervals: one computes nothing again; two are as good as any number here, and the plan without a cap is told beside it.
+run $E_OK plan memory --model $SHAPE --batch 16 --limit 300MiB --json
+extra=$(json_get 'j["plan"]["extra_share"]')
+json '"retention_cap" not in j and j["plan"]["retention_intervals"] >= 2'
+run $E_OK plan memory --model $SHAPE --batch 16 --limit 300MiB --retention-intervals 2 --json
+json "abs(j['plan_any_intervals']['extra_share'] - $extra) < 1e-12 and $extra <= j['plan']['extra_share'] <= $extra * 1.01"
+json 'j["retention_cap"] == 2 and j["plan"]["retention_intervals"] == 2'
+run $E_OK plan memory --model $SHAPE --batch 16 --limit 300MiB --retention-intervals 2
+out_has '^intervals +2 of a value at most, of 2 allowed'
+run $E_MEMORY plan memory --model $SHAPE --batch 16 --limit 300MiB --retention-intervals 1
+err_has 'allow more retention intervals'
+run $E_USAGE plan memory --model $SHAPE --batch 16 --limit 300MiB --retention-intervals 6
+err_has 'expected 1 to 5'
+# The whole graph of 124M parameters: within 0.2% of a step of what any schedule must compute.
+for limit in 2.8GiB 3.5GiB 5GiB; do
+  run $E_OK plan memory --model 124m --batch 16 --seq 1024 --limit $limit --json
+  json '0 <= j["plan"]["gap_share"] < 0.002'
+done
+
 # What the trainer can do itself under a limit in f32: its own price is below it, by weights, gradients, moments and the activations' arena.
 run $E_OK plan memory --model $SHAPE --batch 16 --limit 350MiB --precision f32 --json
 json 'j["trainer"]["total_bytes"] <= 350 * 2**20 and j["trainer"]["recompute_cheap"] and j["trainer"]["extra_share"] >= j["plan"]["extra_share"]'

@@ -47,7 +47,7 @@ static inline iso_layout tpd(int64_t t, int64_t p, int64_t d, int64_t micro_batc
   return l;
 }
 
-// A layout that the rules allow for `j`, by rejection; seed and number decide.
+// A layout that the rules allow for `j`, of a schedule with a closed form, by rejection; seed and number decide.
 static inline iso_layout random_layout(const iso_layout_job *j, uint64_t number) {
   for (uint64_t k = 0;; k++) {
 #define PICK(i, n) iso_rng_below(7, ISO_RNG_TEST, number * 4096 + k, i, n)

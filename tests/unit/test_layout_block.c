@@ -125,7 +125,7 @@ static void test_lists(void **state) {
         bool *seen = calloc((size_t)(p * per), sizeof *seen);
         iso_err e;
         assert_true(list && seen);
-        ok(iso_layout_block_lists(&b, m, list, &e), &e);
+        ok(iso_layout_block_lists(&b, m, NULL, list, NULL, &e), &e);
         for (int64_t d = 0; d < p; d++) {
           int64_t held = 0;
           for (int64_t k = 0; k < per; k++) {

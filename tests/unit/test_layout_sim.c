@@ -151,7 +151,8 @@ static void test_dualpipe(void **state) {
           pair[i] = fb;
           for (int q = 0; q < 3; q++) stage[q][i] = x[q];
         }
-        iso_layout_pipe in = {ISO_LAYOUT_DUALPIPE, p, m, 2, stage[0], stage[1], stage[2], pair, h};
+        iso_layout_pipe in = {
+            .schedule = ISO_LAYOUT_DUALPIPE, .p = p, .m = m, .v = 2, .f = stage[0], .b = stage[1], .w = stage[2], .pair = pair, .hop_s = h};
         ok(iso_layout_simulate(&in, &t, &e), &e);
         double back = x[1] + x[2], alone = (double)p * (x[0] + back), bubble = iso_layout_bubble_dual(p, fb, x[1], x[2]);
         near(bubble, (double)(p / 2 - 1) * fmax(0, fb + back - 3 * x[2]), 1e-12 * (1 + bubble), "the paper's bubble");
@@ -179,7 +180,7 @@ static void test_dualpipe(void **state) {
   double end[2][2][8][16];
   iso_layout_trace t;
   iso_err e;
-  iso_layout_pipe in = {ISO_LAYOUT_DUALPIPE, 8, 32, 2, stage[0], stage[1], stage[2], pair, 0};
+  iso_layout_pipe in = {.schedule = ISO_LAYOUT_DUALPIPE, .p = 8, .m = 32, .v = 2, .f = stage[0], .b = stage[1], .w = stage[2], .pair = pair};
   memset(end, 0, sizeof end);
   ok(iso_layout_simulate(&in, &t, &e), &e);
   for (int64_t i = 0; i < t.n; i++) {

@@ -166,7 +166,7 @@ static void test_front(void **state) {
     double once = 0, bound;
     OK(iso_remat_from_graph(g, &b, 4, NULL, &d, err));
     OK(iso_remat_chain_open(d, &c, err));
-    OK(iso_remat_front_open(d, c, 4096, &f, err));
+    OK(iso_remat_front_open(d, c, 4096, 0, &f, err));
     for (int v = 0; v < d->n; v++) once += d->node[v].once ? d->node[v].cost : 0;
     assert_false(iso_remat_front_thinned(f));
     int n = iso_remat_front_count(f);
@@ -210,7 +210,7 @@ static void test_front_against_exact(void **state) {
   double forward = 0, once = 0, worst = 0;
   OK(iso_remat_from_graph(g, &b, 4, NULL, &d, err));
   OK(iso_remat_chain_open(d, &c, err));
-  OK(iso_remat_front_open(d, c, 4096, &f, err));
+  OK(iso_remat_front_open(d, c, 4096, 0, &f, err));
   OK(iso_remat_keep_all(d, false, &s, err));
   int64_t all = use_of(d, &s).peak_b;
   iso_remat_schedule_close(&s);
@@ -218,7 +218,7 @@ static void test_front_against_exact(void **state) {
   for (int q = small() ? 65 : 45; q < 100; q += 5) {
     int64_t limit = all / 100 * q;
     iso_remat_answer a;
-    OK(iso_remat_exact(d, limit, NULL, 4000000, &a, NULL, err));
+    OK(iso_remat_exact(d, limit, NULL, -1, 4000000, &a, NULL, err));
     assert_true(a.optimal);
     int i = iso_remat_front_under(f, limit);
     assert_true(i >= 0);
@@ -230,6 +230,59 @@ static void test_front_against_exact(void **state) {
   print_message("plans per block: at most %.3f%% of a forward pass above the optimum over all schedules\n", 100 * worst);
   assert_true(worst < 0.02);
   iso_remat_front_close(f);
+  iso_remat_chain_close(c);
+  iso_remat_close(d);
+  iso_graph_close(g);
+}
+
+// At most C retention intervals a value: every plan keeps to it and costs what it says, C = 1 computes nothing again, more are never worse and
+// no better than the optimum over all schedules with as many.
+static void test_front_capped(void **state) {
+  (void)state;
+  iso_graph *g = model_graph("2,64,2/2,176,512,128", "llama");
+  iso_bind b = iso_bind_batch(2, 64);
+  iso_remat_dag *d;
+  iso_remat_chain *c;
+  iso_remat_front *f[4];
+  double once = 0;
+  OK(iso_remat_from_graph(g, &b, 4, NULL, &d, err));
+  OK(iso_remat_chain_open(d, &c, err));
+  for (int v = 0; v < d->n; v++) once += d->node[v].once ? d->node[v].cost : 0;
+  for (int cap = 0; cap <= 3; cap++) {
+    int most = 0;
+    OK(iso_remat_front_open(d, c, 4096, cap, &f[cap], err));
+    assert_true(iso_remat_front_count(f[cap]) > 0);
+    for (int i = 0; i < iso_remat_front_count(f[cap]); i++) {
+      iso_remat_schedule s;
+      iso_remat_point p = iso_remat_front_at(f[cap], i);
+      OK(iso_remat_front_schedule(f[cap], i, &s, err));
+      iso_remat_use u = use_of(d, &s);
+      if (cap && u.intervals > cap) fail_msg("plan %d of %d intervals: %d", i, cap, u.intervals);
+      assert_int_equal(u.peak_b, p.peak_b);
+      assert_true(fabs(u.cost - once - p.cost) <= 1e-9 * u.cost);
+      if (cap == 1) assert_int_equal(u.again, 0);
+      if (u.intervals > most) most = u.intervals;
+      iso_remat_schedule_close(&s);
+    }
+    print_message("C = %d: %d plans from %lld bytes on, %d intervals at most\n", cap, iso_remat_front_count(f[cap]),
+                  (long long)iso_remat_front_at(f[cap], 0).peak_b, most);
+    assert_true(cap == 0 ? most > 2 : most == cap);
+  }
+  int64_t all = iso_remat_front_at(f[1], iso_remat_front_count(f[1]) - 1).peak_b;
+  for (int q = 60; q < 100; q += 5) {
+    int64_t limit = all / 100 * q;
+    iso_remat_answer a;
+    OK(iso_remat_exact(d, limit, NULL, 1, 4000000, &a, NULL, err));
+    int i = iso_remat_front_under(f[2], limit), j = iso_remat_front_under(f[0], limit), k = iso_remat_front_under(f[3], limit);
+    assert_true(i >= 0 && j >= 0 && k >= 0 && a.found);
+    double two = iso_remat_front_at(f[2], i).cost, any = iso_remat_front_at(f[0], j).cost, three = iso_remat_front_at(f[3], k).cost;
+    print_message("%d%%: two intervals %.3f%% above any number, %.3f%% above the optimum of two\n", q, 100 * (two - any) / any,
+                  100 * (two + once - a.cost) / any);
+    assert_true(any <= three * (1 + 1e-9) && three <= two * (1 + 1e-9) && two + once >= a.cost * (1 - 1e-9) && two <= 1.02 * any);
+  }
+  for (int cap = 0; cap <= 3; cap++) iso_remat_front_close(f[cap]);
+  iso_err e = {0};
+  assert_int_equal(iso_remat_front_open(d, c, 4096, ISO_REMAT_INTERVALS, &f[0], &e), ISO_EINVAL);
   iso_remat_chain_close(c);
   iso_remat_close(d);
   iso_graph_close(g);
@@ -249,7 +302,7 @@ static void test_front_beats_groups(void **state) {
   OK(iso_remat_chain_open(d, &c, err));
   OK(iso_remat_layers(d, c, &step, &steps, err));
   assert_int_equal(steps, 12);
-  OK(iso_remat_front_open(d, c, 4096, &f, err));
+  OK(iso_remat_front_open(d, c, 4096, 0, &f, err));
   for (int v = 0; v < d->n; v++) *(d->node[v].once ? &once : &forward) += d->node[v].cost;
   for (int k = 0; k <= 2 * steps; k++) {
     iso_remat_schedule s;
@@ -288,8 +341,8 @@ static void test_thinned(void **state) {
   iso_remat_front *full, *thin;
   OK(iso_remat_from_graph(g, &b, 4, NULL, &d, err));
   OK(iso_remat_chain_open(d, &c, err));
-  OK(iso_remat_front_open(d, c, 8192, &full, err));
-  OK(iso_remat_front_open(d, c, 100, &thin, err));
+  OK(iso_remat_front_open(d, c, 8192, 0, &full, err));
+  OK(iso_remat_front_open(d, c, 100, 0, &thin, err));
   assert_false(iso_remat_front_thinned(full));
   assert_true(iso_remat_front_thinned(thin) && iso_remat_front_count(thin) <= 100);
   for (int i = 0; i < iso_remat_front_count(thin); i++) {
@@ -320,7 +373,7 @@ static void test_trainer_settings(void **state) {
   OK(iso_config_parse("12,128,4/4,352,1024,256", &m, err));
   OK(iso_remat_from_model(&m, 4, 256, 4, NULL, &d, NULL, &flop, err));
   OK(iso_remat_chain_open(d, &c, err));
-  OK(iso_remat_front_open(d, c, 4096, &f, err));
+  OK(iso_remat_front_open(d, c, 4096, 0, &f, err));
   for (int v = 0; v < d->n; v++) *(d->node[v].once ? &once : &forward) += d->node[v].cost;
   iso_graph *g = model_graph("12,128,4/4,352,1024,256", "llama");
   iso_bind b = iso_bind_batch(4, 256);
@@ -359,6 +412,7 @@ int main(void) {
                                      cmocka_unit_test(test_every_costs_what_the_trainer_runs),
                                      cmocka_unit_test(test_front),
                                      cmocka_unit_test(test_front_against_exact),
+                                     cmocka_unit_test(test_front_capped),
                                      cmocka_unit_test(test_front_beats_groups),
                                      cmocka_unit_test(test_thinned),
                                      cmocka_unit_test(test_trainer_settings)};

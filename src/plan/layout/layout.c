@@ -1,6 +1,7 @@
 // Seconds of a training step in closed form: blocks, collectives, pipeline, data-parallel traffic, optimizer.
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "plan/layout/layout_impl.h"
@@ -299,31 +300,36 @@ void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *
   d->straggle = CAL(x, jitter) * sqrt(2 * log((double)iso_layout_devices(l)));
 }
 
-void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
-  const iso_layout_machine *mc = x->mach;
-  int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
+// Blocks whose place the head takes, and where both ends of the model are on one device the embedding.
+static double places(const iso_layout *l, int spare) {
+  return iso_layout_sched_v(l->schedule) || l->schedule == ISO_LAYOUT_DUALPIPE ? spare : spare > 0;
+}
+
+// What the busiest device works. Returns its blocks.
+static double work_parts(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, iso_lay_parts *o) {
   int spare;
-  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)mi, work = m * per;
+  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)iso_layout_micro_batches(x->job, l), work = m * per;
   bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
-  // The head, and where both ends of the model are on one device the embedding, take a block's place.
-  double less = iso_layout_sched_v(l->schedule) || dual ? spare : spare > 0;
+  double less = places(l, spare);
   o->compute = work * k->gpu;
   o->launch = work * k->launch;
   o->head = m * fmax(0, k->head - less * (k->f + k->b + k->w));
   // Two thirds of the head go with one direction's pairs and a third with the other's, and the pairs' beats are those of the slowest device.
-  if (dual) o->head = (m - (double)p) / 2 * (fmax(0, 2 * k->head / 3 - less / 2 * k->pair) + fmax(0, k->head / 3 - less / 2 * k->pair));
+  if (dual) o->head = (m - (double)l->pipeline) / 2 * (fmax(0, 2 * k->head / 3 - less / 2 * k->pair) + fmax(0, k->head / 3 - less / 2 * k->pair));
   o->tensor = work * k->tensor;
   o->context = work * k->context;
   o->expert = work * k->expert;
-  double f = per * k->f, b = per * k->b, w = per * k->w;
-  o->bubble = p > 1 ? iso_layout_bubble(l->schedule, p, mi, l->chunks, f, b, w) : 0;
-  if (dual) {
-    double hidden = (m - (double)p) * per * (k->f + k->b + k->w - k->pair);
-    o->bubble = iso_layout_bubble_dual(p, per * k->pair, b, w);
-    o->expert -= hidden;
-  }
-  if (iso_layout_sched_v(l->schedule)) o->bubble = iso_lay_bubble_ends(l->schedule, p, mi, f, b, w, o->head);
-  o->p2p = p > 1 ? iso_layout_hops_s(l->schedule, p, mi, l->chunks, f, b, w, d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
+  return per;
+}
+
+// All that follows from work and waits.
+static void finish(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
+  const iso_layout_machine *mc = x->mach;
+  int64_t p = l->pipeline;
+  int spare;
+  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare), m = (double)iso_layout_micro_batches(x->job, l), work = m * per;
+  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
+  double less = places(l, spare);
   double hide = CAL(x, overlap);
   o->data = fmax(0, d->once_s - hide * per * k->free_bwd) + m * fmax(0, d->micro_s - hide * per * (k->gpu + k->launch));
   o->optim = d->optim_s;
@@ -343,6 +349,29 @@ void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bl
   // Traffic that hides behind the same work, or fills a link between stages, still has to pass.
   o->contention = fmax(0, o->roof - sum);
   o->total = sum + o->contention;
+}
+
+void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
+  int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
+  double per = work_parts(x, l, k, o), f = per * k->f, b = per * k->b, w = per * k->w;
+  bool closed = p > 1 && l->schedule != ISO_LAYOUT_V_ADAPTIVE;
+  o->bubble = closed ? iso_layout_bubble(l->schedule, p, mi, l->chunks, f, b, w) : 0;
+  if (l->schedule == ISO_LAYOUT_DUALPIPE) {
+    o->bubble = iso_layout_bubble_dual(p, per * k->pair, b, w);
+    o->expert -= (double)(mi - p) * per * (k->f + k->b + k->w - k->pair);  // hidden by the other direction's pass
+  }
+  if (closed && iso_layout_sched_v(l->schedule)) o->bubble = iso_lay_bubble_ends(l->schedule, p, mi, f, b, w, o->head);
+  o->p2p = closed ? iso_layout_hops_s(l->schedule, p, mi, l->chunks, f, b, w, d->hop_lat_s + k->hop_b / d->hop_b_s) : 0;
+  finish(x, l, k, d, o);
+}
+
+void iso_lay_combine_replayed(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double span_s, double still_s,
+                              iso_lay_parts *o) {
+  (void)work_parts(x, l, k, o);
+  double wait = fmax(0, span_s - (o->compute + o->launch + o->head + o->tensor + o->context + o->expert));
+  o->p2p = fmin(wait, fmax(0, span_s - still_s));
+  o->bubble = wait - o->p2p;
+  finish(x, l, k, d, o);
 }
 
 // Idle power all the time, the rest while the device computes.
@@ -378,6 +407,16 @@ static void name_bound(const iso_lay_parts *p, iso_layout_step *o) {
   }
 }
 
+static iso_status replayed(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o, iso_err *err) {
+  iso_layout_pipe pipe;
+  double *times, span, still;
+  ISO_TRY(iso_lay_pipe(x, l, k, d, &times, &pipe, err));
+  iso_status st = iso_lay_replay(&pipe, &span, &still, err);
+  free(times);
+  if (st == ISO_OK) iso_lay_combine_replayed(x, l, k, d, span, still, o);
+  return st;
+}
+
 iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
                                 iso_layout_step *out, iso_err *err) {
   iso_lay_ctx x;
@@ -392,7 +431,10 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
   iso_lay_open(j, m, c, &x);
   iso_lay_block_cost(&x, l, &k);
   iso_lay_data_cost(&x, l, &d);
-  iso_lay_combine(&x, l, &k, &d, &p);
+  if (l->schedule == ISO_LAYOUT_V_ADAPTIVE)
+    ISO_TRY(replayed(&x, l, &k, &d, &p, err));
+  else
+    iso_lay_combine(&x, l, &k, &d, &p);
   iso_layout_step o = {.devices = iso_layout_devices(l), .micro_batches = iso_layout_micro_batches(j, l)};
   o.compute_s = p.compute;
   o.launch_s = p.launch;

@@ -121,8 +121,24 @@ typedef enum iso_layout_sched {
   // Micro-batches enter at both ends, so that device i has stages i and p - 1 - i (weights twice) and a forward pass of one direction hides
   // what a backward pass of the other sends to experts, and the reverse (arXiv:2412.19437).
   ISO_LAYOUT_DUALPIPE,
+  // The building block of such schedules that waits least in a given memory (layout_adapt.h).
+  ISO_LAYOUT_V_ADAPTIVE,
   ISO_LAYOUT_SCHEDS
 } iso_layout_sched;
+
+// What may go first on a device when its building block has been repeated.
+typedef enum iso_layout_order {
+  ISO_LAYOUT_ORDER_SLOTS,  // the order that fills bubbles when every task takes one slot
+  ISO_LAYOUT_ORDER_READY   // by the tasks' own times what is ready, weight gradients when nothing else is
+} iso_layout_order;
+// V_ADAPTIVE: a building block (layout_block.h) and how its repetitions are ordered.
+typedef struct iso_layout_weave {
+  int32_t held;           // chunks whose activations a device holds at most; 0: none chosen
+  int32_t cut;            // the first devices, whose steps are down[0] and up[0]; the others' are down[1] and up[1]
+  int8_t down[2], up[2];  // slots from one device to the next
+  int8_t turn[3];         // slots from the end of one way through the devices to the start of the next
+  uint8_t order;          // iso_layout_order
+} iso_layout_weave;
 
 // Over which ranks of data x context ZeRO splits what its stage splits (Xu et al. 2025, arXiv:2501.04266).
 typedef enum iso_layout_split {
@@ -135,6 +151,7 @@ typedef struct iso_layout {
   int64_t tensor, pipeline, data, context, expert;  // devices = tensor x pipeline x data x context; expert groups are cut from data x context
   int64_t micro_batch, chunks;                      // sequences; model chunks a device (INTERLEAVED: 2 or more, V: 2, else 1)
   iso_layout_sched schedule;
+  iso_layout_weave weave;  // V_ADAPTIVE alone
   iso_layout_recompute recompute;
   int zero;       // 0: copies; 1: optimizer state, 2: and gradients, 3: and weights are split over data x context (ZeRO, arXiv:1910.02054)
   int64_t local;  // neighbours of a local split, those of a node as a rule; 0: no local splits
@@ -235,7 +252,8 @@ iso_status iso_layout_step_cost(const iso_layout_job *j, const iso_layout_machin
 double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w);
 // DualPipe when a pass each way takes `pair` seconds together: (p/2 - 1)(pair + (b + w) - 3 w) beside (m - p) pairs and p single passes each.
 double iso_layout_bubble_dual(int64_t p, double pair, double b, double w);
-// Schedules folded like a V: the longest of the paths that layout_paths.def lists; f <= b. DualPipe: nothing overlaps.
+// Schedules folded like a V: the longest of the paths that layout_paths.def lists; f <= b. DualPipe: nothing overlaps. NaN for V_ADAPTIVE,
+// whose steps are replayed.
 // Seconds that hops of `hop_s` between stages add to the span: exact while a hop is short beside a chunk's forward pass.
 double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, double f, double b, double w, double hop_s);
 

@@ -1,7 +1,7 @@
 // Private to layout*.c: the cost of a step in the pieces that a search computes once and combines often.
 #ifndef ISO_PLAN_LAYOUT_IMPL_H
 #define ISO_PLAN_LAYOUT_IMPL_H
-#include "plan/layout/layout.h"
+#include "plan/layout/layout_sim.h"
 
 typedef struct iso_lay_ctx {
   const iso_layout_job *job;
@@ -63,6 +63,16 @@ void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const is
 void iso_lay_block_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_block *out);
 void iso_lay_data_cost(const iso_lay_ctx *x, const iso_layout *l, iso_lay_data *out);
 void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *out);
+// The same with a pipeline that takes `span_s`, `still_s` if hops took no time. iso_lay_combine has no closed form for V_ADAPTIVE and leaves
+// its waits out: a bound from below.
+void iso_lay_combine_replayed(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double span_s, double still_s,
+                              iso_lay_parts *out);
+// The times of a layout's pipeline, with and without what a caller has computed already. *times is owned by the caller.
+iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times,
+                        iso_layout_pipe *out, iso_err *err);
+iso_status iso_lay_pipe_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l, double **times,
+                             iso_layout_pipe *out, iso_err *err);
+iso_status iso_lay_replay(const iso_layout_pipe *p, double *span_s, double *still_s, iso_err *err);
 double iso_lay_joule(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p);
 double iso_lay_usd(const iso_lay_ctx *x, int64_t devices, const iso_lay_parts *p);
 // Activations of the stage that needs most; static bytes come from iso_lay_data.

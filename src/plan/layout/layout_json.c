@@ -24,6 +24,14 @@ json_t *iso_layout_json(const iso_layout *l) {
     json_object_set_new(o, "quantised", json_boolean(l->quantised));
   }
   json_object_set_new(o, "schedule", json_string(iso_layout_sched_name(l->schedule)));
+  if (l->schedule == ISO_LAYOUT_V_ADAPTIVE) {
+    const iso_layout_weave *w = &l->weave;
+    json_object_set_new(o, "held_chunks", json_integer(w->held));
+    json_object_set_new(
+        o, "building_block",
+        json_pack("{s:[i, i], s:[i, i], s:i, s:[i, i, i], s:s}", "down", w->down[0], w->down[1], "up", w->up[0], w->up[1], "cut", (int)w->cut,
+                  "turns", w->turn[0], w->turn[1], w->turn[2], "order", w->order == ISO_LAYOUT_ORDER_SLOTS ? "slots" : "ready"));
+  }
   json_object_set_new(o, "recompute", json_string(iso_layout_recompute_name(l->recompute)));
   json_object_set_new(o, "seq_parallel", json_boolean(l->seq_parallel));
   json_object_set_new(o, "offload", json_boolean(l->offload));

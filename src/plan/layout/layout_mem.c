@@ -43,6 +43,7 @@ double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches) {
     case ISO_LAYOUT_DUALPIPE: return fmin(m, p + 1);
     case ISO_LAYOUT_V_HALF: return fmin(m, floor((p + 2) / 2));
     case ISO_LAYOUT_V_MIN: return fmin(m, floor((p + 4) / 3));
+    case ISO_LAYOUT_V_ADAPTIVE: return fmin(m, (double)l->weave.held / 2);
     default: return fmin(m, p);
   }
 }

@@ -42,6 +42,7 @@ double iso_layout_bubble(iso_layout_sched s, int64_t p, int64_t m, int64_t v, do
     case ISO_LAYOUT_V_HALF:
     case ISO_LAYOUT_V_MIN: return p > 1 ? fold_s(s, p, m, f, b, w, 0) : 0;
     case ISO_LAYOUT_DUALPIPE: return iso_layout_bubble_dual(p, f + b + w, b, w);
+    case ISO_LAYOUT_V_ADAPTIVE: return NAN;
     default: return n * (f + b + w);
   }
 }
@@ -62,6 +63,7 @@ double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, do
     case ISO_LAYOUT_V_MIN: return fold_s(s, p, m, f, b, w, hop_s) - fold_s(s, p, m, f, b, w, 0);
     // Pairs send while they work; 1.5 p - 2 at equal times of the passes.
     case ISO_LAYOUT_DUALPIPE: return (2.5 * (double)p - 4) * hop_s;
+    case ISO_LAYOUT_V_ADAPTIVE: return NAN;
     default: return (double)(2 * (p - 1)) * hop_s;
   }
 }

@@ -109,6 +109,7 @@ static iso_status shadow(const iso_layout_job *j, const iso_layout_machine *m, c
   iso_err why;
   half.devices_min = 1;
   half.devices_max = n / 2;
+  half.adapt = 0;
   half.eps = 0.5;  // only the fastest matters
   json_object_set_new(to, "step_s_per_device", json_null());
   if (half.devices_max < 1) return ISO_OK;
@@ -154,8 +155,9 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
   ISO_TRYG(front_json(j, m, c, &s, front, err));
   ISO_TRYG(shadow(j, m, c, o, &s, price, err));
   json_object_set_new(plan, "search",
-                      json_pack("{s:I, s:I, s:I, s:I, s:o}", "tried", (json_int_t)s.tried, "too_big", (json_int_t)s.too_big, "feasible",
-                                (json_int_t)s.feasible, "front", (json_int_t)s.n, "front_resolution", iso_json_num(o->eps)));
+                      json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "tried", (json_int_t)s.tried, "too_big", (json_int_t)s.too_big, "feasible",
+                                (json_int_t)s.feasible, "front", (json_int_t)s.n, "front_resolution", iso_json_num(o->eps), "building_blocks",
+                                (json_int_t)s.adapted, "building_blocks_left", (json_int_t)s.adapt_left));
 done:
   iso_layout_search_close(&s);
   if (st != ISO_OK) {

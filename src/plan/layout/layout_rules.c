@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "plan/layout/layout_impl.h"
+#include "plan/layout/layout_block.h"
 
 enum { PER_NODE_MAX = 1 << 20 };
 
@@ -54,14 +55,15 @@ int64_t iso_layout_devices(const iso_layout *l) { return l->tensor * l->pipeline
 int64_t iso_layout_micro_batches(const iso_layout_job *j, const iso_layout *l) { return j->batch / (l->data * l->micro_batch); }
 
 const char *iso_layout_sched_name(iso_layout_sched s) {
-  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "v_half", "v_min", "dualpipe"};
+  static const char *const NAME[] = {"gpipe", "1f1b", "interleaved", "zb_h1", "zb_h2", "zb_v", "v_half", "v_min", "dualpipe", "v_adaptive"};
   return (unsigned)s < ISO_COUNT(NAME) ? NAME[s] : "?";
 }
 
-bool iso_layout_sched_v(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_V && s <= ISO_LAYOUT_V_MIN; }
-bool iso_layout_sched_splits(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_H1 && s <= ISO_LAYOUT_DUALPIPE; }
+bool iso_layout_sched_v(iso_layout_sched s) { return (s >= ISO_LAYOUT_ZB_V && s <= ISO_LAYOUT_V_MIN) || s == ISO_LAYOUT_V_ADAPTIVE; }
+bool iso_layout_sched_splits(iso_layout_sched s) { return s >= ISO_LAYOUT_ZB_H1 && s <= ISO_LAYOUT_V_ADAPTIVE; }
 
 int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p) {
+  if (s == ISO_LAYOUT_V_ADAPTIVE) return 1;
   return s == ISO_LAYOUT_ZB_H1 ? p : s == ISO_LAYOUT_ZB_H2 ? 2 * p - 1 : iso_layout_sched_v(s) || s == ISO_LAYOUT_DUALPIPE ? 2 * p : 1;
 }
 
@@ -103,6 +105,14 @@ static iso_status check_pipeline(const iso_layout *l, int64_t m, iso_err *err) {
   if (l->schedule == ISO_LAYOUT_DUALPIPE && (p % 2 || m % 2))
     return iso_fail(err, ISO_EINVAL, "layout: schedule dualpipe runs both ways and needs even numbers, got %lld stages and %lld micro-batches",
                     (long long)p, (long long)m);
+  if (l->schedule == ISO_LAYOUT_V_ADAPTIVE) {
+    if (l->weave.held < 2)
+      return iso_fail(err, ISO_EINVAL, "layout: schedule %s without a building block; iso_layout_adapt_step chooses one",
+                      iso_layout_sched_name(l->schedule));
+    iso_layout_block b;
+    ISO_TRY(iso_layout_block_from(p, &l->weave, &b, err));
+    iso_layout_block_close(&b);
+  }
   if (m < need)
     return iso_fail(err, ISO_EINVAL, "layout: schedule %s on %lld stages needs %lld micro-batches, got %lld", iso_layout_sched_name(l->schedule),
                     (long long)p, (long long)need, (long long)m);

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/layout/layout_adapt.h"
 #include "plan/layout/layout_impl.h"
 
-enum { DIV_MAX = 512, MICRO_MAX = 64, CHUNKS_MAX = 64 };
+enum { DIV_MAX = 512, MICRO_MAX = 64, CHUNKS_MAX = 64, ADAPT_MAX = 64, ADAPT_TASKS = 1 << 15 };
 
 // What ZeRO splits and over which ranks, each state at least as finely as the one before; the plain stages first.
 static const struct way {
@@ -37,6 +38,17 @@ typedef struct divs {
   int64_t v[DIV_MAX];
 } divs;
 
+// V_ADAPTIVE layouts that may be the fastest, the most promising first.
+typedef struct hopes {
+  int64_t n;
+  struct hope {
+    iso_layout layout;
+    double bound_s, guess_s;  // without waits; with those of the named schedules, between their memories
+  } p[ADAPT_MAX];
+  int64_t n_left;  // those that there was no room for, and the least bound of them
+  double left_s;
+} hopes;
+
 typedef struct search {
   iso_lay_ctx x;
   const iso_layout_search_opts *o;
@@ -46,7 +58,8 @@ typedef struct search {
   iso_lay_block block[MICRO_MAX][ISO_LAYOUT_FULL + 1];  // of the current tensor, context and expert
   priced cost[4];                                       // of the current pipeline and data: one chunk, a V, other chunks, DualPipe
   int64_t local;                                        // of the current data: neighbours of a node when there are several nodes, else 0
-  int ways;                                             // of WAY that the current data has
+  hopes hope;
+  int ways;  // of WAY that the current data has
   iso_status st;
   iso_err *err;
 } search;
@@ -151,6 +164,90 @@ static void each_way(search *s, iso_layout *l, const iso_lay_block *k, const iso
   set_way(s, l, 0, false);
 }
 
+static void hope_for(search *s, const struct hope *p) {
+  hopes *h = &s->hope;
+  int64_t room = s->o->adapt, i = h->n;
+  if (h->n == room) {
+    h->n_left++;
+    h->left_s = fmin(h->left_s, fmin(p->bound_s, h->p[room - 1].bound_s));
+  }
+  while (i > 0 && p->guess_s < h->p[i - 1].guess_s) i--;
+  if (i == room) return;
+  if (h->n < room) h->n++;
+  memmove(&h->p[i + 1], &h->p[i], (size_t)(h->n - 1 - i) * sizeof *h->p);
+  h->p[i] = *p;
+}
+
+// What a schedule that holds so many chunks may wait: between V-Min, V-Half and ZB-V, which hold a third, a half and all of 2p.
+static double guess_bubble(const iso_layout *l, int64_t m, double f, double b, double w) {
+  int64_t p = l->pipeline;
+  static const iso_layout_sched NAMED[] = {ISO_LAYOUT_V_MIN, ISO_LAYOUT_V_HALF, ISO_LAYOUT_ZB_V};
+  double held[] = {(double)(2 * ((p + 4) / 3)), (double)(2 * ((p + 2) / 2)), 2 * (double)p}, bubble[3], h = (double)l->weave.held;
+  for (int i = 0; i < 3; i++) bubble[i] = iso_layout_bubble(NAMED[i], p, m, 2, f, b, w);
+  if (h >= held[2]) return bubble[2];
+  int i = h >= held[1] || !(held[1] > held[0]) ? 1 : 0;
+  return bubble[i] + (bubble[i + 1] - bubble[i]) * (h - held[i]) / fmax(1, held[i + 1] - held[i]);
+}
+
+// As each_way, for layouts whose building block is yet to be found: how much they may hold, and a bound without waits. Those that are slower
+// even so than what is known cannot be the fastest.
+static void each_hope(search *s, iso_layout *l, const iso_lay_block *k, const iso_lay_data (*d)[2]) {
+  const iso_layout_machine *m = s->x.mach;
+  int64_t p = l->pipeline, least = 2 * ((p + 4) / 3), most = iso_layout_adapt_most(p);
+  if (s->o->act_share > 0) most = iso_layout_adapt_share(p, s->o->act_share);
+  for (int way = 0; way < s->ways; way++)
+    for (int off = 0; off <= s->o->offload; off++) {
+      const iso_lay_data *q = &d[way][off];
+      double act, work, held_b = q->weights_b + q->grads_b + q->optim_b + q->gather_b;
+      iso_lay_parts t;
+      if (!(held_b <= m->mem_b && q->host_b <= m->host_mem_b)) continue;
+      iso_lay_combine(&s->x, l, k, q, &t);
+      if (!(t.total < s->out->best[ISO_LAYOUT_FASTEST].step_s)) continue;
+      int64_t held = most;
+      for (; held >= least; held--) {
+        l->weave.held = (int32_t)held;
+        iso_lay_act(s->x.job, l, &act, &work);
+        if (held_b + act + work <= m->mem_b) break;
+      }
+      if (held < least) continue;
+      set_way(s, l, way, off);
+      double per = (double)iso_layout_stage_layers(&s->x.job->shape, l, NULL);
+      double waits = guess_bubble(l, iso_layout_micro_batches(s->x.job, l), per * k->f, per * k->b, per * k->w);
+      struct hope o = {.layout = *l, .bound_s = t.total, .guess_s = t.total + waits};
+      hope_for(s, &o);
+      set_way(s, l, 0, false);
+    }
+  l->weave.held = 0;
+}
+
+// Layouts that can be faster than what is known get their building blocks.
+static void adapt(search *s, const iso_layout_cal *c) {
+  hopes *h = &s->hope;
+  const double *best = &s->out->best[ISO_LAYOUT_FASTEST].step_s;
+  for (int64_t i = 0; i < h->n && s->st == ISO_OK; i++) {
+    iso_layout_point p = {.layout = h->p[i].layout};
+    if (!(h->p[i].bound_s < *best)) continue;
+    iso_layout_step t;
+    iso_layout_mem k;
+    iso_status st = iso_layout_adapt_step(s->x.job, s->x.mach, c, p.layout.weave.held, true, &p.layout, NULL, s->err);
+    s->out->adapted++;
+    if (st == ISO_ENOMEM || st == ISO_EINVAL) continue;  // no block holds so little
+    if (st == ISO_OK) st = iso_layout_step_cost(s->x.job, s->x.mach, c, &p.layout, &t, s->err);
+    if (st != ISO_OK) {
+      s->st = st;
+      return;
+    }
+    iso_layout_memory(s->x.job, &p.layout, &k);
+    p.step_s = t.step_s;
+    p.mem_b = k.total_b;
+    p.usd = t.usd;
+    p.joule = t.joule;
+    s->out->tried++;
+    offer(s, &p);
+  }
+  s->out->adapt_left = h->n_left && h->left_s < *best ? h->n_left : 0;
+}
+
 // Chunks may change how blocks fall on stages, and a V brings both ends together.
 static const iso_lay_data (*price(search *s, iso_layout *l))[2] {
   bool fold = iso_layout_sched_v(l->schedule);
@@ -174,7 +271,7 @@ static const iso_lay_data (*price(search *s, iso_layout *l))[2] {
 static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k) {
   int64_t p = l->pipeline, layers = s->x.job->shape.layers + s->x.job->shape.mtp;
   double act, work;
-  for (int sched = ISO_LAYOUT_GPIPE; sched < ISO_LAYOUT_SCHEDS; sched++) {
+  for (int sched = ISO_LAYOUT_GPIPE; sched < ISO_LAYOUT_V_ADAPTIVE; sched++) {
     l->schedule = (iso_layout_sched)sched;
     if (p == 1 && sched != ISO_LAYOUT_1F1B) continue;
     bool inter = sched == ISO_LAYOUT_INTERLEAVED, fold = iso_layout_sched_v(l->schedule);
@@ -183,6 +280,13 @@ static void each_schedule(search *s, iso_layout *l, const iso_lay_block *k) {
       iso_lay_act(s->x.job, l, &act, &work);
       each_way(s, l, k, price(s, l), act + work);
     }
+  }
+  l->chunks = 2;
+  l->schedule = ISO_LAYOUT_ZB_V;  // the rules of which hold
+  if (s->o->adapt && p > 1 && 2 * p <= layers + 2 && iso_layout_check(s->x.job, l, NULL) == ISO_OK &&
+      p * iso_layout_micro_batches(s->x.job, l) <= ADAPT_TASKS) {
+    l->schedule = ISO_LAYOUT_V_ADAPTIVE;
+    each_hope(s, l, k, price(s, l));
   }
   l->schedule = ISO_LAYOUT_1F1B;
   l->chunks = 1;
@@ -276,6 +380,9 @@ static iso_status check_opts(const iso_layout_search_opts *o, iso_err *err) {
   if (o->max_tensor < 1 || o->max_context < 1 || o->max_micro_batch < 1 || o->min_context_tok < 1)
     return iso_fail(err, ISO_EINVAL, "layout search: limits of tensor %lld, context %lld, micro-batch %lld, expected at least 1",
                     (long long)o->max_tensor, (long long)o->max_context, (long long)o->max_micro_batch);
+  if (o->adapt < 0 || o->adapt > ADAPT_MAX || !(o->act_share >= 0 && o->act_share <= 4))
+    return iso_fail(err, ISO_EINVAL, "layout search: building blocks for %lld layouts, %g of 1F1B's activations; expected 0 to %d, 0 to 4",
+                    (long long)o->adapt, o->act_share, ADAPT_MAX);
   if (!(o->eps >= 0 && o->eps < 1)) return iso_fail(err, ISO_EINVAL, "layout search: eps is %g, expected 0 to 1", o->eps);
   return ISO_OK;
 }
@@ -315,7 +422,9 @@ iso_status iso_layout_search_run(const iso_layout_job *j, const iso_layout_machi
   out->roomier_step_s = out->leanest.mem_b = INFINITY;
   for (int g = 0; g < ISO_LAYOUT_GOALS; g++)
     out->best[g] = (iso_layout_point){.step_s = INFINITY, .mem_b = INFINITY, .usd = INFINITY, .joule = INFINITY};
+  s->hope.left_s = INFINITY;
   run(s);
+  if (s->st == ISO_OK && s->o->adapt) adapt(s, c);
   if (s->st == ISO_OK && !out->feasible) s->st = nothing(s, err);
   for (int g = 0; g < ISO_LAYOUT_GOALS && s->st == ISO_OK; g++) keep(s, &out->best[g], 1);
   iso_status st = s->st;

@@ -10,10 +10,13 @@ typedef struct iso_layout_search_opts {
   bool whole_nodes;         // above one node, only multiples of a node's devices
   bool offload;             // try optimizer state on the host
   bool quantised;           // try ZeRO-3 with quantised collectives (they change the numerics)
-  double eps;               // front: leave out what is within this share of another point in all four costs; 0: exact
+  // Building blocks are searched (layout_adapt.h) for so many layouts at most, those whose V_ADAPTIVE bound is best: 0 for no such layouts.
+  int64_t adapt;
+  double act_share;  // V_ADAPTIVE holds at most this share of 1F1B's activations; 0: what the memory leaves
+  double eps;        // front: leave out what is within this share of another point in all four costs; 0: exact
 } iso_layout_search_opts;
 // All of 1 to `devices`: tensor up to two nodes, context up to 64 and 512 tokens, micro-batch up to 64, whole nodes, offload, nothing
-// quantised, 1%.
+// quantised, no building blocks, 1%.
 iso_layout_search_opts iso_layout_search_opts_default(const iso_layout_machine *m, int64_t devices);
 
 typedef struct iso_layout_point {
@@ -24,6 +27,7 @@ typedef struct iso_layout_point {
 typedef enum iso_layout_goal { ISO_LAYOUT_FASTEST, ISO_LAYOUT_SMALLEST, ISO_LAYOUT_CHEAPEST, ISO_LAYOUT_COOLEST, ISO_LAYOUT_GOALS } iso_layout_goal;
 
 typedef struct iso_layout_search {
+  int64_t adapted, adapt_left;       // V_ADAPTIVE: layouts whose block was searched; those left, if one of them may be faster than the fastest
   int64_t tried, too_big, feasible;  // tried = too_big + feasible; layouts that are never better than a tried one are left out (see below)
   int64_t n;
   iso_layout_point *front;                  // owned, by step_s

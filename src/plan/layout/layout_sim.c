@@ -114,10 +114,17 @@ static iso_status list_block(sim *s, iso_err *err) {
   const iso_layout_pipe *in = s->in;
   int64_t down, up;
   iso_layout_block b;
-  if (!iso_layout_sched_steps(in->schedule, &down, &up)) return iso_fail(err, ISO_EBUG, "pipeline: no building block");
-  ISO_TRY(iso_layout_block_open(in->p, in->v, down, up, &b, err));
+  iso_layout_pace pace = {.len = {in->f, in->b, in->w}, .hop_s = in->hop_s, .order = (iso_layout_order)in->weave.order};
+  bool adaptive = in->schedule == ISO_LAYOUT_V_ADAPTIVE;
+  if (adaptive) {
+    ISO_TRY(iso_layout_block_from(in->p, &in->weave, &b, err));
+  } else {
+    if (!iso_layout_sched_steps(in->schedule, &down, &up)) return iso_fail(err, ISO_EBUG, "pipeline: no building block");
+    ISO_TRY(iso_layout_block_open(in->p, in->v, down, up, &b, err));
+  }
   iso_layout_slot *list = malloc((size_t)(in->p * s->per) * sizeof *list);
-  iso_status st = list ? iso_layout_block_lists(&b, in->m, list, err) : iso_fail(err, ISO_ENOMEM, "pipeline: no memory for the lists");
+  iso_status st = list ? iso_layout_block_lists(&b, in->m, adaptive ? &pace : NULL, list, NULL, err)
+                       : iso_fail(err, ISO_ENOMEM, "pipeline: no memory for the lists");
   for (int64_t i = 0; st == ISO_OK && i < in->p * s->per; i++)
     put(s, i / s->per, (iso_layout_task_kind)list[i].kind, list[i].chunk, list[i].micro_batch);
   free(list);
@@ -213,7 +220,7 @@ static void measure(const sim *s, iso_layout_trace *o) {
   }
 }
 
-static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
+iso_status iso_layout_pipe_check(const iso_layout_pipe *in, iso_err *err) {
   bool inter = in->schedule == ISO_LAYOUT_INTERLEAVED, dual = in->schedule == ISO_LAYOUT_DUALPIPE, two = dual || iso_layout_sched_v(in->schedule);
   if (in->p < 1 || in->m < 1 || in->v < 1 || (two && (in->p < 2 || in->v != 2)) || (!inter && !two && in->v != 1) || (inter && in->m % in->p) ||
       (dual && (in->p % 2 || in->m % 2 || in->m < 2 * in->p)))
@@ -232,7 +239,7 @@ static iso_status check_pipe(const iso_layout_pipe *in, iso_err *err) {
 
 iso_status iso_layout_simulate(const iso_layout_pipe *in, iso_layout_trace *out, iso_err *err) {
   memset(out, 0, sizeof *out);
-  ISO_TRY(check_pipe(in, err));
+  ISO_TRY(iso_layout_pipe_check(in, err));
   sim s = {.in = in, .split = iso_layout_sched_splits(in->schedule), .fold = iso_layout_sched_v(in->schedule)};
   s.dual = in->schedule == ISO_LAYOUT_DUALPIPE;
   int64_t kinds = s.split ? 3 : 2, stages = in->p * in->v;
@@ -281,40 +288,74 @@ void iso_layout_trace_close(iso_layout_trace *t) {
   *t = (iso_layout_trace){0};
 }
 
-iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
-                                    iso_layout_trace *out, iso_err *err) {
-  iso_layout_step step;
-  iso_lay_ctx x;
-  iso_lay_block k;
-  iso_lay_data d;
-  memset(out, 0, sizeof *out);
-  ISO_TRY(iso_layout_step_cost(j, m, c, l, &step, err));  // also checks
-  iso_lay_open(j, m, c, &x);
-  iso_lay_block_cost(&x, l, &k);
-  iso_lay_data_cost(&x, l, &d);
+iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, double **times,
+                        iso_layout_pipe *out, iso_err *err) {
   bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
   int64_t chain = l->pipeline * l->chunks, n = dual ? 2 * chain : chain;
   int spare;
-  double per = (double)iso_layout_stage_layers(&j->shape, l, &spare) / (double)l->chunks;
-  double *t = malloc((size_t)(4 * n) * sizeof *t);
+  double per = (double)iso_layout_stage_layers(&x->job->shape, l, &spare) / (double)l->chunks;
+  double *t = *times = malloc((size_t)(4 * n) * sizeof *t);
   if (!t) return iso_fail(err, ISO_ENOMEM, "pipeline: no memory for %lld stages", (long long)n);
   for (int64_t i = 0; i < n; i++) {
     int64_t at = i % chain;
-    double head = at == chain - 1 ? k.head / 3 : 0;  // forward, to the inputs, to the weights
+    double head = at == chain - 1 ? k->head / 3 : 0;  // forward, to the inputs, to the weights
     double blocks = per - ((at == chain - 1 && spare > 0) || (at == 0 && spare == 2));
     // A pair of device `at`, half of it here and half at the place of its other stage.
-    double less = at == 0 || at == chain - 1 ? spare / 2.0 : 0, heads = i == chain - 1 || i == chain ? k.head / 3
-                                                                        : i == 0 || i == n - 1       ? 2 * k.head / 3
+    double less = at == 0 || at == chain - 1 ? spare / 2.0 : 0, heads = i == chain - 1 || i == chain ? k->head / 3
+                                                                        : i == 0 || i == n - 1       ? 2 * k->head / 3
                                                                                                      : 0;
-    t[3 * n + i] = (per - less) * k.pair + heads;
-    t[i] = blocks * k.f + head;
-    t[n + i] = blocks * k.b + head;
-    t[2 * n + i] = blocks * k.w + head;
+    t[3 * n + i] = (per - less) * k->pair + heads;
+    t[i] = blocks * k->f + head;
+    t[n + i] = blocks * k->b + head;
+    t[2 * n + i] = blocks * k->w + head;
   }
-  iso_layout_pipe p = {
-      .schedule = l->schedule, .p = l->pipeline, .m = step.micro_batches, .v = dual ? 2 : l->chunks, .f = t, .b = t + n, .w = t + 2 * n};
-  if (dual) p.pair = t + 3 * n;
-  p.hop_s = d.hop_lat_s + k.hop_b / d.hop_b_s;
+  *out = (iso_layout_pipe){.schedule = l->schedule, .p = l->pipeline, .m = iso_layout_micro_batches(x->job, l), .weave = l->weave};
+  out->v = dual ? 2 : l->chunks;
+  out->f = t;
+  out->b = t + n;
+  out->w = t + 2 * n;
+  out->pair = dual ? t + 3 * n : NULL;
+  out->hop_s = d->hop_lat_s + k->hop_b / d->hop_b_s;
+  return ISO_OK;
+}
+
+iso_status iso_lay_pipe_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l, double **times,
+                             iso_layout_pipe *out, iso_err *err) {
+  iso_lay_ctx x;
+  iso_lay_block k;
+  iso_lay_data d;
+  iso_layout plain = *l;
+  *times = NULL;
+  ISO_TRY(iso_layout_shape_check(&j->shape, err));
+  ISO_TRY(iso_layout_machine_check(m, err));
+  ISO_TRY(iso_layout_cal_check(c, err));
+  if (l->schedule == ISO_LAYOUT_V_ADAPTIVE && !l->weave.held) plain.schedule = ISO_LAYOUT_ZB_V;  // the same rules, no building block yet
+  ISO_TRY(iso_layout_check(j, &plain, err));
+  iso_lay_open(j, m, c, &x);
+  iso_lay_block_cost(&x, l, &k);
+  iso_lay_data_cost(&x, l, &d);
+  return iso_lay_pipe(&x, l, &k, &d, times, out, err);
+}
+
+iso_status iso_lay_replay(const iso_layout_pipe *p, double *span_s, double *still_s, iso_err *err) {
+  iso_layout_trace t;
+  iso_layout_pipe still = *p;
+  ISO_TRY(iso_layout_simulate(p, &t, err));
+  *span_s = t.span_s;
+  iso_layout_trace_close(&t);
+  still.hop_s = 0;
+  ISO_TRY(iso_layout_simulate(&still, &t, err));
+  *still_s = t.span_s;
+  iso_layout_trace_close(&t);
+  return ISO_OK;
+}
+
+iso_status iso_layout_simulate_step(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l,
+                                    iso_layout_trace *out, iso_err *err) {
+  iso_layout_pipe p;
+  double *t;
+  memset(out, 0, sizeof *out);
+  ISO_TRY(iso_lay_pipe_open(j, m, c, l, &t, &p, err));
   iso_status st = iso_layout_simulate(&p, out, err);
   free(t);
   return st;

@@ -21,6 +21,7 @@ typedef struct iso_layout_pipe {
   const double *f, *b, *w;  // borrowed; seconds per micro-batch of each of the p v virtual stages
   const double *pair;       // DualPipe, borrowed: seconds of a pair on each device when its forward pass is of direction 0, then 1; NULL: no overlap
   double hop_s;             // from the end of a task to the start of the task it feeds on another device
+  iso_layout_weave weave;   // V_ADAPTIVE
 } iso_layout_pipe;
 
 typedef struct iso_layout_trace {
@@ -32,6 +33,8 @@ typedef struct iso_layout_trace {
   iso_layout_task *task;  // owned, in order of device and start
 } iso_layout_trace;
 
+// What iso_layout_simulate refuses.
+iso_status iso_layout_pipe_check(const iso_layout_pipe *p, iso_err *err);
 // Runs each device's list of tasks in order (the lists are those of the papers named in layout.h). ISO_EINVAL for sizes that the schedule
 // does not take, more than 2^24 tasks, or times that are negative or no numbers. Close with iso_layout_trace_close.
 iso_status iso_layout_simulate(const iso_layout_pipe *p, iso_layout_trace *out, iso_err *err);

@@ -6,10 +6,14 @@
 #include "base/rng.h"
 #include "plan/remat/remat.h"
 
+enum { PLANES = 3 };
+_Static_assert(ISO_REMAT_INTERVALS < 1 << PLANES, "counts of computations fit");
+
 // A state: nodes before `k` have been computed, the values in `live` are there. Computing costs, freeing does not; values are freed only when
 // the next computation would not fit, which loses nothing since a later free is as good.
 typedef struct state {
   uint64_t live;
+  uint64_t times[PLANES];  // under a cap: how often each value was computed again, a bit of the number in each
   double g;
   int64_t now_b;
   int32_t parent;
@@ -20,6 +24,7 @@ typedef struct state {
 typedef struct solve {
   const iso_remat_dag *d;
   int64_t limit_b, max_states;
+  int again;  // computations of a value beyond the first, -1 any number
   uint64_t in[64], useful[65], need[65], result;
   double rest[65];  // cost of the first computations from k on
   state *s;
@@ -50,13 +55,30 @@ static void prepare(solve *p) {
   }
 }
 
+// Values that may not be computed again.
+static uint64_t spent(const solve *p, const state *s) {
+  uint64_t m = p->again < 0 ? 0 : ~UINT64_C(0);
+  for (int i = 0; p->again >= 0 && i < PLANES; i++) m &= p->again >> i & 1 ? s->times[i] : ~s->times[i];
+  return m;
+}
+
+static void count(state *s, uint64_t v) {
+  for (int i = 0; i < PLANES; i++) {
+    uint64_t carry = s->times[i] & v;
+    s->times[i] ^= v;
+    v = carry;
+  }
+}
+
 // What must still be paid: first computations, and each value again that they need, with all that it needs. +INFINITY: out of reach.
-static double remaining(const solve *p, int k, uint64_t live) {
+static double remaining(const solve *p, const state *s) {
+  int k = s->k;
+  uint64_t live = s->live, gone = spent(p, s);
   uint64_t need = p->need[k] & below(k) & ~live;
   double cost = p->rest[k];
   while (need) {
     int v = 63 - __builtin_clzll(need);
-    if (p->d->node[v].once) return INFINITY;
+    if (p->d->node[v].once || (gone & bit(v))) return INFINITY;
     cost += p->d->node[v].cost;
     need = (need & ~bit(v)) | (p->in[v] & ~live);
   }
@@ -101,7 +123,12 @@ static struct entry heap_pop(solve *p) {
   return top;
 }
 
-static int32_t slot(uint64_t live, int k, int32_t cap) { return (int32_t)(iso_rng_mix(live ^ (uint64_t)k << 57) & (uint64_t)(cap - 1)); }
+static int32_t slot(const state *s, int32_t cap) {
+  uint64_t h = iso_rng_mix(s->live ^ (uint64_t)s->k << 57);
+  for (int i = 0; i < PLANES; i++)
+    if (s->times[i]) h = iso_rng_mix(h ^ s->times[i] ^ (uint64_t)i << 61);
+  return (int32_t)(h & (uint64_t)(cap - 1));
+}
 
 static bool grow_table(solve *p) {
   int32_t cap = p->table_cap ? 2 * p->table_cap : 4096;
@@ -109,7 +136,7 @@ static bool grow_table(solve *p) {
   if (!t) return false;
   memset(t, 0xff, (size_t)cap * sizeof *t);
   for (int32_t i = 0; i < p->n; i++) {
-    int32_t at = slot(p->s[i].live, p->s[i].k, cap);
+    int32_t at = slot(&p->s[i], cap);
     while (t[at] >= 0) at = (at + 1) & (cap - 1);
     t[at] = i;
   }
@@ -122,15 +149,16 @@ static bool grow_table(solve *p) {
 // Enters a state, or betters the one that is known. False without memory.
 static bool enter(solve *p, state s) {
   s.live &= p->useful[s.k];
+  for (int i = 0; i < PLANES; i++) s.times[i] &= p->useful[s.k];
   s.now_b = 0;
   for (uint64_t m = s.live; m; m &= m - 1) s.now_b += p->d->node[__builtin_ctzll(m)].bytes;
-  double h = remaining(p, s.k, s.live);
+  double h = remaining(p, &s);
   if (isinf(h)) return true;
   if (2 * p->n >= p->table_cap && !grow_table(p)) return false;
-  int32_t at = slot(s.live, s.k, p->table_cap);
+  int32_t at = slot(&s, p->table_cap);
   while (p->table[at] >= 0) {
     state *o = &p->s[p->table[at]];
-    if (o->live == s.live && o->k == s.k) {
+    if (o->live == s.live && o->k == s.k && memcmp(o->times, s.times, sizeof s.times) == 0) {
       if (o->closed || o->g <= s.g) return true;
       *o = s;
       return heap_push(p, s.g + h, p->table[at]);
@@ -152,11 +180,11 @@ static bool enter(solve *p, state s) {
 static bool expand(solve *p, int32_t at) {
   const iso_remat_dag *d = p->d;
   state s = p->s[at];
-  uint64_t may_drop = 0;
+  uint64_t may_drop = 0, gone = spent(p, &s);
   for (int v = 0; v <= s.k && v < d->n; v++) {
     const iso_remat_node *n = &d->node[v];
     if ((s.live & bit(v)) || (p->in[v] & ~s.live)) continue;
-    if (v < s.k && (n->once || !(p->useful[s.k] & bit(v)))) continue;
+    if (v < s.k && (n->once || !(p->useful[s.k] & ~gone & bit(v)))) continue;
     int64_t grown = n->bytes - (n->inplace >= 0 ? d->node[n->inplace].bytes : 0);
     if (s.now_b + n->work_b + (grown > 0 ? grown : 0) > p->limit_b) {
       may_drop |= s.live & ~p->in[v];
@@ -165,11 +193,14 @@ static bool expand(solve *p, int32_t at) {
     uint64_t live = s.live | bit(v);
     if (n->inplace >= 0) live &= ~bit(n->inplace);
     state t = {.live = live, .g = s.g + n->cost, .parent = at, .k = (int8_t)(s.k + (v == s.k)), .node = (int8_t)v};
+    memcpy(t.times, s.times, sizeof t.times);
+    if (v < s.k && p->again >= 0) count(&t, bit(v));
     if (!enter(p, t)) return false;
   }
   for (; may_drop; may_drop &= may_drop - 1) {
     int u = __builtin_ctzll(may_drop);
     state t = {.live = s.live & ~bit(u), .g = s.g, .parent = at, .k = s.k, .node = (int8_t)u, .drop = true};
+    memcpy(t.times, s.times, sizeof t.times);
     if (!enter(p, t)) return false;
   }
   return true;
@@ -199,8 +230,8 @@ static iso_status path(const solve *p, int32_t at, uint64_t had0, iso_remat_sche
   return st;
 }
 
-iso_status iso_remat_exact(const iso_remat_dag *d, int64_t limit_b, const iso_remat_start *start, int64_t max_states, iso_remat_answer *out,
-                           iso_remat_schedule *schedule, iso_err *err) {
+static iso_status cheapest(const iso_remat_dag *d, int64_t limit_b, const iso_remat_start *start, int again, int64_t max_states,
+                           iso_remat_answer *out, iso_remat_schedule *schedule, iso_err *err) {
   *out = (iso_remat_answer){.cost = INFINITY};
   if (schedule) *schedule = (iso_remat_schedule){0};
   if (d->n > 63) return iso_fail(err, ISO_EUNSUP, "the exact search takes graphs of up to 63 values, this one has %d", d->n);
@@ -209,6 +240,7 @@ iso_status iso_remat_exact(const iso_remat_dag *d, int64_t limit_b, const iso_re
   if (!p) return iso_fail(err, ISO_ENOMEM, "no memory for the exact search");
   p->d = d;
   p->limit_b = limit_b;
+  p->again = again;
   prepare(p);
   state s0 = {.parent = -1};
   if (start) {
@@ -243,4 +275,38 @@ done:
   free(p->heap);
   free(p);
   return st;
+}
+
+// Whether no value is computed again more often than that.
+static bool within(const iso_remat_dag *d, const iso_remat_start *start, int again, const iso_remat_schedule *s) {
+  int times[64] = {0};
+  for (int v = 0; v < d->n; v++) times[v] = start && v < start->first;
+  for (int i = 0; i < s->n; i++) times[s->step[i].node] += !s->step[i].drop;
+  for (int v = 0; v < d->n; v++)
+    if (times[v] > again + 1) return false;
+  return true;
+}
+
+iso_status iso_remat_exact(const iso_remat_dag *d, int64_t limit_b, const iso_remat_start *start, int again, int64_t max_states,
+                           iso_remat_answer *out, iso_remat_schedule *schedule, iso_err *err) {
+  if (again >= ISO_REMAT_INTERVALS)
+    return iso_fail(err, ISO_EINVAL, "exact search: %d computations again, expected up to %d", again, ISO_REMAT_INTERVALS - 1);
+  if (again < 0) return cheapest(d, limit_b, start, -1, max_states, out, schedule, err);
+  // Mostly the cheapest of all keeps to the cap, and has far fewer states.
+  iso_remat_schedule s = {0};
+  ISO_TRY(cheapest(d, limit_b, start, -1, max_states, out, &s, err));
+  bool kept = out->found && within(d, start, again, &s);
+  if (kept && schedule)
+    *schedule = s;
+  else
+    iso_remat_schedule_close(&s);
+  if (kept || (!out->found && isinf(out->bound))) {
+    if (!kept && schedule) *schedule = (iso_remat_schedule){0};
+    return ISO_OK;
+  }
+  iso_remat_answer any = *out;
+  ISO_TRY(cheapest(d, limit_b, start, again, max_states, out, schedule, err));
+  out->states += any.states;
+  if (any.bound > out->bound) out->bound = any.bound;
+  return ISO_OK;
 }

@@ -15,10 +15,17 @@ typedef struct option {
   iso_remat_schedule back;  // owned; local nodes
 } option;
 
-typedef struct kind {
-  iso_remat_group g;    // owned
+// The options in which no value is computed more often than so many times in the backward pass.
+typedef struct level {
   option *opt;          // owned
   int n, cap, n_whole;  // the first n_whole keep nothing: what ends a range
+} level;
+
+typedef struct kind {
+  iso_remat_group g;  // owned
+  level at[ISO_REMAT_INTERVALS + 1];
+  int64_t fwd_b;  // of a forward pass that keeps nothing: peak and cost
+  double fwd_cost;
 } kind;
 
 // How a point of a range came about.
@@ -43,12 +50,20 @@ struct iso_remat_front {
   int *of[GROUP];    // [n] owned: the kind of the group of 1, 2 atoms that starts here; -1 none
   int64_t *alone_b;  // [n] owned: forward peak of an atom with the value that enters counted until its last reader
   int *same;         // [n (n + 1)] owned: the first range of this length and start that is equal
-  range *r;          // [n (n + 1)] owned; filled where same[i] == i
+  range *r;          // [depths][n (n + 1)] owned; filled where same[i] == i
+  int intervals;     // C, 0: any number; then there is one level and one depth
   point *tmp;        // owned
   int n_tmp, settled, cap_tmp, points;
   double grid_b;  // peak at the end of the grid
   bool grid, thinned, failed;
 };
+
+// Under a cap C, a range at depth t has been run forward t times. What ends it may compute its values C - t times, what keeps some of them runs
+// forward once more, and a split leaves its left part at depth t + 1.
+static int depths(const iso_remat_front *f) { return f->intervals ? f->intervals : 1; }
+static int level_whole(const iso_remat_front *f, int t) { return f->intervals ? f->intervals - t : 0; }
+static int level_keep(const iso_remat_front *f, int t) { return f->intervals ? f->intervals - t - 1 : 0; }
+static int depth_left(const iso_remat_front *f, int t) { return f->intervals ? t + 1 : t; }
 
 // ---- Options of a group.
 
@@ -90,7 +105,7 @@ static bool worse(const option *a, const option *b) {
   return a->keep_b >= b->keep_b && a->fwd_b >= b->fwd_b && a->back_b >= b->back_b && a->fwd_cost + a->back_cost >= b->fwd_cost + b->back_cost;
 }
 
-static void add_option(iso_remat_front *f, kind *k, option *o) {
+static void add_option(iso_remat_front *f, level *k, option *o) {
   for (int i = 0; i < k->n; i++)
     if (worse(o, &k->opt[i]) && (o->keep != 0 || k->opt[i].keep == 0)) {
       iso_remat_schedule_close(&o->back);
@@ -116,7 +131,7 @@ static void add_option(iso_remat_front *f, kind *k, option *o) {
 }
 
 // Every peak at which the backward pass gets cheaper, from no limit downwards.
-static iso_status backward_of(iso_remat_front *f, kind *k, option base, iso_err *err) {
+static iso_status backward_of(iso_remat_front *f, kind *k, int lv, option base, iso_err *err) {
   int64_t limit = INT64_MAX / 2;
   double once = 0;
   iso_remat_start start = {.first = k->g.waits + k->g.forward, .live = (uint64_t)base.keep << k->g.waits};
@@ -125,7 +140,7 @@ static iso_status backward_of(iso_remat_front *f, kind *k, option base, iso_err 
   for (;;) {
     iso_remat_answer a;
     option o = base;
-    ISO_TRY(iso_remat_exact(k->g.d, limit, &start, STATES, &a, &o.back, err));
+    ISO_TRY(iso_remat_exact(k->g.d, limit, &start, f->intervals ? lv : -1, STATES, &a, &o.back, err));
     if (!a.found) {
       if (a.bound < INFINITY) f->thinned = true;  // not decided within the states allowed
       return ISO_OK;
@@ -142,11 +157,12 @@ static iso_status backward_of(iso_remat_front *f, kind *k, option base, iso_err 
     }
     o.back_cost = a.cost - once;
     limit = o.back_b - 1;
-    add_option(f, k, &o);
+    add_option(f, &k->at[lv], &o);
   }
 }
 
-static iso_status options(iso_remat_front *f, kind *k, iso_err *err) {
+static iso_status options(iso_remat_front *f, kind *k, int lv, iso_err *err) {
+  level *at = &k->at[lv];
   int free_values = k->g.forward - (k->g.tail ? 0 : 1);
   for (uint32_t keep = 0; keep < 1u << free_values; keep++) {
     option o = {.keep = keep};
@@ -154,10 +170,14 @@ static iso_status options(iso_remat_front *f, kind *k, iso_err *err) {
     // A range ends with its last group: nothing is kept before its backward pass, which computes all that it reads.
     if (k->g.tail && keep) break;
     forward_of(k, keep, &o);
-    ISO_TRY(backward_of(f, k, o, err));
+    if (!keep) {
+      k->fwd_b = o.fwd_b;
+      k->fwd_cost = o.fwd_cost;
+    }
+    ISO_TRY(backward_of(f, k, lv, o, err));
   }
-  qsort(k->opt, (size_t)k->n, sizeof *k->opt, by_option);
-  for (k->n_whole = 0; k->n_whole < k->n && k->opt[k->n_whole].keep == 0;) k->n_whole++;
+  if (at->n) qsort(at->opt, (size_t)at->n, sizeof *at->opt, by_option);
+  for (at->n_whole = 0; at->n_whole < at->n && at->opt[at->n_whole].keep == 0;) at->n_whole++;
   return f->failed ? iso_fail(err, ISO_ENOMEM, "no memory for the plans of a chain") : ISO_OK;
 }
 
@@ -184,7 +204,7 @@ static iso_status kinds_of(iso_remat_front *f, iso_err *err) {
         continue;
       }
       f->kinds++;
-      ISO_TRY(options(f, k, err));
+      for (int lv = 0; lv <= f->intervals; lv++) ISO_TRY(options(f, k, lv, err));
     }
   return ISO_OK;
 }
@@ -274,17 +294,22 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int at_of(const iso_remat_front *f, int a, int len) { return f->same[(size_t)len * (size_t)f->c->n + (size_t)a]; }
 
+static range *range_of(const iso_remat_front *f, int t, int a, int len) {
+  return &f->r[(size_t)t * (size_t)f->c->n * (size_t)(f->c->n + 1) + (size_t)at_of(f, a, len)];
+}
+
 // Points that begin with a group of g atoms.
-static void groups_first(iso_remat_front *f, int a, int len, int g, int64_t wait) {
+static void groups_first(iso_remat_front *f, int t, int a, int len, int g, int64_t wait) {
   int id = g <= len ? f->of[g - 1][a] : -1;
   if (id < 0) return;
-  const kind *k = &f->kind[id];
   if (g == len) {
+    const level *k = &f->kind[id].at[level_whole(f, t)];
     for (int i = 0; i < k->n_whole; i++)
       take(f, (point){.peak_b = k->opt[i].back_b, .cost = k->opt[i].back_cost, .how = WHOLE, .atoms = (uint8_t)g, .option = i});
     return;
   }
-  const range *rest = &f->r[at_of(f, a + g, len - g)];
+  const level *k = &f->kind[id].at[level_keep(f, t)];
+  const range *rest = range_of(f, t, a + g, len - g);
   for (int i = 0; i < k->n; i++) {
     const option *o = &k->opt[i];
     int64_t own = most(o->fwd_b + wait, o->back_b), held = o->keep_b + out_b(f, a + g - 1);
@@ -298,15 +323,15 @@ static void groups_first(iso_remat_front *f, int a, int len, int g, int64_t wait
   }
 }
 
-static void splits(iso_remat_front *f, int a, int len, int64_t wait) {
+static void splits(iso_remat_front *f, int t, int a, int len, int64_t wait) {
+  if (depth_left(f, t) >= depths(f)) return;
   int64_t fwd = 0;
   double cost = 0;
   for (int m = 1; m < len; m++) {
     const kind *k = &f->kind[f->of[0][a + m - 1]];
-    const option *o = &k->opt[0];  // keeps nothing
-    fwd = most(fwd, m == 1 ? o->fwd_b : f->alone_b[a + m - 1]);
-    cost += o->fwd_cost;
-    const range *right = &f->r[at_of(f, a + m, len - m)], *left = &f->r[at_of(f, a, m)];
+    fwd = most(fwd, m == 1 ? k->fwd_b : f->alone_b[a + m - 1]);
+    cost += k->fwd_cost;
+    const range *right = range_of(f, t, a + m, len - m), *left = range_of(f, depth_left(f, t), a, m);
     int64_t held = out_b(f, a + m - 1);
     for (int i = 0, j = 0; i < right->n && j < left->n;) {
       int64_t x = held + right->p[i].peak_b, y = left->p[j].peak_b;
@@ -328,8 +353,8 @@ static void splits(iso_remat_front *f, int a, int len, int64_t wait) {
   }
 }
 
-static iso_status solve_range(iso_remat_front *f, int a, int len, iso_err *err) {
-  range *r = &f->r[at_of(f, a, len)];
+static iso_status solve_range(iso_remat_front *f, int t, int a, int len, iso_err *err) {
+  range *r = range_of(f, t, a, len);
   int64_t wait = a + len < f->c->n ? f->c->wait_b[a + len - 1] : 0;
   f->n_tmp = f->settled = 0;
   f->grid_b = 1;  // no plan needs more than all values at once, and all gradients of an atom
@@ -339,8 +364,8 @@ static iso_status solve_range(iso_remat_front *f, int a, int len, iso_err *err) 
     f->grid_b = fmax(f->grid_b, back);
   }
   for (int v = f->c->atom[a].f0; v < f->c->atom[a + len - 1].f1; v++) f->grid_b += (double)(f->d->node[v].bytes);
-  for (int g = 1; g <= GROUP; g++) groups_first(f, a, len, g, wait);
-  splits(f, a, len, wait);
+  for (int g = 1; g <= GROUP; g++) groups_first(f, t, a, len, g, wait);
+  splits(f, t, a, len, wait);
   if (!f->grid) settle(f);
   if (f->grid) close_grid(f);
   r->p = malloc(((size_t)f->n_tmp + 1) * sizeof *r->p);
@@ -369,9 +394,12 @@ static void find_same(iso_remat_front *f) {
     }
 }
 
-iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c, int points, iso_remat_front **out, iso_err *err) {
+iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c, int points, int intervals, iso_remat_front **out, iso_err *err) {
   *out = NULL;
   if (points < 2 || points > 1 << 20) return iso_fail(err, ISO_EINVAL, "a front of %d points: expected 2 to %d", points, 1 << 20);
+  if (intervals < 0 || intervals >= ISO_REMAT_INTERVALS)
+    return iso_fail(err, ISO_EINVAL, "a front with %d retention intervals a value: expected 1 to %d, or 0 for any number", intervals,
+                    ISO_REMAT_INTERVALS - 1);
   if (c->n > 4096) return iso_fail(err, ISO_EUNSUP, "a chain of %d atoms: expected up to 4096", c->n);
   iso_remat_front *f = calloc(1, sizeof *f);
   if (!f) return iso_fail(err, ISO_ENOMEM, "no memory for the plans of a chain");
@@ -380,12 +408,13 @@ iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c
   f->d = d;
   f->c = c;
   f->points = points;
+  f->intervals = intervals;
   for (int g = 0; g < GROUP; g++) f->of[g] = calloc(n + 1, sizeof *f->of[g]);
   f->cap_tmp = 4 * points + 8192;
   f->tmp = malloc((size_t)f->cap_tmp * sizeof *f->tmp);
   f->alone_b = calloc(n + 1, sizeof *f->alone_b);
   f->same = calloc(n * (n + 1), sizeof *f->same);
-  f->r = calloc(n * (n + 1), sizeof *f->r);
+  f->r = calloc((size_t)depths(f) * n * (n + 1), sizeof *f->r);
   if (!f->of[0] || !f->of[1] || !f->tmp || !f->alone_b || !f->same || !f->r) {
     st = iso_fail(err, ISO_ENOMEM, "no memory for the plans of a chain of %d atoms", c->n);
     goto done;
@@ -395,7 +424,8 @@ iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c
   find_same(f);
   for (int len = 1; len <= c->n; len++)
     for (int a = 0; a + len <= c->n; a++)
-      if (at_of(f, a, len) == (int)((size_t)len * n + (size_t)a)) ISO_TRYG(solve_range(f, a, len, err));
+      if (at_of(f, a, len) == (int)((size_t)len * n + (size_t)a))
+        for (int t = 0; t < depths(f); t++) ISO_TRYG(solve_range(f, t, a, len, err));
   *out = f;
   return ISO_OK;
 done:
@@ -406,12 +436,15 @@ done:
 void iso_remat_front_close(iso_remat_front *f) {
   if (!f) return;
   for (int k = 0; f->kind && k < f->kinds; k++) {
-    for (int i = 0; i < f->kind[k].n; i++) iso_remat_schedule_close(&f->kind[k].opt[i].back);
-    free(f->kind[k].opt);
+    for (int lv = 0; lv <= f->intervals; lv++) {
+      level *at = &f->kind[k].at[lv];
+      for (int i = 0; i < at->n; i++) iso_remat_schedule_close(&at->opt[i].back);
+      free(at->opt);
+    }
     iso_remat_group_close(&f->kind[k].g);
   }
   size_t n = f->c ? (size_t)f->c->n : 0;
-  for (size_t i = 0; f->r && i < n * (n + 1); i++) free(f->r[i].p);
+  for (size_t i = 0; f->r && i < (size_t)depths(f) * n * (n + 1); i++) free(f->r[i].p);
   for (int g = 0; g < GROUP; g++) free(f->of[g]);
   free(f->kind);
   free(f->alone_b);
@@ -421,7 +454,7 @@ void iso_remat_front_close(iso_remat_front *f) {
   free(f);
 }
 
-static const range *all(const iso_remat_front *f) { return &f->r[at_of(f, 0, f->c->n)]; }
+static const range *all(const iso_remat_front *f) { return range_of(f, 0, 0, f->c->n); }
 int iso_remat_front_count(const iso_remat_front *f) { return all(f)->n; }
 iso_remat_point iso_remat_front_at(const iso_remat_front *f, int i) { return (iso_remat_point){all(f)->p[i].peak_b, all(f)->p[i].cost}; }
 bool iso_remat_front_thinned(const iso_remat_front *f) { return f->thinned; }
@@ -444,15 +477,16 @@ static iso_status write_back(iso_remat_writer *w, const iso_remat_front *f, int 
   return st;
 }
 
-static iso_status write_range(iso_remat_writer *w, const iso_remat_front *f, int a, int len, int i, iso_err *err) {
-  const point *p = &f->r[at_of(f, a, len)].p[i];
+static iso_status write_range(iso_remat_writer *w, const iso_remat_front *f, int t, int a, int len, int i, iso_err *err) {
+  const point *p = &range_of(f, t, a, len)->p[i];
   if (p->how == SPLIT) {
     ISO_TRY(iso_remat_write_forward(w, a, a + p->split, NULL, err));
-    ISO_TRY(write_range(w, f, a + p->split, len - p->split, p->right, err));
+    ISO_TRY(write_range(w, f, t, a + p->split, len - p->split, p->right, err));
     ISO_TRY(iso_remat_push(w->out, f->c->atom[a + p->split - 1].f1 - 1, true, err));
-    return write_range(w, f, a, p->split, p->left, err);
+    return write_range(w, f, depth_left(f, t), a, p->split, p->left, err);
   }
-  const option *o = &f->kind[f->of[p->atoms - 1][a]].opt[p->option];
+  const level *k = &f->kind[f->of[p->atoms - 1][a]].at[p->how == KEEP ? level_keep(f, t) : level_whole(f, t)];
+  const option *o = &k->opt[p->option];
   if (p->how == KEEP) {
     int f0 = f->c->atom[a].f0;
     bool *keep = calloc((size_t)f->d->n + 1, sizeof *keep);
@@ -461,7 +495,7 @@ static iso_status write_range(iso_remat_writer *w, const iso_remat_front *f, int
     iso_status st = iso_remat_write_forward(w, a, a + p->atoms, keep, err);
     free(keep);
     ISO_TRY(st);
-    ISO_TRY(write_range(w, f, a + p->atoms, len - p->atoms, p->right, err));
+    ISO_TRY(write_range(w, f, t, a + p->atoms, len - p->atoms, p->right, err));
     ISO_TRY(iso_remat_push(w->out, f->c->atom[a + p->atoms - 1].f1 - 1, true, err));
   }
   return write_back(w, f, a, p->atoms, o, err);
@@ -472,7 +506,7 @@ iso_status iso_remat_front_schedule(const iso_remat_front *f, int i, iso_remat_s
   *out = (iso_remat_schedule){0};
   if (i < 0 || i >= all(f)->n) return iso_fail(err, ISO_EINVAL, "no plan %d among %d", i, all(f)->n);
   ISO_TRY(iso_remat_writer_open(&w, f->d, f->c, out, err));
-  iso_status st = write_range(&w, f, 0, f->c->n, i, err);
+  iso_status st = write_range(&w, f, 0, 0, f->c->n, i, err);
   if (st != ISO_OK) iso_remat_schedule_close(out);
   iso_remat_writer_close(&w);
   return st;

@@ -261,6 +261,9 @@ static iso_status check(const iso_memory_job *j, iso_err *err) {
   for (size_t i = 0; i < ISO_COUNT(num); i++)
     if (!(num[i].zero ? num[i].v >= 0 : num[i].v > 0) || isinf(num[i].v))
       return iso_fail(err, ISO_EINVAL, "memory: %s: %g, expected %s", num[i].name, num[i].v, num[i].zero ? "0 or more" : "more than 0");
+  if (j->effort.intervals < 0 || j->effort.intervals >= ISO_REMAT_INTERVALS)
+    return iso_fail(err, ISO_EINVAL, "memory: %d retention intervals a value, expected 1 to %d, or 0 for any number", j->effort.intervals,
+                    ISO_REMAT_INTERVALS - 1);
   if (j->host_b > 0 && !(j->link_b_s > 0 && j->rates.flop_s > 0 && j->rates.b_s > 0))
     return iso_fail(err, ISO_EINVAL, "memory: offloading needs the device's rates and that of its link to the host");
   if (j->nvme_b_s > 0 && !(j->host_b > 0)) return iso_fail(err, ISO_EINVAL, "memory: a disk is reached through host memory, of which none is given");
@@ -274,7 +277,7 @@ iso_status iso_memory_open(const iso_memory_job *j, iso_memory *m, iso_err *err)
   ISO_TRYG(iso_remat_from_model(&j->model, j->batch, j->seq, (size_t)j->act_b, &j->rates, &m->d, &m->params, &m->model_flop, err));
   ISO_TRYG(iso_remat_chain_open(m->d, &m->chain, err));
   ISO_TRYG(iso_remat_layers(m->d, m->chain, &m->step, &m->steps, err));
-  ISO_TRYG(iso_remat_front_open(m->d, m->chain, j->points > 0 ? j->points : m->chain->n > 64 ? 512 : 4096, &m->front, err));
+  ISO_TRYG(iso_remat_front_open(m->d, m->chain, j->points > 0 ? j->points : m->chain->n > 64 ? 512 : 4096, j->effort.intervals, &m->front, err));
   for (int v = 0; v < m->d->n; v++) *(m->d->node[v].once ? &m->bwd_s : &m->fwd_s) += m->d->node[v].cost;
   for (int v = 0; v < m->d->n; v++) m->flop += m->d->node[v].flop;
   places(m);

@@ -30,6 +30,7 @@ int64_t iso_memory_shards(const iso_memory_job *j, int zero, int64_t act_b);
 
 // {model, bytes, strategies: [{strategy, points: [{peak_bytes, total_bytes, extra_share, ...}]}], plan, layers, trainer, shards}. The plan is the
 // one of the shortest step (fewest FLOPs without rates) among recomputation, offloading and both. ISO_ENOMEM with the least bytes that would
-// do, and the shards that would, when nothing fits.
+// do, and the shards that would, when nothing fits. With a cap on retention intervals (effort.intervals) also {retention_cap,
+// plan_any_intervals}: the plan without it.
 iso_status iso_memory_plan_json(const iso_memory_job *j, json_t **out, iso_err *err);
 #endif

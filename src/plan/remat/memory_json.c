@@ -132,6 +132,7 @@ static json_t *choice_json(const iso_memory *m, const iso_memory_choice *c) {
   json_object_set_new(o, "optimal", json_boolean(bounded && c->plan.optimal));
   json_object_set_new(o, "compute_s", iso_json_num(timed ? whole : NAN));
   json_object_set_new(o, "again_s", iso_json_num(timed ? c->plan.use.extra_cost : NAN));
+  json_object_set_new(o, "retention_intervals", json_integer(c->plan.use.intervals));
   json_object_set_new(o, "step_s", iso_json_num(timed ? c->step : NAN));
   json_object_set_new(o, "stall_s", iso_json_num(timed ? c->move.stall_s + c->place_stall_s : NAN));
   json_object_set_new(o, "activations_to_host_bytes", json_integer((json_int_t)c->move.moved_b));
@@ -193,7 +194,8 @@ static iso_status refuse(const iso_memory *m, iso_err *err) {
   iso_fail(err, ISO_ENOMEM, "the model does not fit: %.0f bytes (%s) would be the least on one device (%s), the limit is %lld (%s)", least,
            iso_unit_print(least, ISO_UNIT_BYTE, a, sizeof a), at ? at->name : "device", (long long)m->job->limit_b,
            iso_unit_print((double)m->job->limit_b, ISO_UNIT_BYTE, b, sizeof b));
-  return iso_hint(err, ISO_ENOMEM, "%stake a smaller batch%s", why, m->job->host_b > 0 ? "" : ", or host memory to offload to");
+  return iso_hint(err, ISO_ENOMEM, "%stake a smaller batch%s%s", why, m->job->host_b > 0 ? "" : ", or host memory to offload to",
+                  m->job->effort.intervals ? ", or allow more retention intervals" : "");
 }
 
 static json_t *bytes_json(const iso_memory *m) {
@@ -204,14 +206,30 @@ static json_t *bytes_json(const iso_memory *m) {
                    (json_int_t)j->act_b, "least_activations", (json_int_t)iso_remat_front_at(m->front, 0).peak_b);
 }
 
+// What the cap on retention intervals costs: the plan without it.
+static iso_status uncapped_json(const iso_memory_job *j, json_t **out, iso_err *err) {
+  iso_memory_job any = *j;
+  iso_memory m;
+  iso_memory_choice c;
+  any.effort.intervals = 0;
+  *out = NULL;
+  ISO_TRY(iso_memory_open(&any, &m, err));
+  iso_status st = iso_memory_choose(&m, &c, err);
+  if (st == ISO_OK && c.found) *out = choice_json(&m, &c);
+  iso_memory_choice_close(&c);
+  iso_memory_close(&m);
+  return st;
+}
+
 iso_status iso_memory_plan_json(const iso_memory_job *j, json_t **out, iso_err *err) {
   iso_memory m;
   iso_memory_choice c;
-  json_t *s = NULL, *t = NULL;
+  json_t *s = NULL, *t = NULL, *any = NULL;
   *out = NULL;
   ISO_TRY(iso_memory_open(j, &m, err));
   iso_status st = iso_memory_choose(&m, &c, err);
   if (st == ISO_OK && !c.found) st = refuse(&m, err);
+  if (st == ISO_OK && j->effort.intervals) st = uncapped_json(j, &any, err);
   if (st == ISO_OK) st = strategies(&m, &s, err);
   if (st == ISO_OK) st = trainer_json(&m, &t, err);
   if (st == ISO_OK) {
@@ -221,10 +239,15 @@ iso_status iso_memory_plan_json(const iso_memory_job *j, json_t **out, iso_err *
                      "layers", layers_json(&m, &c), "trainer", t, "shards", shards_json(&m), "strategies", s, "front_thinned",
                      iso_remat_front_thinned(m.front), "values", m.d->n);
     if (!*out) st = iso_fail(err, ISO_ENOMEM, "no memory for a plan");
+    if (*out && any) {
+      json_object_set_new(*out, "retention_cap", json_integer(j->effort.intervals));
+      json_object_set(*out, "plan_any_intervals", any);
+    }
   } else {
     json_decref(s);
     json_decref(t);
   }
+  json_decref(any);
   iso_memory_choice_close(&c);
   iso_memory_close(&m);
   return st;

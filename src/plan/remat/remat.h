@@ -107,7 +107,9 @@ int64_t iso_remat_revolve_length(int64_t slots, int64_t repeats);
 // First atom of each layer; what precedes the first layer belongs to it, what follows the last one to that. *step is owned by the caller.
 iso_status iso_remat_layers(const iso_remat_dag *d, const iso_remat_chain *c, int **step, int *n, iso_err *err);
 
-// ---- Exact, small: the cheapest schedule of all with the nodes' first computations in order, any number of retention intervals.
+// ---- Exact, small: the cheapest schedule of all with the nodes' first computations in order, with any number of retention intervals a value,
+// or at most so many: Moccasin's C (arXiv 2304.14463), which takes 2.
+enum { ISO_REMAT_INTERVALS = 6 };  // C is less
 typedef struct iso_remat_start {
   int first;      // nodes before this one have been computed
   uint64_t live;  // of these, those that are there
@@ -119,9 +121,11 @@ typedef struct iso_remat_answer {
   double bound;    // no schedule costs less; +INFINITY: none exists
   int64_t states;  // seen
 } iso_remat_answer;
-// A* over (nodes computed, values there), at most 63 nodes, at most max_states states. schedule may be NULL. NULL start: from nothing.
-iso_status iso_remat_exact(const iso_remat_dag *d, int64_t limit_b, const iso_remat_start *start, int64_t max_states, iso_remat_answer *out,
-                           iso_remat_schedule *schedule, iso_err *err);
+// A* over (nodes computed, values there), at most 63 nodes, at most max_states states. again: computations of a value beyond the first, that
+// before the start included, C - 1; -1: any number. With a number, how often each was computed is part of the state. schedule may be NULL. NULL
+// start: from nothing.
+iso_status iso_remat_exact(const iso_remat_dag *d, int64_t limit_b, const iso_remat_start *start, int again, int64_t max_states,
+                           iso_remat_answer *out, iso_remat_schedule *schedule, iso_err *err);
 
 // ---- Exact per repeated block, combined over blocks.
 typedef struct iso_remat_point {
@@ -132,8 +136,8 @@ typedef struct iso_remat_front iso_remat_front;
 // All plans of this form, one for every peak where the cost falls: groups of up to two atoms keep any subset of their values and compute the
 // others again at least cost (every subset is tried, each solved exactly); ranges are split as in iso_remat_tree; the best combination by
 // dynamic programming over ranges (Beaumont et al. 2019, arXiv 1911.13214, with subsets in place of all or nothing). Fronts longer than
-// `points` are thinned. ISO_EUNSUP: an atom has too many values to enumerate.
-iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c, int points, iso_remat_front **out, iso_err *err);
+// `points` are thinned. intervals: C of all values, 0: any number. ISO_EUNSUP: an atom has too many values to enumerate.
+iso_status iso_remat_front_open(const iso_remat_dag *d, const iso_remat_chain *c, int points, int intervals, iso_remat_front **out, iso_err *err);
 void iso_remat_front_close(iso_remat_front *f);
 int iso_remat_front_count(const iso_remat_front *f);
 iso_remat_point iso_remat_front_at(const iso_remat_front *f, int i);
@@ -149,15 +153,16 @@ iso_status iso_remat_front_schedule(const iso_remat_front *f, int i, iso_remat_s
 iso_status iso_remat_bound(const iso_remat_dag *d, int64_t limit_b, double *out, iso_err *err);
 // Least bytes that any schedule takes: the largest sum of a node's inputs, output and working space.
 int64_t iso_remat_least(const iso_remat_dag *d);
-// Local search over iso_remat_spec, `evals` schedules at most, the same for the same seed. *found false: none fits.
-iso_status iso_remat_search(const iso_remat_dag *d, int64_t limit_b, int64_t evals, uint64_t seed, bool *found, iso_remat_schedule *out,
-                            iso_err *err);
+// Local search over iso_remat_spec, `evals` schedules at most, the same for the same seed. intervals: C, 0: any number. *found false: none fits.
+iso_status iso_remat_search(const iso_remat_dag *d, int64_t limit_b, int intervals, int64_t evals, uint64_t seed, bool *found,
+                            iso_remat_schedule *out, iso_err *err);
 
 // ---- One limit.
 typedef struct iso_remat_effort {
   int64_t evals;   // schedules that the local search tries; 0: none
   int64_t states;  // of the exact search, for graphs of up to 63 values; 0: none
   uint64_t seed;
+  int intervals;  // C, retention intervals of a value at most; 0: any number. The front must have been opened with the same.
 } iso_remat_effort;
 typedef struct iso_remat_plan {
   bool found, optimal;

@@ -7,6 +7,7 @@
 
 typedef struct search {
   const iso_remat_dag *d;
+  int intervals;
   int64_t limit_b, left;  // schedules that may still be tried
   iso_remat_spec spec;
   int nf;
@@ -26,6 +27,7 @@ static iso_status try_spec(search *s, score *out, iso_err *err) {
   iso_status st = iso_remat_replay(s->d, &sch, &u, err);
   iso_remat_schedule_close(&sch);
   *out = (score){u.peak_b > s->limit_b ? u.peak_b - s->limit_b : 0, u.cost};
+  if (s->intervals && u.intervals > s->intervals) out->over_b = INT64_MAX / 2;
   return st;
 }
 
@@ -87,9 +89,9 @@ static iso_status climb(search *s, score *now, iso_err *err) {
   return ISO_OK;
 }
 
-iso_status iso_remat_search(const iso_remat_dag *d, int64_t limit_b, int64_t evals, uint64_t seed, bool *found, iso_remat_schedule *out,
-                            iso_err *err) {
-  search s = {.d = d, .limit_b = limit_b, .left = evals, .seed = seed};
+iso_status iso_remat_search(const iso_remat_dag *d, int64_t limit_b, int intervals, int64_t evals, uint64_t seed, bool *found,
+                            iso_remat_schedule *out, iso_err *err) {
+  search s = {.d = d, .intervals = intervals, .limit_b = limit_b, .left = evals, .seed = seed};
   score now;
   *found = false;
   *out = (iso_remat_schedule){0};
