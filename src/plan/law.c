@@ -59,6 +59,12 @@ iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_la
 
 bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b) { return a == b || (a->runs && b->runs && strcmp(a->runs, b->runs) == 0); }
 
+const iso_law_spread *iso_law_spread_of(const iso_law *law, const iso_law_const *c) {
+  for (int i = 0; law->spread && i < law->n_consts; i++)
+    if (c == &law->consts[i]) return law->spread[i].source ? &law->spread[i] : NULL;
+  return NULL;
+}
+
 int iso_law_input_find(const iso_law *law, const char *name) {
   for (int i = 0; i < law->n_inputs; i++)
     if (strcmp(law->input[i].name, name) == 0) return i;

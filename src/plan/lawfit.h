@@ -185,4 +185,6 @@ json_t *iso_lawfit_score_json(const iso_lawfit *f, const iso_law_data *held, con
 json_t *iso_lawfit_checklist_json(const iso_lawfit *f, const iso_law_data_opts *o, const iso_lawfit_score *held);
 // The law itself: formula, inputs, parameters, conventions, published sets.
 json_t *iso_law_json(const iso_law *law);
+// One set of constants: values, source, range, what is published of its uncertainty.
+json_t *iso_law_const_json(const iso_law *law, const iso_law_const *c);
 #endif
