@@ -2,10 +2,8 @@
 #include "plan/law_ask.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "base/stat.h"
 
 enum { PM = ISO_LAW_PARAM_MAX, XM = ISO_LAW_INPUT_MAX };
@@ -144,45 +142,55 @@ static bool cholesky(const double *corr, int n, double l[PM][PM]) {
   return true;
 }
 
-static void draw(const iso_law_spread *s, const double *p, int n, double l[PM][PM], uint64_t step, double *out) {
-  double z[PM];
-  for (int k = 0; k < n; k++) z[k] = iso_rng_normal(0, ISO_RNG_NOISE, step, (uint64_t)k);
+// p moved by `by` standard errors along column j of the triangle; constants go up or down by their own.
+static void moved(const iso_law_spread *s, const double *p, int n, double l[PM][PM], int j, double by, double *out) {
   for (int k = 0; k < n; k++) {
-    double w = 0;
-    for (int j = 0; j <= k; j++) w += l[k][j] * z[j];
+    double w = l[k][j] * by;
     out[k] = p[k] + w * (w > 0 ? s->up[k] : s->down[k]);
   }
 }
 
+// How far q lies from mid, in logarithms where both have a sign.
+static double change(double q, double mid) { return q * mid > 0 ? log(q / mid) : q - mid; }
+static double changed(double mid, double by) { return mid != 0 ? mid * exp(mid > 0 ? by : -by) : by; }
+
 iso_status iso_law_spread_ask(const iso_law *law, const iso_law_const *c, int n, iso_law_ask_fn ask, void *self, double level, iso_fit_interval *out,
                               iso_err *err) {
   const iso_law_spread *s = iso_law_spread_of(law, c);
-  double l[PM][PM] = {{0}}, at[ISO_LAW_ASK_MAX], p[PM], *v = NULL;
+  double l[PM][PM] = {{0}}, at[ISO_LAW_ASK_MAX], p[PM], more[ISO_LAW_ASK_MAX] = {0}, less[ISO_LAW_ASK_MAX] = {0};
+  bool known[ISO_LAW_ASK_MAX];
+  int m = law->n_params, ways = 0;
   if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "law %s: level %g, expected between 0 and 1", law->base.name, level);
   if (n > ISO_LAW_ASK_MAX) return iso_fail(err, ISO_EBUG, "law %s: %d questions at once, at most %d", law->base.name, n, ISO_LAW_ASK_MAX);
   ask(self, c->p, at);
-  for (int k = 0; k < n; k++) out[k] = (iso_fit_interval){at[k], NAN, NAN};
-  if (!s) return ISO_OK;
-  if (!cholesky(s->corr, law->n_params, l))
-    return iso_fail(err, ISO_EINVAL, "law %s, set %s: its correlations are those of no distribution", law->base.name, c->name);
-  v = malloc(sizeof *v * (size_t)n * ISO_LAW_ASK_DRAWS);
-  if (!v) return iso_fail(err, ISO_ENOMEM, "law %s: no memory for %d draws", law->base.name, ISO_LAW_ASK_DRAWS);
-  for (int64_t i = 0; i < ISO_LAW_ASK_DRAWS; i++) {
-    draw(s, c->p, law->n_params, l, (uint64_t)i, p);
-    ask(self, p, at);
-    for (int k = 0; k < n; k++) v[k * ISO_LAW_ASK_DRAWS + i] = at[k];
-  }
   for (int k = 0; k < n; k++) {
-    double *q = v + k * ISO_LAW_ASK_DRAWS;
-    int64_t m = 0;
-    for (int64_t i = 0; i < ISO_LAW_ASK_DRAWS; i++)
-      if (!isnan(q[i])) q[m++] = q[i];
-    // Where a tenth of the draws has no answer, neither has an interval.
-    if (isnan(out[k].mid) || m < ISO_LAW_ASK_DRAWS * 9 / 10) continue;
-    out[k].lo = iso_quantile(q, m, (1 - level) / 2);
-    out[k].hi = iso_quantile(q, m, (1 + level) / 2);
+    out[k] = (iso_fit_interval){at[k], NAN, NAN};
+    known[k] = !isnan(at[k]);
   }
-  free(v);
+  if (!s) return ISO_OK;
+  if (!cholesky(s->corr, m, l))
+    return iso_fail(err, ISO_EINVAL, "law %s, set %s: its correlations are those of no distribution", law->base.name, c->name);
+  bool moves[PM] = {false};
+  for (int j = 0; j < m; j++) {
+    for (int k = 0; k < m; k++) moves[j] = moves[j] || (l[k][j] != 0 && (s->up[k] > 0 || s->down[k] > 0));
+    ways += moves[j];
+  }
+  double z = iso_normal_quantile((1 + level) / 2), step = ways == 1 ? z : 0.02;
+  for (int j = 0; j < m; j++)
+    for (int sign = -1; moves[j] && sign <= 1; sign += 2) {
+      moved(s, c->p, m, l, j, sign * step, p);
+      ask(self, p, at);
+      for (int k = 0; k < n; k++) {
+        double by = change(at[k], out[k].mid) * z / step * (out[k].mid < 0 && at[k] < 0 ? -1 : 1);
+        known[k] = known[k] && !isnan(by);
+        *(by > 0 ? &more[k] : &less[k]) += by * by;
+      }
+    }
+  for (int k = 0; k < n; k++) {
+    if (!known[k]) continue;
+    out[k].hi = changed(out[k].mid, sqrt(more[k]));
+    out[k].lo = changed(out[k].mid, -sqrt(less[k]));
+  }
   return ISO_OK;
 }
 

@@ -21,9 +21,10 @@ double iso_law_substitution(const iso_law *law, const double *p, const double *x
 
 // Fills out with n quantities that follow from p; NaN where there is none.
 typedef void (*iso_law_ask_fn)(void *self, const double *p, double *out);
-enum { ISO_LAW_ASK_MAX = 40, ISO_LAW_ASK_DRAWS = 2000 };
-// The quantities at the constants of c, with the central interval of `level` over draws of the constants from their published spread:
-// normal, of other widths above and below where the published interval is lopsided. It says where the law lies, not where a run falls:
+enum { ISO_LAW_ASK_MAX = 40 };
+// The quantities at the constants of c, with the central interval of `level` that the published spread of the constants gives: exact where
+// they move in one direction only (an exponent), else to first order in each independent direction, of logarithms of the quantities.
+// Normal, of other widths above and below where the published interval is lopsided. It says where the law lies, not where a run falls:
 // the noise of a run is not in it. Without a spread lo and hi are NaN. ISO_EINVAL for a bad level or correlations of no distribution.
 iso_status iso_law_spread_ask(const iso_law *law, const iso_law_const *c, int n, iso_law_ask_fn ask, void *self, double level, iso_fit_interval *out,
                               iso_err *err);

@@ -167,6 +167,15 @@ typedef struct iso_lawfit_score {
 iso_status iso_lawfit_score_rows(const iso_lawfit *f, const iso_law_data *held, double level, double most, iso_lawfit_score *out, iso_err *err);
 void iso_lawfit_score_close(iso_lawfit_score *s);
 
+// Whether constants p of the law agree with a fit, as Besiroglu et al. 2024 (arXiv:2404.10102) test those of Hoffmann et al.
+typedef struct iso_lawfit_against {
+  double log_likelihood;  // of p's residuals under Huber's density of threshold 1e-3 scales, the scale at its best
+  double ratio, ratio_p;  // 2 (log-likelihood of the fit - of p), and chi-squared's tail beyond it; p 1 where the fit is no better
+  double chi2, chi2_p;    // (p - fit)' cov^-1 (p - fit), cov of the refits; NaN without refits or where they leave cov singular
+} iso_lawfit_against;
+// Both tests have n_params degrees of freedom. d: the rows that were fitted. ISO_ENUM where p is not defined for one of them.
+iso_status iso_lawfit_test(const iso_lawfit *f, const iso_law_data *d, const double *p, iso_lawfit_against *out, iso_err *err);
+
 // ---- report ---------------------------------------------------------------------------------------------------------
 
 // The checklist of Li et al. 2025, (Mis)Fitting, arXiv:2502.18969: what a reader needs to repeat a fit. `answer` is empty where neither

@@ -11,6 +11,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
+#include "base/stat.h"
 #include "plan/lawfit.h"
 
 static iso_ctx *ctx;
@@ -87,6 +88,44 @@ static void test_chinchilla(void **state) {
   static const double SE[5] = {0.258, 0.421, 0.014, 0.01540, 0.02060};
   for (int k = 0; k < 5; k++) near(r.f.se[k] / SE[k], 1, 0.25);
   close_refit(&r);
+}
+
+// Oracle: cells 34, 48 to 52 and 54 of the replication's notebook, which test Hoffmann et al.'s constants against its own on the same points,
+// and its fit to all of them. The covariance is that of other refits there: chi2 238.40.
+static void test_against(void **state) {
+  (void)state;
+  static const char *const SET[3] = {"hoffmann2022_rounded", "hoffmann2022", "besiroglu2024"};
+  static const double LIKELY[2][3] = {{562.25, 837.78, 879.77}, {531.89, 714.43, 757.80}}, RATIO[2] = {84.00, 86.75}, P[2] = {1.22e-16, 3.23e-17};
+  for (int all = 0; all < 2; all++) {
+    refit r;
+    iso_err e = {0};
+    iso_lawfit_against a[3], at;
+    iso_lawfit_opts fo = iso_lawfit_opts_default(&iso_law_chinchilla);
+    fo.resamples = 2000;
+    run("epoch_chinchilla.csv", &iso_law_chinchilla, all ? "besiroglu2024_all" : "besiroglu2024", &(iso_law_data_opts){.drop_highest = all ? 0 : 5},
+        &fo, &r);
+    for (int k = 0; k < 3; k++) {
+      const iso_law_const *c;
+      ok(iso_law_find_const(&iso_law_chinchilla, SET[k], &c, &e), &e);
+      ok(iso_lawfit_test(&r.f, &r.d, c->p, &a[k], &e), &e);
+      print_message("%s: log-likelihood %.2f, chi2 %.2f\n", SET[k], a[k].log_likelihood, a[k].chi2);
+      near(a[k].log_likelihood, LIKELY[all][k], 0.011);
+    }
+    near(2 * (a[2].log_likelihood - a[1].log_likelihood), RATIO[all], 0.011);
+    near(iso_chi2_above(2 * (a[2].log_likelihood - a[1].log_likelihood), 5) / P[all], 1, 0.02);
+    if (!all) {
+      near(a[1].chi2, 238.40, 40);
+      assert_true(a[1].chi2_p < 1e-40 && a[2].chi2 < 1 && a[2].chi2_p > 0.9);
+    } else {
+      // Their fit to all points ends near this one, in their objective too.
+      for (int k = 0; k < 5; k++) near(r.f.p[k], r.c->p[k], 0.3 * r.f.se[k]);
+      near(r.f.value / r.published, 1, 0.02);
+    }
+    // The fit against itself.
+    ok(iso_lawfit_test(&r.f, &r.d, r.f.p, &at, &e), &e);
+    assert_true(at.ratio == 0 && at.chi2 == 0 && at.ratio_p == 1 && at.chi2_p == 1);
+    close_refit(&r);
+  }
 }
 
 // The sweep of vocabularies. The published constants come from tokens counted as characters times f(V / 1000), vocabularies being in
@@ -245,8 +284,8 @@ static void test_hold_out(void **state) {
 int main(void) {
   iso_err e = {0};
   ok(iso_ctx_open(2, &ctx, &e), &e);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_chinchilla), cmocka_unit_test(test_vocab), cmocka_unit_test(test_five_runs),
-                                     cmocka_unit_test(test_errors), cmocka_unit_test(test_hold_out)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_chinchilla), cmocka_unit_test(test_against), cmocka_unit_test(test_vocab),
+                                     cmocka_unit_test(test_five_runs),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_hold_out)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   iso_ctx_close(ctx);
   return failed;

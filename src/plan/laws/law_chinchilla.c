@@ -77,18 +77,20 @@ static const iso_law_const CONSTS[] = {
      "krajewski2024_dense"},
 };
 
-// Standard errors of 4,000 bootstraps (notebook cells 25 and 54, that of ln E from E's). Their correlations are not printed; these are those
-// of 40,000 refits here to the same 240 points, whose standard errors agree within 2% (isoflop fit epoch_chinchilla.csv --drop-highest 5).
+// Standard errors of 4,000 bootstraps (notebook cells 25 and 54, that of ln E from E's; those of ln A and ln B in step with the exponents',
+// within a unit of their third digit). Their correlations are not printed. These are of 40,000 refits here to the same 240 points, whose
+// standard errors agree within 2%. The ridge along which refits lie is straight in E, A / N^alpha and B / D^beta at the points' means, not in
+// logarithms: so correlations are those of the deviations of these terms, relative to the terms.
 static const double EPOCH_CORR[P_COUNT * P_COUNT] = {
-    1,          -0.2507104, 0.5918852, 0.9993126,  -0.2565374,  //
-    -0.2507104, 1,          0.6053079, -0.2616288, 0.9996693,   //
-    0.5918852,  0.6053079,  1,         0.5855752,  0.6030537,   //
-    0.9993126,  -0.2616288, 0.5855752, 1,          -0.2678985,  //
-    -0.2565374, 0.9996693,  0.6030537, -0.2678985, 1,
+    1,          -0.2495918, 0.5915318, 0.9992426,  -0.2559028,  //
+    -0.2495918, 1,          0.6059932, -0.2611204, 0.9995701,   //
+    0.5915318,  0.6059932,  1,         0.5851299,  0.6040514,   //
+    0.9992426,  -0.2611204, 0.5851299, 1,          -0.2678985,  //
+    -0.2559028, 0.9995701,  0.6040514, -0.2678985, 1,
 };
 static const iso_law_spread SPREAD[ISO_COUNT(CONSTS)] = {
-    {.up = {0.258, 0.421, 0.014123, 0.01540, 0.02060},
-     .down = {0.258, 0.421, 0.014123, 0.01540, 0.02060},
+    {.up = {0.25747, 0.42189, 0.014123, 0.01540, 0.02060},
+     .down = {0.25747, 0.42189, 0.014123, 0.01540, 0.02060},
      .corr = EPOCH_CORR,
      .source = "standard errors of 4,000 bootstraps, as printed, with correlations of refits to the same points"},
 };
