@@ -122,6 +122,9 @@ bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b);
 const iso_law_spread *iso_law_spread_of(const iso_law *law, const iso_law_const *c);
 // Which input or parameter has this name (an input's alias will do); -1: none.
 int iso_law_input_find(const iso_law *law, const char *name);
+// Other names that anything called `name` goes by, whatever the law: "parameters", "n_params", ... for "params"; NULL after the last, never
+// NULL itself. A law's own aliases come first.
+const char *const *iso_law_synonyms(const char *name);
 int iso_law_param_find(const iso_law *law, const char *name);
 
 // Fills x with what is taken when nothing is given (NaN for inputs that must be).
