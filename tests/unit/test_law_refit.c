@@ -242,6 +242,44 @@ static void test_errors(void **state) {
   close_refit(&loss);
 }
 
+// "error=1-(acc_a+...)/n" over every column of the table whose name starts with acc_; returns n.
+static int all_tasks(char *text, size_t size) {
+  iso_csv t;
+  int n = 0;
+  shared_csv("overtraining.csv", &t);
+  snprintf(text, size, "error=1-(");
+  for (int c = 0; c < t.cols; c++) {
+    if (strncmp(iso_csv_name(&t, c), "acc_", 4) != 0) continue;
+    size_t at = strlen(text);
+    snprintf(text + at, size - at, "%s%s", n++ ? "+" : "", iso_csv_name(&t, c));
+  }
+  size_t at = strlen(text);
+  snprintf(text + at, size - at, ")/%d", n);
+  iso_csv_close(&t);
+  return n;
+}
+
+// The error over all 46 tasks, from the same six runs of each training set: the constants that the authors' code finds, to their digits.
+static void test_all_tasks(void **state) {
+  (void)state;
+  static const char *const SETS[2][2] = {{"gadre2024_c4_46", "train_set=='c4_original'"}, {"gadre2024_rpj_46", "train_set=='rpj'"}};
+  char mean[2400], rows[400];
+  assert_int_equal(all_tasks(mean, sizeof mean), 46);
+  const char *columns[] = {"loss=loss_c4_val", mean};
+  for (int i = 0; i < 2; i++) {
+    refit r;
+    iso_lawfit_opts fo = iso_lawfit_opts_default(&iso_law_overtraining_error);
+    fo.resamples = 0;
+    snprintf(rows, sizeof rows, "%s && (" FIVE_RUNS " || params>5e8 && params<2e9 && tokens_per_param_mult==1)", SETS[i][1]);
+    run("overtraining.csv", &iso_law_overtraining_error, SETS[i][0], &(iso_law_data_opts){.columns = columns, .n_columns = 2, .rows = rows}, &fo, &r);
+    assert_int_equal(r.d.n, 6);
+    near(r.f.p[0], r.c->p[0], 1e-4);
+    near(r.f.p[1], r.c->p[1], 3e-4);
+    near(r.f.p[2], r.c->p[2], 3e-4);
+    close_refit(&r);
+  }
+}
+
 // Models up to 412M parameters with 10 tokens a parameter and more predict those of 1.4B and 6.9B.
 static void hold_out(const char *rows, const char *set, refit *r, iso_lawfit_score *s) {
   iso_err e = {0};
@@ -285,7 +323,8 @@ int main(void) {
   iso_err e = {0};
   ok(iso_ctx_open(2, &ctx, &e), &e);
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_chinchilla), cmocka_unit_test(test_against), cmocka_unit_test(test_vocab),
-                                     cmocka_unit_test(test_five_runs),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_hold_out)};
+                                     cmocka_unit_test(test_five_runs),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_all_tasks),
+                                     cmocka_unit_test(test_hold_out)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   iso_ctx_close(ctx);
   return failed;
