@@ -23,6 +23,7 @@ static const cli_opt OPTS[] = {
      "show: the INPUT at which the target is best, the other inputs as given; with --flop at that compute, the sizes chosen too unless given"},
     {"target", CLI_TEXT, "VALUE", NULL, "show: the training compute whose optimum has this target (a loss), other inputs as in --at"},
     {"solve", CLI_TEXT, "INPUT", NULL, "show: with --target, the INPUT at which the target has that value, the others as in --at"},
+    {"serve", CLI_TEXT, "TOKENS", NULL, "show: with --target, also the size of the least FLOPs 6 N D + 2 N TOKENS over its life (arXiv:2401.00448)"},
     {"with", CLI_TEXT, "NAME=VALUE,...", NULL, "show: constants of your own, as in alpha=0.34,A=406.4; the others from --set"},
     {"level", CLI_REAL, "P", "0.9", "show: probability of the intervals"},
     {"set", CLI_TEXT, "NAME", NULL, "show: this published set only (default: all)"},
@@ -95,6 +96,10 @@ static int read_question(const cli_args *a, cli_law_question *q) {
   if (target && read_target(target, &q->target, &err) != ISO_OK) return cli_usage(a, "--target: %s", err.msg);
   if (solve && !target) return cli_usage(a, "--solve: the INPUT at which the target is what? --target VALUE says it");
   if (solve && (q->solve = iso_law_input_find(l, solve)) < 0) return cli_usage(a, "--solve: law %s has no input called %.60s", l->base.name, solve);
+  const char *serve = cli_text(a, "serve");
+  if (serve && (!target || solve)) return cli_usage(a, "--serve needs --target, the loss to reach, and excludes --solve");
+  if (serve && (iso_unit_parse(serve, ISO_UNIT_TOK, &q->serve_tok, &err) != ISO_OK || !(q->serve_tok >= 0)))
+    return cli_usage(a, "--serve: %s", err.msg[0] ? err.msg : "must be 0 or more");
   q->level = cli_real(a, "level");
   if (!(q->level > 0 && q->level < 1)) return cli_usage(a, "--level must lie between 0 and 1");
   iso_law_absent(l, q->x);
@@ -114,9 +119,9 @@ static int read_question(const cli_args *a, cli_law_question *q) {
 }
 
 static int run(cli_args *a) {
-  static const char *const ASK[] = {"at", "flop", "set", "best", "target", "solve", "with", "level"};
+  static const char *const ASK[] = {"at", "flop", "set", "best", "target", "solve", "serve", "with", "level"};
   iso_err err = {0};
-  cli_law_question q = {.flop = NAN, .target = NAN, .solve = -1, .best = -1};
+  cli_law_question q = {.flop = NAN, .target = NAN, .serve_tok = NAN, .solve = -1, .best = -1};
   bool asked = false;
   int k = cli_action(a, ACTIONS, 3), code;
   if (k < 0) return EXIT_USAGE;

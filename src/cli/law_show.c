@@ -6,6 +6,7 @@
 
 #include "cli/law_args.h"
 #include "cli/work.h"
+#include "plan/lifetime.h"
 
 // What is asked of one set, in a row, so that intervals come to all of it at once.
 enum {
@@ -21,6 +22,11 @@ enum {
   A_FOR_PARAMS,
   A_FOR_TOKENS,
   A_FOR_RATIO,
+  A_LIFE_PARAMS,
+  A_LIFE_TOKENS,
+  A_LIFE_RATIO,
+  A_LIFE_FLOP,
+  A_LIFE_CHANGE,
   A_FACT,
   A_COUNT = A_FACT + ISO_LAW_FACT_MAX
 };
@@ -64,6 +70,21 @@ static void ask_optimum(asked *a, const double *p, double *out) {
   out[A_OPT_TARGET] = pt.loss;
 }
 
+// The size that reaches the target at the least FLOPs of training and serving, and what that changes against the training optimum.
+static void ask_life(asked *a, const double *p, double *out) {
+  const cli_law_question *q = a->q;
+  iso_lifetime_job j = {.law = q->law, .p = p, .x = q->x, .loss = q->target, .serve_tok = q->serve_tok, .train_price = 1, .serve_price = 1};
+  iso_lifetime_way plain = iso_lifetime_way_plain();
+  iso_lifetime_point best, alone;
+  if (iso_lifetime_optimum(&j, &plain, &best, a->err) != ISO_OK) return;
+  out[A_LIFE_PARAMS] = best.params;
+  out[A_LIFE_TOKENS] = best.tokens;
+  out[A_LIFE_RATIO] = best.tokens / best.params;
+  out[A_LIFE_FLOP] = best.cost;
+  if (!isnan(out[A_FOR_PARAMS]) && iso_lifetime_at(&j, &plain, out[A_FOR_PARAMS], &alone, a->err) == ISO_OK)
+    out[A_LIFE_CHANGE] = best.cost / alone.cost - 1;
+}
+
 static void ask(void *self, const double *p, double *out) {
   asked *a = self;
   const cli_law_question *q = a->q;
@@ -87,6 +108,7 @@ static void ask(void *self, const double *p, double *out) {
       out[A_FOR_TOKENS] = pt.tokens;
       out[A_FOR_RATIO] = pt.tokens / pt.params;
     }
+    if (!isnan(q->serve_tok)) ask_life(a, p, out);
   }
   int n = l->facts ? l->facts(p, q->x, f) : 0;
   for (int k = 0; k < n; k++) out[A_FACT + k] = f[k].value;
@@ -163,6 +185,10 @@ static void print_answers(const cli_law_question *q, const iso_law_const *c) {
     printf("  %s = %.6g at its optimum takes C = %.4g FLOP%s: %s = %.4g, %s = %.4g\n", l->target, q->target, v[A_FOR_FLOP].mid,
            range_text(q, &v[A_FOR_FLOP], range, sizeof range), l->input[l->at_params].name, v[A_FOR_PARAMS].mid, l->input[l->at_tokens].name,
            v[A_FOR_TOKENS].mid);
+  if (isfinite(v[A_LIFE_PARAMS].mid))
+    printf("  with %.4g tokens served: %s = %.4g%s, %s = %.4g, %.4g FLOP in all, %+.2f%% against the training optimum's\n", q->serve_tok,
+           l->input[l->at_params].name, v[A_LIFE_PARAMS].mid, range_text(q, &v[A_LIFE_PARAMS], range, sizeof range), l->input[l->at_tokens].name,
+           v[A_LIFE_TOKENS].mid, v[A_LIFE_FLOP].mid, 100 * v[A_LIFE_CHANGE].mid);
   for (int k = 0; k < w.facts; k++)
     if (isfinite(v[A_FACT + k].mid))
       printf("  %s = %.6g%s%s%s: %s\n", w.fact[k].name, v[A_FACT + k].mid, w.fact[k].unit[0] ? " " : "", w.fact[k].unit,
@@ -265,6 +291,14 @@ static void target_json(json_t *o, const cli_law_question *q, const answer *w) {
     set_value(j, q, "tokens_per_param", &w->v[A_FOR_RATIO]);
   }
   json_object_set_new(o, "reached", j);
+  if (isnan(q->serve_tok)) return;
+  j = json_pack("{s:o, s:o, s:{}}", q->law->target, iso_json_num(q->target), "serve_tokens", iso_json_num(q->serve_tok), "intervals");
+  set_value(j, q, "params", &w->v[A_LIFE_PARAMS]);
+  set_value(j, q, "tokens", &w->v[A_LIFE_TOKENS]);
+  set_value(j, q, "tokens_per_param", &w->v[A_LIFE_RATIO]);
+  set_value(j, q, "flop", &w->v[A_LIFE_FLOP]);
+  set_value(j, q, "change", &w->v[A_LIFE_CHANGE]);
+  json_object_set_new(o, "lifetime", j);
 }
 
 // Adds to the set's JSON what it answers; true when it answers anything.

@@ -11,6 +11,7 @@ typedef struct cli_law_question {
   double x[ISO_LAW_INPUT_MAX];
   bool at;              // x is complete: the target is asked for
   double flop, target;  // NaN: not asked
+  double serve_tok;     // tokens served over the model's life, with target; NaN: not asked
   int solve;            // input at which the target is `target`, -1: none, then it is the compute
   int best;             // input at which the target is best; -1: none. With flop: at that compute, sizes chosen as well
   double best_x[ISO_LAW_INPUT_MAX];

@@ -147,6 +147,16 @@ err_has 'says it'
 run $E_USAGE law show chinchilla --target 2 --solve colour
 run $E_USAGE law show overtraining --target 2.5 --solve tokens
 err_has 'needs params'
+# Sardana et al.: the quality of a 7B model for 1e11 served tokens is cheapest at 6B on 1.18 times the tokens, 0.85% cheaper.
+run $E_OK law show chinchilla --set sardana2024 --at params=7e9,tokens=276.4e9 --json
+quality=$(json_get 'j["sets"][0]["prediction"]')
+run $E_OK law show chinchilla --set sardana2024 --target "$quality" --serve 1e11 --json
+json '(lambda l: abs(l["params"] / 6.000e9 - 1) < 1e-3 and abs(l["tokens"] / 325.0e9 - 1) < 1e-3 and abs(l["change"] + 0.0085) < 1e-4)(j["sets"][0]["lifetime"])'
+json 'abs(j["sets"][0]["reached"]["params"] / 7e9 - 1) < 1e-3 and abs(j["sets"][0]["reached"]["tokens"] / 276.4e9 - 1) < 1e-3'
+run $E_OK law show chinchilla --set sardana2024 --target "$quality" --serve 1e11
+out_has 'with 1e\+11 tokens served: params = (6|6.00.|5.99.)e\+09, tokens = 3.25e\+11, .* -0.85% against'
+run $E_USAGE law show chinchilla --serve 1e11
+err_has 'needs --target'
 # An input chosen with the sizes at a budget; the vocabulary's table with the size held.
 run $E_OK law show moe_fine_grained --flop 2.95e18 --best granularity --json
 json 'abs(j["sets"][0]["best"]["at"] - 10.55) < 0.01 and abs(j["sets"][0]["optimum"]["loss"] - 3.108) < 5e-4'
