@@ -114,6 +114,14 @@ void cli_law_print(const cli_fit_source *s, const cli_law_request *q, const cli_
     interval_row(w->law->target, b->loss.mid, b->loss.lo, b->loss.hi, NAN);
     print_reach(w, w->best_reach, w->best_axis);
   }
+  if (w->has_target) {
+    const iso_lawfit_target *t = &w->target;
+    printf("\n%s = %.6g at its optimum\n", w->law->target, t->y);
+    interval_row("train_flop", t->flop.mid, t->flop.lo, t->flop.hi, NAN);
+    interval_row(w->law->input[w->law->at_params].name, t->params.mid, t->params.lo, t->params.hi, NAN);
+    interval_row(w->law->input[w->law->at_tokens].name, t->tokens.mid, t->tokens.lo, t->tokens.hi, NAN);
+    print_reach(w, w->target_reach, w->target_axis);
+  }
   if (w->has_best_input) {
     const iso_lawfit_best_input *b = &w->best_input;
     printf("\nbest %s\n", w->law->input[b->input].name);
@@ -155,6 +163,12 @@ json_t *cli_law_answer_json(const cli_law_request *q, const cli_law_answer *w) {
         json_pack("{s:f, s:o, s:o, s:o, s:o, s:o}", "train_flop", w->best.flop, "params", iso_fit_interval_json(&w->best.params), "tokens",
                   iso_fit_interval_json(&w->best.tokens), w->law->target, iso_fit_interval_json(&w->best.loss), "reach", iso_json_num(w->best_reach),
                   "reach_axis", w->best_axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, w->best_axis))));
+  if (w->has_target)
+    json_object_set_new(j, "reached",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", w->law->target, iso_json_num(w->target.y), "train_flop",
+                                  iso_fit_interval_json(&w->target.flop), "params", iso_fit_interval_json(&w->target.params), "tokens",
+                                  iso_fit_interval_json(&w->target.tokens), "reach", iso_json_num(w->target_reach), "reach_axis",
+                                  w->target_axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, w->target_axis))));
   if (w->has_best_input) {
     const iso_lawfit_best_input *b = &w->best_input;
     json_object_set_new(j, "best",

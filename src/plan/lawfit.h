@@ -139,6 +139,14 @@ typedef struct iso_lawfit_best {
 // The compute-optimal point at `flop`, the other inputs as in x (NULL: absent).
 iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop, double level, iso_lawfit_best *out, iso_err *err);
 
+typedef struct iso_lawfit_target {
+  double y;
+  iso_fit_interval flop, params, tokens;
+  int64_t used;  // resamples that reach it
+} iso_lawfit_target;
+// The compute whose optimum has the target y, the other inputs as in x (NULL: absent). ISO_ENUM when no compute does.
+iso_status iso_lawfit_flop_for(const iso_lawfit *f, const double *x, double y, double level, iso_lawfit_target *out, iso_err *err);
+
 // The input at which the target is best (see iso_law_best_input), and the target there.
 typedef struct iso_lawfit_best_input {
   int input;

@@ -74,6 +74,11 @@ PY
 run $E_OK fit obvious.csv --law kaplan --bootstrap 0 --json
 json 'abs(j["fit"]["params"]["alpha_n"]["value"] - 0.076) < 1e-5 and abs(j["fit"]["params"]["alpha_d"]["value"] - 0.103) < 1e-5'
 json '[t["set"] for t in j["published_against_fit"]] == ["kaplan2020"] and j["published_against_fit"][0]["df"] == 4 and j["published_against_fit"][0]["chi2"] is None'
+run $E_OK fit obvious.csv --law kaplan --bootstrap 100 --flop 1e20 --json
+best=$(json_get 'j["optimum"]["loss"]["mid"]')
+run $E_OK fit obvious.csv --law kaplan --bootstrap 100 --target "$best" --json
+json 'abs(j["reached"]["train_flop"]["mid"] / 1e20 - 1) < 1e-6 and j["reached"]["train_flop"]["lo"] <= j["reached"]["train_flop"]["mid"] <= j["reached"]["train_flop"]["hi"]'
+run 8 fit obvious.csv --law kaplan --bootstrap 0 --target 1e-9
 run $E_OK fit obvious.csv --method parametric --bootstrap 0 --json
 json 'j["points"] == 30'
 # Worked numbers of other papers.

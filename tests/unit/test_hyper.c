@@ -36,7 +36,8 @@ static void test_values(void **s) {
   iso_est lr = iso_hyper_pick(row, n, false, false, &laws);
   assert_true(laws >= 2 && lr.lo < lr.mean && lr.mean < lr.hi);
   for (int i = 0; i < n; i++)
-    if (row[i].value > 0 && !row[i].experts) assert_true(lr.lo <= row[i].value && !(row[i].lo < lr.lo) && row[i].value <= lr.hi && !(row[i].hi > lr.hi));
+    if (row[i].value > 0 && !row[i].experts)
+      assert_true(lr.lo <= row[i].value && !(row[i].lo < lr.lo) && row[i].value <= lr.hi && !(row[i].hi > lr.hi));
   near(lr.mean, sqrt(1.79 * pow(1e9, -0.713) * pow(1e11, 0.307) * 0.3118 * pow(6e20, -0.125)), laws == 2 ? 1e-6 : 1);
 }
 

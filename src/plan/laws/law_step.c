@@ -105,3 +105,36 @@ const iso_law iso_law_step_batch = {
     .inverse = iso_power1_inverse,
     .spread = BATCH_SPREADS,
 };
+
+// ---- batch by size and tokens ---------------------------------------------------------------------------------------
+
+static const iso_law_param BY_SIZE_PARAM[] = {{"log_k", "k", true, -5, 10}, {"alpha", "alpha", false, -0.5, 0.8}, {"beta", "beta", false, 0, 1}};
+
+// Oracle: the product written out in powers of ten.
+static iso_status by_size_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  static const double p[] = {0, 0.25, 0.5}, x[LR_INPUTS] = {1e8, 1e10};
+  return iso_law_near(&iso_law_batch_by_size, lr_value(p, x, NULL), 1e7, 1e-12, "B(1e8, 1e10)", err);
+}
+
+const iso_law iso_law_batch_by_size = {
+    .base = {.name = "batch_by_size",
+             .summary = "best batch = k N^alpha D^beta",
+             .paper =
+                 "Yin et al. 2024, Towards precise scaling laws for video diffusion transformers, arXiv:2411.17470, whose constants are for video",
+             .selftest = by_size_selftest},
+    .formula = "B = k N^alpha D^beta",
+    .target = "batch_tokens",
+    .unit = "tokens",
+    .target_alias = {"batch", "batch_size_tokens"},
+    .counts = "B and D in tokens; learning rate chosen as well, by step_lr's form; losses at these follow chinchilla's form, off the best size too",
+    .n_inputs = LR_INPUTS,
+    .n_params = (int)ISO_COUNT(BY_SIZE_PARAM),
+    .input = LR_INPUT,
+    .param = BY_SIZE_PARAM,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = lr_value,
+    .inverse = lr_inverse,
+};
