@@ -96,8 +96,12 @@ static int read_question(const cli_args *a, cli_law_question *q) {
   if (target && read_target(target, &q->target, &err) != ISO_OK) return cli_usage(a, "--target: %s", err.msg);
   if (solve && !target) return cli_usage(a, "--solve: the INPUT at which the target is what? --target VALUE says it");
   if (solve && (q->solve = iso_law_input_find(l, solve)) < 0) return cli_usage(a, "--solve: law %s has no input called %.60s", l->base.name, solve);
+  if (target && !solve && (l->at_params < 0 || l->at_tokens < 0)) {
+    if (l->n_inputs > 1) return cli_usage(a, "--target: law %s does not split a compute budget; --solve INPUT asks for an input", l->base.name);
+    q->solve = 0;
+  }
   const char *serve = cli_text(a, "serve");
-  if (serve && (!target || solve)) return cli_usage(a, "--serve needs --target, the loss to reach, and excludes --solve");
+  if (serve && (!target || q->solve >= 0)) return cli_usage(a, "--serve needs --target, the loss to reach, and excludes --solve");
   if (serve && (iso_unit_parse(serve, ISO_UNIT_TOK, &q->serve_tok, &err) != ISO_OK || !(q->serve_tok >= 0)))
     return cli_usage(a, "--serve: %s", err.msg[0] ? err.msg : "must be 0 or more");
   q->level = cli_real(a, "level");

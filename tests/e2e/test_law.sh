@@ -150,6 +150,10 @@ err_has '1.8 is not among them'
 run $E_USAGE law show chinchilla --solve tokens
 err_has 'says it'
 run $E_USAGE law show chinchilla --target 2 --solve colour
+run $E_OK law show kaplan-n --target 1.60439 --json
+json 'abs(j["sets"][0]["reached"]["params"] / 175e9 - 1) < 1e-4'
+run $E_USAGE law show step_lr --target 1e-3
+err_has 'solve INPUT'
 run $E_USAGE law show overtraining --target 2.5 --solve tokens
 err_has 'needs params'
 # Sardana et al.: the quality of a 7B model for 1e11 served tokens is cheapest at 6B on 1.18 times the tokens, 0.85% cheaper.
