@@ -122,3 +122,11 @@ double iso_t_quantile(double level, double df) {
   if (!(df >= 1)) return NAN;
   return df > 1e5 ? iso_normal_quantile(0.5 + level / 2) : invert(t_central, df, level, 0, 1e4);
 }
+
+// By Q(df) = Q(df - 2) + (x/2)^(df/2 - 1) e^(-x/2) / Gamma(df/2), all terms positive, from Q(1) = erfc(sqrt(x/2)) or Q(2) = e^(-x/2).
+double iso_chi2_above(double x, int df) {
+  if (df < 1 || !(x >= 0)) return NAN;
+  double h = x / 2, q = df % 2 ? erfc(sqrt(h)) : exp(-h);
+  for (int k = df % 2 ? 3 : 4; k <= df; k += 2) q += h > 0 ? exp((k / 2.0 - 1) * log(h) - h - lgamma(k / 2.0)) : 0;
+  return q;
+}

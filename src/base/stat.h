@@ -21,4 +21,6 @@ double iso_t_quantile(double level, double df);
 // Standard normal cumulative distribution and its inverse.
 double iso_normal_cdf(double z);
 double iso_normal_quantile(double p);
+// P(X > x) for chi-squared with `df` degrees of freedom, relatively exact far out.
+double iso_chi2_above(double x, int df);
 #endif

@@ -18,7 +18,8 @@ void cli_law_answer_close(cli_law_answer *w) {
 }
 
 bool cli_fit_law_misused(const cli_args *a) {
-  static const char *const NEED[] = {"column", "rows", "holdout", "cluster", "objective", "starts", "best", "max-reach", "extrapolate", "variants"};
+  static const char *const NEED[] = {"column", "rows",   "holdout",   "cluster",     "objective", "starts",
+                                     "best",   "target", "max-reach", "extrapolate", "variants"};
   for (size_t i = 0; i < ISO_COUNT(NEED); i++)
     if (cli_given(a, NEED[i])) {
       (void)cli_usage(a, "--%s needs --law", NEED[i]);
@@ -34,6 +35,7 @@ static int parse_request(const cli_args *a, cli_law_request *q) {
   if (!name) name = cli_text(a, "compare");
   *q = (cli_law_request){.most = cli_flag(a, "extrapolate") ? INFINITY : cli_real(a, "max-reach"),
                          .flop = NAN,
+                         .target = cli_real(a, "target"),
                          .predict = cli_text(a, "predict"),
                          .best = cli_text(a, "best"),
                          .plot = cli_text(a, "plot"),
@@ -68,9 +70,10 @@ static int parse_request(const cli_args *a, cli_law_request *q) {
     return cli_usage(a, "--flop: %s", err.msg[0] ? err.msg : "must be above 0");
   q->compare = cli_given(a, "compare") || q->n_laws > 1;
   if (q->compare && !cli_text(a, "holdout")) return cli_usage(a, "laws are compared on held-out rows: --holdout EXPR says which");
-  if (q->compare && (q->predict || flop || q->best)) return cli_usage(a, "--predict, --flop and --best ask one law");
+  if (q->compare && (q->predict || flop || q->best || cli_given(a, "target")))
+    return cli_usage(a, "--predict, --flop, --best and --target ask one law");
   if (q->compare && (q->plot || q->variants)) return cli_usage(a, "--plot and --variants take one law");
-  if (q->variants && (q->plot || q->best)) return cli_usage(a, "--variants excludes --plot and --best");
+  if (q->variants && (q->plot || q->best || cli_given(a, "target"))) return cli_usage(a, "--variants excludes --plot, --best and --target");
   if (cli_given(a, "method") || cli_given(a, "group-by")) return cli_usage(a, "--law and --compare exclude --method and --group-by");
   q->data.columns = cli_list(a, "column", &q->data.n_columns);
   q->data.rows = cli_text(a, "rows");
@@ -114,6 +117,17 @@ static iso_status ask(const cli_law_request *q, cli_law_answer *w, iso_err *err)
     ISO_TRY(cli_law_best(w->law, q->best, &k, x, err));
     ISO_TRY(iso_lawfit_find_best(&w->fit, x, k, q->most, w->fit.level, &w->best_input, err));
     w->has_best_input = true;
+  }
+  if (isfinite(q->target)) {
+    double x[ISO_LAW_INPUT_MAX];
+    ISO_TRY(iso_lawfit_flop_for(&w->fit, q->predict ? w->x : NULL, q->target, w->fit.level, &w->target, err));
+    iso_law_absent(w->law, x);
+    if (q->predict) memcpy(x, w->x, sizeof x);
+    x[w->law->at_params] = w->target.params.mid;
+    x[w->law->at_tokens] = w->target.tokens.mid;
+    ISO_TRY(iso_lawfit_check_reach(&w->fit, x, q->most, err));
+    w->target_reach = iso_lawfit_reach(&w->fit, x, &w->target_axis);
+    w->has_target = true;
   }
   if (isfinite(q->flop)) {
     double x[ISO_LAW_INPUT_MAX];

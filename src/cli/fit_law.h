@@ -19,6 +19,7 @@
       {"objective", CLI_TEXT, "NAME", NULL, "--law: huber-log, huber, square-log or square (default: the law's)"},                                \
       {"starts", CLI_INT, "N", "400", "--law: starts of the minimiser"},                                                                          \
       {"best", CLI_TEXT, "INPUT[,NAME=VALUE...]", NULL, "--law: print the INPUT at which the target is best, the other inputs as given"},         \
+      {"target", CLI_REAL, "VALUE", NULL, "--law: print the training compute whose optimum has this target, other inputs as in --predict"},       \
       {"max-reach", CLI_REAL, "R", "20", "--law: refuse questions further outside the rows fitted than this ratio, in any input or the FLOPs"}, { \
     "extrapolate", CLI_FLAG, NULL, NULL, "--law: answer them all the same"                                                                        \
   }
@@ -33,6 +34,7 @@ typedef struct cli_law_request {
   bool own_objective, own_delta;
   iso_law_data_opts data;
   double most, flop;
+  double target;  // NaN: not asked
   const char *predict, *best, *plot;
 } cli_law_request;
 
@@ -50,6 +52,10 @@ typedef struct cli_law_answer {
   iso_lawfit_best best;
   double best_reach;
   int best_axis;
+  bool has_target;
+  iso_lawfit_target target;
+  double target_reach;
+  int target_axis;
   bool has_best_input;
   iso_lawfit_best_input best_input;
 } cli_law_answer;

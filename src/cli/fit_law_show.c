@@ -87,6 +87,16 @@ static void print_checklist(const cli_law_request *q, const cli_law_answer *w) {
   }
 }
 
+static void print_against(const cli_law_answer *w) {
+  for (int k = 0; k < w->law->n_consts; k++) {
+    iso_lawfit_against t;
+    if (iso_lawfit_test(&w->fit, &w->fitted, w->law->consts[k].p, &t, NULL) != ISO_OK) continue;
+    printf("%s%-24s likelihood ratio %.4g, p = %.3g", k ? "" : "\npublished sets against this fit\n", w->law->consts[k].name, t.ratio, t.ratio_p);
+    if (isfinite(t.chi2)) printf("; chi2(%d) = %.4g, p = %.3g", w->law->n_params, t.chi2, t.chi2_p);
+    printf("\n");
+  }
+}
+
 void cli_law_print(const cli_fit_source *s, const cli_law_request *q, const cli_law_answer *w) {
   char text[300];
   printf("%lld points from %s, %s in %s expected", (long long)w->fit.n, s->name, w->law->target, w->law->unit);
@@ -94,6 +104,7 @@ void cli_law_print(const cli_fit_source *s, const cli_law_request *q, const cli_
   if (w->fit.skipped) printf("; %lld rows without %s skipped", (long long)w->fit.skipped, w->law->target);
   printf("\n");
   print_fit(&w->fit);
+  print_against(w);
   if (w->has_score) print_held(w);
   if (w->has_best) {
     const iso_lawfit_best *b = &w->best;
@@ -102,6 +113,14 @@ void cli_law_print(const cli_fit_source *s, const cli_law_request *q, const cli_
     interval_row(w->law->input[w->law->at_tokens].name, b->tokens.mid, b->tokens.lo, b->tokens.hi, NAN);
     interval_row(w->law->target, b->loss.mid, b->loss.lo, b->loss.hi, NAN);
     print_reach(w, w->best_reach, w->best_axis);
+  }
+  if (w->has_target) {
+    const iso_lawfit_target *t = &w->target;
+    printf("\n%s = %.6g at its optimum\n", w->law->target, t->y);
+    interval_row("train_flop", t->flop.mid, t->flop.lo, t->flop.hi, NAN);
+    interval_row(w->law->input[w->law->at_params].name, t->params.mid, t->params.lo, t->params.hi, NAN);
+    interval_row(w->law->input[w->law->at_tokens].name, t->tokens.mid, t->tokens.lo, t->tokens.hi, NAN);
+    print_reach(w, w->target_reach, w->target_axis);
   }
   if (w->has_best_input) {
     const iso_lawfit_best_input *b = &w->best_input;
@@ -119,9 +138,24 @@ void cli_law_print(const cli_fit_source *s, const cli_law_request *q, const cli_
   print_checklist(q, w);
 }
 
+// Whether the law's published sets agree with this fit.
+static json_t *against_json(const cli_law_answer *w) {
+  json_t *all = json_array();
+  for (int k = 0; k < w->law->n_consts; k++) {
+    const iso_law_const *c = &w->law->consts[k];
+    iso_lawfit_against t;
+    if (iso_lawfit_test(&w->fit, &w->fitted, c->p, &t, NULL) != ISO_OK) continue;
+    json_array_append_new(all, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "set", c->name, "df", w->law->n_params, "log_likelihood",
+                                         iso_json_num(t.log_likelihood), "likelihood_ratio", iso_json_num(t.ratio), "likelihood_ratio_p",
+                                         iso_json_num(t.ratio_p), "chi2", iso_json_num(t.chi2), "chi2_p", iso_json_num(t.chi2_p)));
+  }
+  return all;
+}
+
 json_t *cli_law_answer_json(const cli_law_request *q, const cli_law_answer *w) {
   json_t *j = json_object();
   json_object_set_new(j, "fit", iso_lawfit_json(&w->fit));
+  json_object_set_new(j, "published_against_fit", against_json(w));
   json_object_set_new(j, "holdout", w->has_score ? iso_lawfit_score_json(&w->fit, &w->held, &w->score) : json_null());
   if (w->has_best)
     json_object_set_new(
@@ -129,6 +163,12 @@ json_t *cli_law_answer_json(const cli_law_request *q, const cli_law_answer *w) {
         json_pack("{s:f, s:o, s:o, s:o, s:o, s:o}", "train_flop", w->best.flop, "params", iso_fit_interval_json(&w->best.params), "tokens",
                   iso_fit_interval_json(&w->best.tokens), w->law->target, iso_fit_interval_json(&w->best.loss), "reach", iso_json_num(w->best_reach),
                   "reach_axis", w->best_axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, w->best_axis))));
+  if (w->has_target)
+    json_object_set_new(j, "reached",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", w->law->target, iso_json_num(w->target.y), "train_flop",
+                                  iso_fit_interval_json(&w->target.flop), "params", iso_fit_interval_json(&w->target.params), "tokens",
+                                  iso_fit_interval_json(&w->target.tokens), "reach", iso_json_num(w->target_reach), "reach_axis",
+                                  w->target_axis < 0 ? json_null() : json_string(iso_lawfit_axis_name(w->law, w->target_axis))));
   if (w->has_best_input) {
     const iso_lawfit_best_input *b = &w->best_input;
     json_object_set_new(j, "best",

@@ -70,14 +70,14 @@ static json_t *rows_json(const answer *a) {
       char text[100];
       (void)snprintf(text, sizeof text, "%s%s", why, r->confirmed && r->missing ? r->missing : "");
       bool used = r->value > 0 && r->experts == a->experts;
-      json_array_append_new(
-          all, json_pack("{s:s, s:s, s:s?, s:o, s:o, s:b, s:s, s:s, s:s, s:s?}", "for", GOAL[g].key, "law", r->law->base.name, "set",
-                         r->set ? r->set->name : NULL, "value", iso_json_num(r->value), "reach", iso_json_num(r->reach), "used", used, "why_not",
-                         used         ? ""
-                         : text[0]    ? text
-                         : r->experts ? "fitted to mixtures of experts"
-                                      : "fitted to dense models",
-                         "counts", r->law->counts, "paper", r->law->base.paper, "source", r->set ? r->set->source : NULL));
+      json_array_append_new(all, json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:s, s:s?}", "for", GOAL[g].key, "law",
+                                           r->law->base.name, "set", r->set ? r->set->name : NULL, "value", iso_json_num(r->value), "lo",
+                                           iso_json_num(r->lo), "hi", iso_json_num(r->hi), "reach", iso_json_num(r->reach), "used", used, "why_not",
+                                           used         ? ""
+                                           : text[0]    ? text
+                                           : r->experts ? "fitted to mixtures of experts"
+                                                        : "fitted to dense models",
+                                           "counts", r->law->counts, "paper", r->law->base.paper, "source", r->set ? r->set->source : NULL));
     }
   }
   return all;
@@ -163,11 +163,13 @@ static void print_plan(const json_t *r) {
   printf("\n%-22s %-22s %-22s %12s  %s\n", "for", "law", "set", "value", "");
   for (size_t i = 0; i < json_array_size(laws); i++) {
     const json_t *l = json_array_get(laws, i);
-    double v = cli_at(l, "value"), reach = cli_at(l, "reach");
-    char value[40] = "-", note[120];
+    double v = cli_at(l, "value"), reach = cli_at(l, "reach"), lo = cli_at(l, "lo");
+    char value[40] = "-", note[200];
     if (!isnan(v)) (void)snprintf(value, sizeof value, "%.4g", v);
     (void)snprintf(note, sizeof note, "%.100s", cli_text_at(l, "why_not"));
-    if (!note[0] && reach > 1) (void)snprintf(note, sizeof note, "%.3g times outside what its fit saw", reach);
+    if (!note[0] && !isnan(lo)) (void)snprintf(note, sizeof note, "90%% by its constants: %.4g to %.4g", lo, cli_at(l, "hi"));
+    size_t n = strlen(note);
+    if ((!n || !isnan(lo)) && reach > 1) (void)snprintf(note + n, sizeof note - n, "%s%.3g times outside what its fit saw", n ? "; " : "", reach);
     printf("%-22s %-22s %-22s %12s  %s\n", cli_text_at(l, "for"), cli_text_at(l, "law"), cli_text_at(l, "set"), value, note);
   }
   printf("\nisoflop law show NAME has each law's conventions and source.\n");
@@ -223,7 +225,8 @@ const cli_verb cli_verb_plan_hparams = {
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .notes =
-        "The value is the geometric mean over laws with confirmed constants, the interval their spread; batch first, then the rate at it, then\n"
+        "The value is the geometric mean over laws with confirmed constants, the interval their spread with what is published of their constants'\n"
+        "own; batch first, then the rate at it, then\n"
         "the decay at both. Laws that need a loss get Chinchilla's.",
     .stops_at_once = true,
     .run = run};

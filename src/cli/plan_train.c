@@ -302,8 +302,12 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "loss", est(p->loss));
   json_object_set_new(
       o, "loss_interval",
-      json_string(p->sets > 1 ? "spread of the law's confirmed sets that were fitted to the same runs, and of the tokens that are reached"
-                              : "of the tokens that are reached; no other confirmed set was fitted to the same runs"));
+      json_string(
+          p->sets > 1
+              ? "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is "
+                "any (90%), and of the tokens that are reached"
+              : "of the tokens that are reached, and of the published uncertainty of the law's constants where there is any; no other confirmed set "
+                "was fitted to the same runs"));
   json_object_set_new(o, "layout", iso_layout_json(&p->layout));
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));

@@ -43,6 +43,7 @@ static iso_status find_columns(const iso_csv *t, int col[COLS], iso_err *err) {
   for (int k = 0; k < COLS; k++) {
     col[k] = -1;
     for (int a = 0; a < ALIAS_MAX && ALIAS[k][a] && col[k] < 0; a++) ISO_TRY(iso_csv_find_like(t, ALIAS[k][a], &col[k], err));
+    for (const char *const *s = iso_law_synonyms(ALIAS[k][0]); *s && col[k] < 0; s++) ISO_TRY(iso_csv_find_like(t, *s, &col[k], err));
   }
   const char *missing = col[COL_N] < 0 ? "params" : col[COL_LOSS] < 0 ? "loss" : col[COL_D] < 0 && col[COL_C] < 0 ? "tokens or train_flops" : NULL;
   if (missing) {

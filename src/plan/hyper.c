@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "plan/law_ask.h"
+
 static bool is_target(const iso_law *l, const char *target) {
   if (strcmp(l->target, target) == 0) return true;
   for (int i = 0; i < ISO_LAW_ALIAS_MAX && l->target_alias[i]; i++)
@@ -44,11 +46,15 @@ int iso_hyper_list(const char *target, const iso_hyper_run *run, iso_hyper_row *
     for (int k = 0; k < (l->n_consts ? l->n_consts : 1) && n < ISO_HYPER_ROWS_MAX; k++) {
       const iso_law_const *c = l->n_consts ? &l->consts[k] : NULL;
       iso_hyper_row *r = &out[n++];
-      *r = (iso_hyper_row){.law = l, .set = c, .critical = is_critical(l), .missing = missing, .value = NAN, .reach = NAN};
+      *r = (iso_hyper_row){.law = l, .set = c, .critical = is_critical(l), .missing = missing, .value = NAN, .lo = NAN, .hi = NAN, .reach = NAN};
       r->applies = c && !missing;
       r->confirmed = c && c->confirmed;
       r->experts = c && strstr(c->name, "moe");
-      if (!r->applies || !r->confirmed || iso_law_predict_const(l, c, x, &r->value, NULL) != ISO_OK) continue;
+      iso_fit_interval v;
+      if (!r->applies || !r->confirmed || iso_law_predict_interval(l, c, x, 0.9, &v, NULL) != ISO_OK) continue;
+      r->value = v.mid;
+      r->lo = v.lo;
+      r->hi = v.hi;
       r->reach = iso_law_reach(l, c->lo, c->hi, x, NULL);
     }
   }
@@ -62,8 +68,8 @@ iso_est iso_hyper_pick(const iso_hyper_row *rows, int n, bool critical, bool exp
   for (int i = 0; i < n; i++) {
     const iso_hyper_row *r = &rows[i];
     if (!(r->value > 0) || r->critical != critical || r->experts != experts) continue;
-    lo = fmin(lo, r->value);
-    hi = fmax(hi, r->value);
+    lo = fmin(lo, fmin(r->value, r->lo));
+    hi = fmax(hi, fmax(r->value, r->hi));
     if (r->law == last) continue;
     last = r->law;
     sum += log(r->value);

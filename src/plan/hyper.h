@@ -18,6 +18,7 @@ typedef struct iso_hyper_row {
   bool critical;             // of the critical batch: an upper bound, no optimum
   bool experts;              // fitted to mixtures of experts
   double value;              // NaN unless it applies and is confirmed
+  double lo, hi;             // 90% interval from what is published of its constants; NaN: nothing is
   double reach;              // outside what its fit saw
   const char *missing;       // the first input that is not known, else NULL
 } iso_hyper_row;
@@ -27,7 +28,8 @@ enum { ISO_HYPER_ROWS_MAX = 64 };
 // ISO_HYPER_ROWS_MAX.
 int iso_hyper_list(const char *target, const iso_hyper_run *run, iso_hyper_row *out);
 // The geometric mean over laws (the first confirmed set of each that applies; of experts' sets only with `experts`), and the spread between
-// all their confirmed sets as the interval. `critical` chooses between best values and critical ones. NaN when no law applies.
+// all their confirmed sets, with their own intervals, as the interval. `critical` chooses between best values and critical ones. NaN when no law
+// applies.
 iso_est iso_hyper_pick(const iso_hyper_row *rows, int n, bool critical, bool experts, int *laws);
 
 // What published runs used.

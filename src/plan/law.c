@@ -59,12 +59,44 @@ iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_la
 
 bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b) { return a == b || (a->runs && b->runs && strcmp(a->runs, b->runs) == 0); }
 
+const iso_law_spread *iso_law_spread_of(const iso_law *law, const iso_law_const *c) {
+  for (int i = 0; law->spread && i < law->n_consts; i++)
+    if (c == &law->consts[i]) return law->spread[i].source ? &law->spread[i] : NULL;
+  return NULL;
+}
+
+const char *const *iso_law_synonyms(const char *name) {
+  enum { NAMES = 9 };
+  static const char *const TABLE[][NAMES] = {
+      {"params", "parameters", "n_params", "num_params", "num_parameters", "n_parameters", "model_size"},
+      {"tokens", "train_tokens", "training_tokens", "n_tokens", "num_tokens", "tokens_trained"},
+      {"loss", "final_loss", "val_loss", "eval_loss", "test_loss", "validation_loss", "train_loss"},
+      {"train_flop", "train_flops", "training_flop", "training_flops", "flops", "flop", "compute", "c"},
+      {"batch_tokens", "batch_size_tokens", "tokens_per_batch", "tokens_per_step"},
+      {"lr", "learning_rate", "peak_lr", "max_lr"},
+      {"experts", "n_experts", "num_experts"},
+      {"active_params", "n_act", "active_parameters", "n_active", "params_active"},
+      {"steps", "n_steps", "num_steps", "iterations", "train_steps"},
+      {"vocab", "vocab_size", "vocabulary"},
+      {"width", "d_model", "hidden_size", "embed_dim"},
+      {"unique_tokens", "tokens_unique"},
+      {"months", "time_months"},
+  };
+  static const char *const NONE[1] = {NULL};
+  for (size_t i = 0; i < ISO_COUNT(TABLE); i++)
+    if (strcmp(TABLE[i][0], name) == 0) return TABLE[i] + 1;
+  return NONE;
+}
+
 int iso_law_input_find(const iso_law *law, const char *name) {
   for (int i = 0; i < law->n_inputs; i++)
     if (strcmp(law->input[i].name, name) == 0) return i;
   for (int i = 0; i < law->n_inputs; i++)
     for (int a = 0; a < ISO_LAW_ALIAS_MAX && law->input[i].alias[a]; a++)
       if (strcmp(law->input[i].alias[a], name) == 0) return i;
+  for (int i = 0; i < law->n_inputs; i++)
+    for (const char *const *s = iso_law_synonyms(law->input[i].name); *s; s++)
+      if (strcmp(*s, name) == 0) return i;
   return -1;
 }
 

@@ -38,6 +38,21 @@ typedef struct iso_law_const {
   const char *runs;
 } iso_law_const;
 
+// How well the constants of a published set are known, as far as that was published: standard errors, intervals of an exponent, refits.
+typedef struct iso_law_spread {
+  // Standard errors upwards and downwards, in the law's order; both 0: none published, taken as exact.
+  double up[ISO_LAW_PARAM_MAX], down[ISO_LAW_PARAM_MAX];
+  const double *corr;  // their correlations, n_params x n_params row by row; NULL: independent
+  const char *source;  // what was published and how it is read; NULL: nothing was
+} iso_law_spread;
+
+// A quantity that follows from a law's parameters, and from its inputs where they are given: "exponent_n", "best_granularity".
+typedef struct iso_law_fact {
+  const char *name, *unit, *what;
+  double value;  // NaN: an input that it needs is missing
+} iso_law_fact;
+enum { ISO_LAW_FACT_MAX = 8 };
+
 // A compute-optimal point: FLOPs, parameters, training tokens, loss in the law's unit.
 typedef struct iso_law_point {
   double flop, params, tokens, loss;
@@ -86,6 +101,10 @@ typedef struct iso_law {
   // greatest for targets where more is better.
   double (*best)(const double *p, const double *x, int k);
   bool more_is_better;
+  // What follows from p and x beside the target: fills out and returns how many, at most ISO_LAW_FACT_MAX. x has NaN for what is not given.
+  // NULL: none.
+  int (*facts)(const double *p, const double *x, iso_law_fact *out);
+  const iso_law_spread *spread;  // n_consts of them, those without a source not known; NULL: none
 } iso_law;
 
 #define LAW(name) extern const iso_law iso_law_##name;
@@ -99,8 +118,13 @@ iso_status iso_law_find(const char *name, const iso_law **out, iso_err *err);
 iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_law_const **out, iso_err *err);
 // Whether both sets are known to be fitted to the same runs; a set is to its own.
 bool iso_law_same_runs(const iso_law_const *a, const iso_law_const *b);
+// What is published of the uncertainty of a set's constants; NULL: nothing.
+const iso_law_spread *iso_law_spread_of(const iso_law *law, const iso_law_const *c);
 // Which input or parameter has this name (an input's alias will do); -1: none.
 int iso_law_input_find(const iso_law *law, const char *name);
+// Other names that anything called `name` goes by, whatever the law: "parameters", "n_params", ... for "params"; NULL after the last, never
+// NULL itself. A law's own aliases come first.
+const char *const *iso_law_synonyms(const char *name);
 int iso_law_param_find(const iso_law *law, const char *name);
 
 // Fills x with what is taken when nothing is given (NaN for inputs that must be).

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/stat.h"
 #include "plan/fit_impl.h"
+#include "plan/law_ask.h"
 #include "plan/lawfit_impl.h"
 
 enum { PM = ISO_LAW_PARAM_MAX, REFIT_ROUNDS = 6 };
@@ -291,6 +292,32 @@ iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop,
   out->params = iso_fit_bc_interval(v, used, pt.params, level, f->stretch);
   out->tokens = iso_fit_bc_interval(v + n, used, pt.tokens, level, f->stretch);
   out->loss = iso_fit_bc_interval(v + 2 * n, used, pt.loss, level, f->stretch);
+  free(v);
+  return ISO_OK;
+}
+
+iso_status iso_lawfit_flop_for(const iso_lawfit *f, const double *x, double y, double level, iso_lawfit_target *out, iso_err *err) {
+  double at[ISO_LAW_INPUT_MAX];
+  iso_law_point pt, q;
+  if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "target: level %g, expected between 0 and 1", level);
+  iso_law_absent(f->law, at);
+  if (x) memcpy(at, x, sizeof *x * (size_t)f->law->n_inputs);
+  ISO_TRY(iso_law_flop_for(f->law, f->p, at, y, &pt, err));
+  int64_t n = f->resamples, used = 0;
+  double *v = malloc(sizeof *v * (size_t)(3 * n + 1));
+  if (!v) return iso_fail(err, ISO_ENOMEM, "target: no memory for %lld resamples", (long long)n);
+  for (int64_t b = 0; b < n; b++) {
+    if (iso_law_flop_for(f->law, f->sample + b * f->law->n_params, at, y, &q, NULL) != ISO_OK) continue;
+    v[used] = q.flop;
+    v[n + used] = q.params;
+    v[2 * n + used++] = q.tokens;
+  }
+  *out = (iso_lawfit_target){.y = y, .used = used};
+  out->flop = iso_fit_bc_interval(v, used, pt.flop, level, f->stretch);
+  out->params = iso_fit_bc_interval(v + n, used, pt.params, level, f->stretch);
+  out->tokens = iso_fit_bc_interval(v + 2 * n, used, pt.tokens, level, f->stretch);
+  // Refits that never reach it say that there may be no such compute.
+  if (used < n * 19 / 20) out->flop.hi = out->params.hi = out->tokens.hi = INFINITY;
   free(v);
   return ISO_OK;
 }

@@ -139,6 +139,14 @@ typedef struct iso_lawfit_best {
 // The compute-optimal point at `flop`, the other inputs as in x (NULL: absent).
 iso_status iso_lawfit_optimum(const iso_lawfit *f, const double *x, double flop, double level, iso_lawfit_best *out, iso_err *err);
 
+typedef struct iso_lawfit_target {
+  double y;
+  iso_fit_interval flop, params, tokens;
+  int64_t used;  // resamples that reach it
+} iso_lawfit_target;
+// The compute whose optimum has the target y, the other inputs as in x (NULL: absent). ISO_ENUM when no compute does.
+iso_status iso_lawfit_flop_for(const iso_lawfit *f, const double *x, double y, double level, iso_lawfit_target *out, iso_err *err);
+
 // The input at which the target is best (see iso_law_best_input), and the target there.
 typedef struct iso_lawfit_best_input {
   int input;
@@ -167,6 +175,15 @@ typedef struct iso_lawfit_score {
 iso_status iso_lawfit_score_rows(const iso_lawfit *f, const iso_law_data *held, double level, double most, iso_lawfit_score *out, iso_err *err);
 void iso_lawfit_score_close(iso_lawfit_score *s);
 
+// Whether constants p of the law agree with a fit, as Besiroglu et al. 2024 (arXiv:2404.10102) test those of Hoffmann et al.
+typedef struct iso_lawfit_against {
+  double log_likelihood;  // of p's residuals under Huber's density of threshold 1e-3 scales, the scale at its best
+  double ratio, ratio_p;  // 2 (log-likelihood of the fit - of p), and chi-squared's tail beyond it; p 1 where the fit is no better
+  double chi2, chi2_p;    // (p - fit)' cov^-1 (p - fit), cov of the refits; NaN without refits or where they leave cov singular
+} iso_lawfit_against;
+// Both tests have n_params degrees of freedom. d: the rows that were fitted. ISO_ENUM where p is not defined for one of them.
+iso_status iso_lawfit_test(const iso_lawfit *f, const iso_law_data *d, const double *p, iso_lawfit_against *out, iso_err *err);
+
 // ---- report ---------------------------------------------------------------------------------------------------------
 
 // The checklist of Li et al. 2025, (Mis)Fitting, arXiv:2502.18969: what a reader needs to repeat a fit. `answer` is empty where neither
@@ -185,4 +202,6 @@ json_t *iso_lawfit_score_json(const iso_lawfit *f, const iso_law_data *held, con
 json_t *iso_lawfit_checklist_json(const iso_lawfit *f, const iso_law_data_opts *o, const iso_lawfit_score *held);
 // The law itself: formula, inputs, parameters, conventions, published sets.
 json_t *iso_law_json(const iso_law *law);
+// One set of constants: values, source, range, what is published of its uncertainty.
+json_t *iso_law_const_json(const iso_law *law, const iso_law_const *c);
 #endif

@@ -63,6 +63,7 @@ static iso_status find_any(const iso_csv *t, const char *name, const char *const
   *col = iso_csv_find(t, name);
   if (*col < 0) ISO_TRY(iso_csv_find_like(t, name, col, err));
   for (int a = 0; a < ISO_LAW_ALIAS_MAX && alias[a] && *col < 0; a++) ISO_TRY(iso_csv_find_like(t, alias[a], col, err));
+  for (const char *const *s = iso_law_synonyms(name); *s && *col < 0; s++) ISO_TRY(iso_csv_find_like(t, *s, col, err));
   return ISO_OK;
 }
 
@@ -135,7 +136,7 @@ static iso_status map_columns(reader *r, iso_err *err) {
 }
 
 static iso_status open_reader(const iso_csv *t, const iso_law *law, const iso_law_data_opts *o, reader *r, iso_err *err) {
-  static const char *const FLOP[ISO_LAW_ALIAS_MAX] = {"train_flops", "training_flop", "training_flops", "flops", "flop", "compute", "c"};
+  static const char *const NONE[ISO_LAW_ALIAS_MAX] = {NULL};
   *r = (reader){.t = t, .law = law, .o = o, .target = {.col = -1}, .cluster_col = -1};
   for (int i = 0; i < law->n_inputs; i++) r->input[i].col = -1;
   ISO_TRY(map_columns(r, err));
@@ -144,7 +145,7 @@ static iso_status open_reader(const iso_csv *t, const iso_law *law, const iso_la
     if (in->col < 0 && !in->expr) ISO_TRY(find_any(t, law->input[i].name, law->input[i].alias, &in->col, err));
   }
   if (r->target.col < 0 && !r->target.expr) ISO_TRY(find_any(t, law->target, law->target_alias, &r->target.col, err));
-  ISO_TRY(find_any(t, "train_flop", FLOP, &r->flop_col, err));
+  ISO_TRY(find_any(t, "train_flop", NONE, &r->flop_col, err));
   if (r->target.col < 0 && !r->target.expr) {
     iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column for %s (%s)", t->what, (long long)t->header, law->target, law->unit);
     return iso_hint(err, ISO_EFORMAT, "--column %s=COLUMN names it", law->target);

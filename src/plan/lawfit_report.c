@@ -18,7 +18,20 @@ static json_t *param_json(const iso_law_param *d, double value, double lo, doubl
   return o;
 }
 
-static json_t *set_json(const iso_law *law, const iso_law_const *c) {
+// Standard errors of the constants as published, of logarithms where the law keeps those.
+static json_t *spread_json(const iso_law *law, const iso_law_const *c) {
+  const iso_law_spread *s = iso_law_spread_of(law, c);
+  json_t *se = json_object();
+  if (!s) {
+    json_decref(se);
+    return json_null();
+  }
+  for (int k = 0; k < law->n_params; k++)
+    if (s->up[k] > 0 || s->down[k] > 0) json_object_set_new(se, law->param[k].name, json_pack("{s:f, s:f}", "up", s->up[k], "down", s->down[k]));
+  return json_pack("{s:s, s:o, s:b}", "source", s->source, "se", se, "correlated", s->corr != NULL);
+}
+
+json_t *iso_law_const_json(const iso_law *law, const iso_law_const *c) {
   json_t *p = json_object(), *signs = json_object(), *range = json_object();
   for (int k = 0; k < law->n_params; k++) {
     json_object_set_new(p, law->param[k].name, iso_json_num(c->p[k]));
@@ -26,8 +39,8 @@ static json_t *set_json(const iso_law *law, const iso_law_const *c) {
   }
   for (int i = 0; i < law->n_inputs; i++)
     if (c->hi[i] > 0) json_object_set_new(range, law->input[i].name, json_pack("[o,o]", iso_json_num(c->lo[i]), iso_json_num(c->hi[i])));
-  return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s, s:s?}", "name", c->name, "confirmed", c->confirmed, "params", p, "constants", signs, "range",
-                   range, "source", c->source, "runs", c->runs);
+  return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s, s:s?, s:o}", "name", c->name, "confirmed", c->confirmed, "params", p, "constants", signs, "range",
+                   range, "source", c->source, "runs", c->runs, "uncertainty", spread_json(law, c));
 }
 
 json_t *iso_law_json(const iso_law *law) {
@@ -41,7 +54,7 @@ json_t *iso_law_json(const iso_law *law) {
   }
   for (int k = 0; k < law->n_params; k++)
     json_array_append_new(params, json_pack("{s:s, s:s, s:b}", "name", law->param[k].name, "sign", law->param[k].sign, "log", law->param[k].is_log));
-  for (int i = 0; i < law->n_consts; i++) json_array_append_new(sets, set_json(law, &law->consts[i]));
+  for (int i = 0; i < law->n_consts; i++) json_array_append_new(sets, iso_law_const_json(law, &law->consts[i]));
   json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "law", law->base.name, "summary", law->base.summary, "formula", law->formula,
                         "target", law->target, "unit", law->unit, "paper", law->base.paper, "inputs", inputs, "params", params, "sets", sets);
   json_object_set_new(o, "target_columns", texts(law->target_alias, ISO_LAW_ALIAS_MAX));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/law_ask.h"
+
 // Sizes at which layouts are searched: half octaves of 2^(GRID_LO / 2) to 2^(GRID_HI / 2) parameters.
 enum { GRID_LO = 36, GRID_HI = 94, CELLS = GRID_HI - GRID_LO + 1 };
 static const iso_res LIMIT[ISO_TRAIN_LIMITS] = {ISO_RES_train_flop, ISO_RES_wall, ISO_RES_usd, ISO_RES_energy, ISO_RES_co2, ISO_RES_tok};
@@ -242,6 +244,17 @@ iso_est iso_train_loss(const iso_law *law, const iso_law_const *set, const doubl
     n++;
     loss.lo = fmin(loss.lo, loss_at(law, c, x, params, tokens.hi));
     loss.hi = fmax(loss.hi, loss_at(law, c, x, params, tokens.lo));
+  }
+  // What is published of the set's own constants, at each end of the tokens.
+  for (int end = 0; end < 2; end++) {
+    double at[ISO_LAW_INPUT_MAX];
+    iso_fit_interval v;
+    memcpy(at, x, sizeof at);
+    at[law->at_params] = params;
+    at[law->at_tokens] = end ? tokens.lo : tokens.hi;
+    if (iso_law_predict_interval(law, set, at, 0.9, &v, NULL) != ISO_OK) continue;
+    loss.lo = fmin(loss.lo, v.lo);
+    loss.hi = fmax(loss.hi, v.hi);
   }
   if (sets) *sets = n;
   return loss;

@@ -24,8 +24,8 @@ enum { ISO_TRAIN_LIMITS = 6 };
 iso_res iso_train_limit(int i);
 // Tokens that the limits leave when one costs so much of each; +INFINITY without limits, 0 when the cost of a limited resource is unknown.
 double iso_train_tokens_of(const iso_budget *b, const double *per_tok);
-// The loss of a set at `tokens`, the other inputs as in x; the interval spans its law's confirmed sets of the same runs and the tokens'
-// interval. *sets (may be NULL) gets how many they are.
+// The loss of a set at `tokens`, the other inputs as in x; the interval spans its law's confirmed sets of the same runs, the 90% interval of
+// its own constants where their uncertainty is published, and the tokens' interval. *sets (may be NULL) gets how many they are.
 iso_est iso_train_loss(const iso_law *law, const iso_law_const *set, const double *x, double params, iso_est tokens, int *sets);
 
 // Another size that reaches the plan's loss.

@@ -70,7 +70,8 @@ static double sample_input(const char *name) {
             {"rl_compute", 5000},  {"samples", 16},          {"kl", 3},
             {"dimension", 700},    {"gmse", 0.0115},         {"capacity", 0.8},
             {"pool", 11},          {"active_share", 0.1},    {"streams", 4},
-            {"teacher_loss", 2.2}, {"supervised_loss", 2.5}, {"steps", 2e4}};
+            {"teacher_loss", 2.2}, {"supervised_loss", 2.5}, {"steps", 2e4},
+            {"density", 0.3},      {"finetune_chars", 3e5},  {"months", 15}};
   for (size_t i = 0; i < ISO_COUNT(AT); i++)
     if (!strcmp(AT[i].name, name)) return AT[i].value;
   fail_msg("no sample for an input called %s", name);
@@ -322,7 +323,9 @@ static void test_same_runs(void **state) {
   assert_int_equal(pairs, 3);
   const iso_law_const *c = chinchilla()->consts;
   iso_law_const blank = c[0], other = c[1];
-  assert_false(iso_law_same_runs(&c[0], &c[3]));
+  const iso_law_const *dense = NULL;
+  assert_int_equal(iso_law_find_const(chinchilla(), "krajewski2024_dense", &dense, NULL), ISO_OK);
+  assert_false(iso_law_same_runs(&c[0], dense));
   blank.runs = other.runs = NULL;
   assert_true(iso_law_same_runs(&blank, &blank));
   assert_false(iso_law_same_runs(&blank, &other) || iso_law_same_runs(&blank, &c[0]));

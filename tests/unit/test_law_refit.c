@@ -11,6 +11,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
+#include "base/stat.h"
 #include "plan/lawfit.h"
 
 static iso_ctx *ctx;
@@ -87,6 +88,44 @@ static void test_chinchilla(void **state) {
   static const double SE[5] = {0.258, 0.421, 0.014, 0.01540, 0.02060};
   for (int k = 0; k < 5; k++) near(r.f.se[k] / SE[k], 1, 0.25);
   close_refit(&r);
+}
+
+// Oracle: cells 34, 48 to 52 and 54 of the replication's notebook, which test Hoffmann et al.'s constants against its own on the same points,
+// and its fit to all of them. The covariance is that of other refits there: chi2 238.40.
+static void test_against(void **state) {
+  (void)state;
+  static const char *const SET[3] = {"hoffmann2022_rounded", "hoffmann2022", "besiroglu2024"};
+  static const double LIKELY[2][3] = {{562.25, 837.78, 879.77}, {531.89, 714.43, 757.80}}, RATIO[2] = {84.00, 86.75}, P[2] = {1.22e-16, 3.23e-17};
+  for (int all = 0; all < 2; all++) {
+    refit r;
+    iso_err e = {0};
+    iso_lawfit_against a[3], at;
+    iso_lawfit_opts fo = iso_lawfit_opts_default(&iso_law_chinchilla);
+    fo.resamples = 2000;
+    run("epoch_chinchilla.csv", &iso_law_chinchilla, all ? "besiroglu2024_all" : "besiroglu2024", &(iso_law_data_opts){.drop_highest = all ? 0 : 5},
+        &fo, &r);
+    for (int k = 0; k < 3; k++) {
+      const iso_law_const *c;
+      ok(iso_law_find_const(&iso_law_chinchilla, SET[k], &c, &e), &e);
+      ok(iso_lawfit_test(&r.f, &r.d, c->p, &a[k], &e), &e);
+      print_message("%s: log-likelihood %.2f, chi2 %.2f\n", SET[k], a[k].log_likelihood, a[k].chi2);
+      near(a[k].log_likelihood, LIKELY[all][k], 0.011);
+    }
+    near(2 * (a[2].log_likelihood - a[1].log_likelihood), RATIO[all], 0.011);
+    near(iso_chi2_above(2 * (a[2].log_likelihood - a[1].log_likelihood), 5) / P[all], 1, 0.02);
+    if (!all) {
+      near(a[1].chi2, 238.40, 40);
+      assert_true(a[1].chi2_p < 1e-40 && a[2].chi2 < 1 && a[2].chi2_p > 0.9);
+    } else {
+      // Their fit to all points ends near this one, in their objective too.
+      for (int k = 0; k < 5; k++) near(r.f.p[k], r.c->p[k], 0.3 * r.f.se[k]);
+      near(r.f.value / r.published, 1, 0.02);
+    }
+    // The fit against itself.
+    ok(iso_lawfit_test(&r.f, &r.d, r.f.p, &at, &e), &e);
+    assert_true(at.ratio == 0 && at.chi2 == 0 && at.ratio_p == 1 && at.chi2_p == 1);
+    close_refit(&r);
+  }
 }
 
 // The sweep of vocabularies. The published constants come from tokens counted as characters times f(V / 1000), vocabularies being in
@@ -203,6 +242,44 @@ static void test_errors(void **state) {
   close_refit(&loss);
 }
 
+// "error=1-(acc_a+...)/n" over every column of the table whose name starts with acc_; returns n.
+static int all_tasks(char *text, size_t size) {
+  iso_csv t;
+  int n = 0;
+  shared_csv("overtraining.csv", &t);
+  snprintf(text, size, "error=1-(");
+  for (int c = 0; c < t.cols; c++) {
+    if (strncmp(iso_csv_name(&t, c), "acc_", 4) != 0) continue;
+    size_t at = strlen(text);
+    snprintf(text + at, size - at, "%s%s", n++ ? "+" : "", iso_csv_name(&t, c));
+  }
+  size_t at = strlen(text);
+  snprintf(text + at, size - at, ")/%d", n);
+  iso_csv_close(&t);
+  return n;
+}
+
+// The error over all 46 tasks, from the same six runs of each training set: the constants that the authors' code finds, to their digits.
+static void test_all_tasks(void **state) {
+  (void)state;
+  static const char *const SETS[2][2] = {{"gadre2024_c4_46", "train_set=='c4_original'"}, {"gadre2024_rpj_46", "train_set=='rpj'"}};
+  char mean[2400], rows[400];
+  assert_int_equal(all_tasks(mean, sizeof mean), 46);
+  const char *columns[] = {"loss=loss_c4_val", mean};
+  for (int i = 0; i < 2; i++) {
+    refit r;
+    iso_lawfit_opts fo = iso_lawfit_opts_default(&iso_law_overtraining_error);
+    fo.resamples = 0;
+    snprintf(rows, sizeof rows, "%s && (" FIVE_RUNS " || params>5e8 && params<2e9 && tokens_per_param_mult==1)", SETS[i][1]);
+    run("overtraining.csv", &iso_law_overtraining_error, SETS[i][0], &(iso_law_data_opts){.columns = columns, .n_columns = 2, .rows = rows}, &fo, &r);
+    assert_int_equal(r.d.n, 6);
+    near(r.f.p[0], r.c->p[0], 1e-4);
+    near(r.f.p[1], r.c->p[1], 3e-4);
+    near(r.f.p[2], r.c->p[2], 3e-4);
+    close_refit(&r);
+  }
+}
+
 // Models up to 412M parameters with 10 tokens a parameter and more predict those of 1.4B and 6.9B.
 static void hold_out(const char *rows, const char *set, refit *r, iso_lawfit_score *s) {
   iso_err e = {0};
@@ -245,8 +322,9 @@ static void test_hold_out(void **state) {
 int main(void) {
   iso_err e = {0};
   ok(iso_ctx_open(2, &ctx, &e), &e);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_chinchilla), cmocka_unit_test(test_vocab), cmocka_unit_test(test_five_runs),
-                                     cmocka_unit_test(test_errors), cmocka_unit_test(test_hold_out)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_chinchilla), cmocka_unit_test(test_against), cmocka_unit_test(test_vocab),
+                                     cmocka_unit_test(test_five_runs),  cmocka_unit_test(test_errors),  cmocka_unit_test(test_all_tasks),
+                                     cmocka_unit_test(test_hold_out)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   iso_ctx_close(ctx);
   return failed;

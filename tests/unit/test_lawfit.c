@@ -123,18 +123,21 @@ static void test_recovery(void **state) {
       static const struct {
         const char *name;
         double lo, hi;
-      } SPAN[] = {{"params", 2e7, 4e9},       {"tokens", 5e8, 2e11},       {"unique_tokens", 1e8, 4e10},
-                  {"vocab", 4e3, 1e5},        {"width", 500, 4000},        {"weight_bits", 3, 12},
-                  {"act_bits", 4, 12},        {"kv_bits", 4, 12},          {"post_bits", 3, 8},
-                  {"experts", 1, 32},         {"granularity", 1, 32},      {"active_params", 2e7, 4e9},
-                  {"loss", 2.2, 5},           {"train_flop", 1e18, 1e22},  {"batch_tokens", 1e5, 4e6},
-                  {"lr", 1e-4, 1e-2},         {"active_share", 0.02, 0.3}, {"streams", 1, 16},
-                  {"teacher_loss", 1.9, 2.6}, {"supervised_loss", 2, 3.2}, {"steps", 3e3, 1e6}};
+      } SPAN[] = {{"params", 2e7, 4e9},       {"tokens", 5e8, 2e11},        {"unique_tokens", 1e8, 4e10},
+                  {"vocab", 4e3, 1e5},        {"width", 500, 4000},         {"weight_bits", 3, 12},
+                  {"act_bits", 4, 12},        {"kv_bits", 4, 12},           {"post_bits", 3, 8},
+                  {"experts", 1, 32},         {"granularity", 1, 32},       {"active_params", 2e7, 4e9},
+                  {"loss", 2.2, 5},           {"train_flop", 1e18, 1e22},   {"batch_tokens", 1e5, 4e6},
+                  {"lr", 1e-4, 1e-2},         {"active_share", 0.02, 0.3},  {"streams", 1, 16},
+                  {"teacher_loss", 1.9, 2.6}, {"supervised_loss", 2, 3.2},  {"steps", 3e3, 1e6},
+                  {"density", 0.1, 0.9},      {"finetune_chars", 1e5, 1e8}, {"months", 1, 60}};
+      lo[i] = hi[i] = NAN;
       for (size_t s = 0; s < ISO_COUNT(SPAN); s++)
         if (!strcmp(SPAN[s].name, l->input[i].name)) {
           lo[i] = SPAN[s].lo;
           hi[i] = SPAN[s].hi;
         }
+      if (isnan(lo[i])) fail_msg("no span for an input called %s", l->input[i].name);
       x[i] = 3 * hi[i];
     }
     bare.n_consts = 0;  // the published sets are no starts here

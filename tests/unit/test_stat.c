@@ -37,7 +37,21 @@ static void test_rank(void **state) {
   assert_true(isnan(rho));
 }
 
+// Critical values of tables, and the p values that Besiroglu et al. 2024 print: chi2(5) of 238.40, 84.00 and 86.75.
+static void test_chi2(void **state) {
+  (void)state;
+  near(iso_chi2_above(3.841459, 1), 0.05, 1e-8);
+  near(iso_chi2_above(9.210340, 2), 0.01, 1e-8);
+  near(iso_chi2_above(11.070498, 5), 0.05, 1e-8);
+  near(iso_chi2_above(18.307038, 10), 0.05, 1e-8);
+  near(iso_chi2_above(238.40, 5) / 1.69e-49, 1, 5e-3);
+  near(iso_chi2_above(84.00, 5) / 1.22e-16, 1, 5e-3);
+  near(iso_chi2_above(86.75, 5) / 3.23e-17, 1, 5e-3);
+  near(iso_chi2_above(0, 5), 1, 0);
+  assert_true(isnan(iso_chi2_above(-1, 5)) && isnan(iso_chi2_above(1, 0)));
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rank)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rank), cmocka_unit_test(test_chi2)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

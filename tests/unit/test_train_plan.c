@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "plan/law_ask.h"
 #include "plan/train_plan.h"
 
 static iso_layout_cal CAL(void) { return iso_layout_cal_default(); }
@@ -74,6 +75,10 @@ static void test_flops(void **s) {
   near(p.use[4].mean, p.use[3].mean / 3.6e6 * 400, 1e-9);
   near(p.use[1].hi / p.use[1].mean, p.step.hi_s / p.step.step_s, 1e-9);
   assert_true(p.loss.lo < p.loss.mean && p.loss.mean < p.loss.hi && p.sets == 3 && p.loss.hi < 2.2);
+  // It holds what is published of the set's own constants.
+  iso_fit_interval v;
+  assert_int_equal(iso_law_predict_interval(b.q.law, b.q.set, (double[ISO_LAW_INPUT_MAX]){p.params, p.tokens.mean}, 0.9, &v, &err), ISO_OK);
+  assert_true(v.lo < v.mid && v.mid < v.hi && p.loss.lo <= v.lo && p.loss.hi >= v.hi);
   assert_true(p.params_lo <= p.ideal.params && p.params_hi >= p.ideal.params && p.params_hi > p.params_lo);
   // A set of other text stands alone.
   assert_int_equal(iso_law_find_const(b.q.law, "krajewski2024_dense", &b.q.set, &err), ISO_OK);

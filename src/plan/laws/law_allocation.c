@@ -21,6 +21,9 @@ static const iso_law_param PARAM[P_COUNT] = {{"log_k", "k", true, 0.5, 2}, {"exp
   {6e18}, { 3e21 }
 #define PORIAN_RANGE \
   {1.25e16}, { 2.56e19 }
+#define NANOCHAT_RANGE \
+  {1e18}, { 1e19 }
+#define NANOCHAT "karpathy/nanochat dev/LOG.md, its own runs, parameters of all matrices but the embeddings: "
 #define PORIAN "Porian et al. 2024, arXiv:2406.19146, released results for RefinedWeb: "
 static const iso_law_const PARAMS_SETS[] = {
     {"chinchilla1",
@@ -66,6 +69,12 @@ static const iso_law_const PARAMS_SETS[] = {
      PORIAN_RANGE,
      PORIAN "learning rate, batch and beta2 tuned at a constant rate, 0.4969 (0.4907 to 0.5045); all parameters",
      "porian2024_tuned"},
+    {"nanochat",
+     true,
+     {-3.862756, 0.54},
+     NANOCHAT_RANGE,
+     NANOCHAT "printed exponent through the middle of its four budgets, off by at most 5%",
+     "nanochat_isoflop"},
 };
 // Tokens. Llama 3's printed pair (0.53, 0.29) is cut, not rounded: it gives 10.5 T tokens where the paper extrapolates to 16.55 T at 3.8e25
 // FLOP. Of the pairs that start with these digits only exponents between 0.5372 and 0.5378 reach 16.55 T; they agree within 1%.
@@ -106,6 +115,44 @@ static const iso_law_const TOKENS_SETS[] = {
      PORIAN_RANGE,
      PORIAN "tuned optimizer at a constant rate: N* times its tokens per parameter, 11.929 C^0.00594",
      "porian2024_tuned"},
+    {"nanochat",
+     true,
+     {0.626423, 0.49},
+     NANOCHAT_RANGE,
+     NANOCHAT "printed exponent through the middle of its four budgets, off by at most 3%; about 10.5 tokens a parameter",
+     "nanochat_isoflop"},
+};
+// FLOPs of a token, the size of a model as DeepSeek LLM counts it: 72 layers width^2 + 12 layers width context (both in training).
+static const iso_law_const MODEL_SETS[] = {
+    {"deepseek",
+     true,
+     {-1.763172, 0.5243},
+     {0},
+     {0},
+     "DeepSeek LLM, arXiv:2401.02954: M* = 0.1715 C^0.5243 as quoted in secondary notes; C = M D",
+     "deepseek2024"},
+};
+
+// What is printed of exponents: intervals, their halves over the normal quantile of their level. The line turns about the middle of the
+// budgets (its logarithm times the exponent's error is the coefficient's, of opposite sign), which says nothing of its level.
+#define ALONE "; the exponent's alone, about the middle of the budgets"
+static const double TURN[] = {1, -1, -1, 1};
+#define SPREAD_OF(middle, above, below, text) \
+  { .up = {(middle) * (below), above}, .down = {(middle) * (above), below}, .corr = TURN, .source = text ALONE }
+#define ISOFLOP_MIDDLE 46.3456  // ln of 1.34e20 FLOP
+#define PORIAN_MIDDLE 40.8768   // ln of 5.66e17 FLOP
+static const iso_law_spread PARAMS_SPREADS[ISO_COUNT(PARAMS_SETS)] = {
+    [0] = SPREAD_OF(ISOFLOP_MIDDLE, 0.003044, 0.007880, "80% interval of the exponent, 0.488 to 0.502"),
+    [1] = SPREAD_OF(ISOFLOP_MIDDLE, 0.034379, 0.021803, "80% interval of the exponent, 0.462 to 0.534"),
+    [3] = SPREAD_OF(PORIAN_MIDDLE, 0.005459, 0.006021, "95% interval of the exponent, 0.8235 to 0.8460"),
+    [4] = SPREAD_OF(PORIAN_MIDDLE, 0.005306, 0.007653, "95% interval of the exponent, 0.6915 to 0.7169"),
+    [5] = SPREAD_OF(PORIAN_MIDDLE, 0.007806, 0.005408, "95% interval of the exponent, 0.5914 to 0.6173"),
+    [6] = SPREAD_OF(PORIAN_MIDDLE, 0.008674, 0.005969, "95% interval of the exponent, 0.5598 to 0.5885"),
+    [7] = SPREAD_OF(PORIAN_MIDDLE, 0.003878, 0.003163, "95% interval of the exponent, 0.4907 to 0.5045"),
+};
+static const iso_law_spread TOKENS_SPREADS[ISO_COUNT(TOKENS_SETS)] = {
+    [0] = SPREAD_OF(ISOFLOP_MIDDLE, 0.007917, 0.000666, "80% interval of the exponent, 0.501 to 0.512"),
+    [1] = SPREAD_OF(ISOFLOP_MIDDLE, 0.014810, 0.021084, "80% interval of the exponent, 0.483 to 0.529"),
 };
 
 static double value(const double *p, const double *x, double *g) {
@@ -135,8 +182,9 @@ static iso_status params_selftest(iso_ctx *c, iso_err *err) {
   static const struct {
     int set;
     double flop, want, tol;
-  } ROW[] = {{0, 5.76e23, 67e9, 0.013},   {0, 1.92e19, 4e8, 0.013},  {1, 6.88e23, 67e9, 0.033}, {1, 1.20e20, 1e9, 0.033},  {2, 8.64e19, 1.3e9, 1e-9},
-             {3, 5.88e23, 3.03e12, 3e-3}, {4, 5.88e23, 787e9, 3e-3}, {5, 5.88e23, 292e9, 3e-3}, {6, 5.88e23, 183e9, 3e-3}, {7, 5.88e23, 77e9, 3e-3}};
+  } ROW[] = {{0, 5.76e23, 67e9, 0.013}, {0, 1.92e19, 4e8, 0.013},    {1, 6.88e23, 67e9, 0.033}, {1, 1.20e20, 1e9, 0.033},
+             {2, 8.64e19, 1.3e9, 1e-9}, {3, 5.88e23, 3.03e12, 3e-3}, {4, 5.88e23, 787e9, 3e-3}, {5, 5.88e23, 292e9, 3e-3},
+             {6, 5.88e23, 183e9, 3e-3}, {7, 5.88e23, 77e9, 3e-3},    {8, 1e18, 110.68e6, 0.05}, {8, 1e19, 381.76e6, 0.05}};
   for (size_t i = 0; i < ISO_COUNT(ROW); i++)
     ISO_TRY(iso_law_near(l, value(PARAMS_SETS[ROW[i].set].p, &ROW[i].flop, NULL), ROW[i].want, ROW[i].tol, PARAMS_SETS[ROW[i].set].name, err));
   return ISO_OK;
@@ -148,11 +196,8 @@ static iso_status tokens_selftest(iso_ctx *c, iso_err *err) {
   static const struct {
     int set;
     double flop, want, tol;
-  } ROW[] = {{0, 5.76e23, 1.5e12, 0.053},
-             {0, 1.21e20, 20.2e9, 0.053},
-             {1, 1.20e20, 20.0e9, 0.027},
-             {1, 1.18e25, 7.1e12, 0.027},
-             {2, 3.8e25, 16.55e12, 1e-4}};
+  } ROW[] = {{0, 5.76e23, 1.5e12, 0.053}, {0, 1.21e20, 20.2e9, 0.053}, {1, 1.20e20, 20.0e9, 0.027}, {1, 1.18e25, 7.1e12, 0.027},
+             {2, 3.8e25, 16.55e12, 1e-4}, {5, 1e18, 1.2415e9, 0.03},   {5, 1e19, 3.8069e9, 0.03}};
   for (size_t i = 0; i < ISO_COUNT(ROW); i++)
     ISO_TRY(iso_law_near(l, value(TOKENS_SETS[ROW[i].set].p, &ROW[i].flop, NULL), ROW[i].want, ROW[i].tol, TOKENS_SETS[ROW[i].set].name, err));
   return ISO_OK;
@@ -162,7 +207,7 @@ const iso_law iso_law_allocation_params = {
     .base = {.name = "allocation_params",
              .summary = "optimal parameters N* = k C^a for a compute budget",
              .paper = "Hoffmann et al. 2022, Training compute-optimal large language models, arXiv:2203.15556, approaches 1 and 2; Kaplan et al. "
-                      "2020, arXiv:2001.08361; Porian et al. 2024, arXiv:2406.19146",
+                      "2020, arXiv:2001.08361; Porian et al. 2024, arXiv:2406.19146; karpathy/nanochat",
              .selftest = params_selftest},
     .formula = "N* = k C^a",
     .target = "params",
@@ -181,6 +226,7 @@ const iso_law iso_law_allocation_params = {
     .value = value,
     .start = start,
     .inverse = inverse,
+    .spread = PARAMS_SPREADS,
 };
 
 const iso_law iso_law_allocation_tokens = {
@@ -201,6 +247,41 @@ const iso_law iso_law_allocation_tokens = {
     .input = INPUT,
     .param = PARAM,
     .consts = TOKENS_SETS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = value,
+    .start = start,
+    .inverse = inverse,
+    .spread = TOKENS_SPREADS,
+};
+
+// Oracle: C = M D with the law of tokens, so that exponents sum to 1 and coefficients multiply to 1.
+static iso_status model_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  const iso_law *l = &iso_law_allocation_flop_per_tok;
+  static const double flop = 1e20;
+  ISO_TRY(iso_law_near(l, value(MODEL_SETS[0].p, &flop, NULL), 0.1715 * pow(10, 10.486), 1e-6, "M*(1e20)", err));
+  return iso_law_near(l, value(MODEL_SETS[0].p, &flop, NULL) * value(TOKENS_SETS[3].p, &flop, NULL), flop, 2e-3, "M D", err);
+}
+
+const iso_law iso_law_allocation_flop_per_tok = {
+    .base = {.name = "allocation_flop_per_tok",
+             .summary = "optimal FLOPs per training token M* = k C^a for a compute budget",
+             .paper = "DeepSeek LLM, arXiv:2401.02954",
+             .selftest = model_selftest},
+    .formula = "M* = k C^a",
+    .target = "flop_per_tok",
+    .unit = "FLOP per token",
+    .target_alias = {"m_opt", "m"},
+    .counts = "the size of a model as its training FLOPs per token, 72 layers width^2 + 12 layers width context: no embeddings, attention counted",
+    .flops = "C = M D",
+    .n_inputs = INPUTS,
+    .n_params = P_COUNT,
+    .n_consts = (int)ISO_COUNT(MODEL_SETS),
+    .input = INPUT,
+    .param = PARAM,
+    .consts = MODEL_SETS,
     .at_params = -1,
     .at_tokens = -1,
     .objective = ISO_LAW_SQUARE_LOG,

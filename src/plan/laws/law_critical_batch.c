@@ -29,6 +29,15 @@ static double step_inverse(const double *p, const double *x, int k, double y) {
   return y > s ? s * exp(p[P_LOG_B_CRIT]) / (y - s) : NAN;
 }
 
+static int step_facts(const double *p, const double *x, iso_law_fact *out) {
+  double s = exp(p[P_LOG_S_MIN]), b = exp(p[P_LOG_B_CRIT]);
+  out[0] = (iso_law_fact){"least_tokens", "tok", "E_min = S_min B_crit, of the smallest batches", s * b};
+  out[1] = (iso_law_fact){"tokens", "tok", "E = S B at this batch", step_value(p, x, NULL) * x[0]};
+  out[2] = (iso_law_fact){"steps_over_least", "", "S / S_min at this batch", 1 + b / x[0]};
+  out[3] = (iso_law_fact){"tokens_over_least", "", "E / E_min at this batch", 1 + x[0] / b};
+  return 4;
+}
+
 // Oracle: (S / S_min - 1)(E / E_min - 1) = 1 with E = S B and E_min = S_min B_crit; both double at B_crit.
 static iso_status step_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -58,6 +67,7 @@ const iso_law iso_law_batch_steps = {
     .objective = ISO_LAW_SQUARE_LOG,
     .value = step_value,
     .inverse = step_inverse,
+    .facts = step_facts,
 };
 
 // ---- critical batch by tokens and by parameters ---------------------------------------------------------------------

@@ -76,6 +76,21 @@ static iso_status optimum(const double *p, double flop, iso_law_point *out, iso_
   return ISO_OK;
 }
 
+static int facts(const double *p, const double *x, iso_law_fact *out) {
+  double ud = fmin(x[U], x[D]), un = exp((p[P_LOG_A] - p[P_LOG_B]) / p[P_ALPHA]) * ud, rd = exp(p[P_LOG_RD]), rn = exp(p[P_LOG_RN]), u, r;
+  bool known = x[N] > 0 && x[D] > 0;
+  double dd = known ? decayed(x[D], ud, rd, &u, &r) : NAN, nn = known ? decayed(x[N], un, rn, &u, &r) : NAN;
+  out[0] = (iso_law_fact){"epochs", "", "D / U", known ? x[D] / ud : NAN};
+  out[1] = (iso_law_fact){"effective_tokens", "tok", "D', fresh tokens that are worth as much", dd};
+  out[2] = (iso_law_fact){"effective_epochs", "", "D' / U", dd / ud};
+  out[3] = (iso_law_fact){"token_efficiency", "", "D' / D, what a token is worth on average", dd / x[D]};
+  out[4] = (iso_law_fact){"effective_params", "", "N', parameters in excess of the unique tokens' best size discounted", nn};
+  out[5] = (iso_law_fact){"unique_params", "", "N_opt(U), the best size for the unique tokens", known ? un : NAN};
+  out[6] = (iso_law_fact){"most_epochs", "", "what endless repetition is worth, 1 + R_D*", 1 + rd};
+  out[7] = (iso_law_fact){"most_params", "", "most of N' over N_opt(U), 1 + R_N*", 1 + rn};
+  return 8;
+}
+
 // Oracle: the two losses that the authors' README prints, and the table of what repeats are worth.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -124,4 +139,5 @@ const iso_law iso_law_data_constrained = {
     .value = value,
     .start = start,
     .optimum = optimum,
+    .facts = facts,
 };

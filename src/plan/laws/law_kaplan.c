@@ -1,7 +1,5 @@
 // Kaplan et al. 2020: power laws of the loss in parameters, data, compute and steps, critical batch, compute-efficient training.
-#include <math.h>
-
-#include "plan/law.h"
+#include "plan/laws/power_law.h"
 
 #define PF_DAY_FLOP 8.64e19  // 1e15 FLOP/s for 86,400 s, the paper's unit of compute
 #define PAPER "Kaplan et al. 2020, Scaling laws for neural language models, arXiv:2001.08361"
@@ -313,4 +311,113 @@ const iso_law iso_law_kaplan_tokens = {
     .value = efficient,
     .start = efficient_start,
     .inverse = efficient_inverse,
+};
+
+static const iso_law_param B_OF_C_PARAM[A_PARAMS] = {{"log_k", "B_e", true, 0, 0}, {"p", "p_B", false, 0, 0}};
+static const iso_law_param S_OF_C_PARAM[A_PARAMS] = {{"log_k", "S_e", true, 0, 0}, {"p", "p_S", false, 0, 0}};
+static const iso_law_const B_OF_C_CONSTS[] = {
+    {"kaplan2020", true, {14.508657738524, 0.24}, {0}, {0}, "table 6: B_e = 2.0e6 tokens at one PF-day, by secondary sources", "kaplan2020"}};
+static const iso_law_const S_OF_C_CONSTS[] = {{"kaplan2020",
+                                               true,
+                                               {8.594154232552, 0.03},
+                                               {0},
+                                               {0},
+                                               "table 6: S_e = 5.4e3 steps at one PF-day, a lower bound, by secondary sources",
+                                               "kaplan2020"}};
+
+// Oracle: C_min = 6 N B S at the batch's and steps' least, so that exponents sum to 1 and at one PF-day the product is one PF-day.
+static iso_status split_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  const iso_law *l = &iso_law_kaplan_best_batch;
+  const double day = PF_DAY_FLOP, n = N_OF_C_CONSTS[0].p[A_P], b = B_OF_C_CONSTS[0].p[A_P], s = S_OF_C_CONSTS[0].p[A_P];
+  ISO_TRY(iso_law_near(l, n + b + s, 1, 1e-12, "sum of the exponents of N, B and S", err));
+  ISO_TRY(iso_law_near(l, efficient(B_OF_C_CONSTS[0].p, &day, NULL), 2e6, 1e-7, "B at one PF-day", err));
+  ISO_TRY(iso_law_near(l, efficient(S_OF_C_CONSTS[0].p, &day, NULL), 5.4e3, 1e-7, "S at one PF-day", err));
+  return iso_law_near(l, 6 * 1.3e9 * 2e6 * 5.4e3, PF_DAY_FLOP, 0.03, "6 N B S", err);
+}
+
+const iso_law iso_law_kaplan_best_batch = {
+    .base = {.name = "kaplan_best_batch",
+             .summary = "batch of compute-efficient training, B = B_e C^p_B",
+             .paper = PAPER,
+             .selftest = split_selftest},
+    .formula = "B = B_e (C / PF-day)^p_B",
+    .target = "efficient_batch",
+    .unit = "tokens",
+    .target_alias = {"b_opt"},
+    .counts = "tokens a step at the critical batch of the loss that C reaches; C in FLOP, in PF-days of 8.64e19 inside",
+    .flops = "C_min = 6 N B S at a batch far below the critical one",
+    .n_inputs = 1,
+    .n_params = A_PARAMS,
+    .n_consts = (int)ISO_COUNT(B_OF_C_CONSTS),
+    .input = &IN_FLOP,
+    .param = B_OF_C_PARAM,
+    .consts = B_OF_C_CONSTS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = efficient,
+    .start = efficient_start,
+    .inverse = efficient_inverse,
+};
+
+const iso_law iso_law_kaplan_best_steps = {
+    .base = {.name = "kaplan_best_steps",
+             .summary = "least steps of compute-efficient training, S = S_e C^p_S",
+             .paper = PAPER,
+             .selftest = split_selftest},
+    .formula = "S = S_e (C / PF-day)^p_S",
+    .target = "steps",
+    .unit = "steps",
+    .target_alias = {"s_min", "min_steps", "n_steps"},
+    .counts = "least steps, as at a batch far above the critical one; at the critical batch twice as many; C in FLOP, in PF-days of 8.64e19 inside",
+    .flops = "C_min = 6 N B S at a batch far below the critical one",
+    .n_inputs = 1,
+    .n_params = A_PARAMS,
+    .n_consts = (int)ISO_COUNT(S_OF_C_CONSTS),
+    .input = &IN_FLOP,
+    .param = S_OF_C_PARAM,
+    .consts = S_OF_C_CONSTS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = efficient,
+    .start = efficient_start,
+    .inverse = efficient_inverse,
+};
+
+// ---- data that a size needs -----------------------------------------------------------------------------------------
+
+static const iso_law_param NEED_PARAM[A_PARAMS] = {{"log_k", "k", true, 0, 15}, {"x", "x", false, 0, 1.5}};
+static const iso_law_const NEED_CONSTS[] = {
+    {"kaplan2020", true, {8.517193191416, 0.74}, {N_LO}, {N_HI}, "equation 4.4: D >= 5e3 N^0.74 keeps overfitting below 2%", "kaplan2020"}};
+
+// Oracle: the exponent is alpha_N / alpha_D of the joint law, and "models smaller than 1e9 parameters can be trained with minimal
+// overfitting on the 22B token dataset".
+static iso_status need_selftest(iso_ctx *c, iso_err *err) {
+  (void)c;
+  const iso_law *l = &iso_law_kaplan_data_needed;
+  const double big = 1e9;
+  ISO_TRY(iso_law_near(l, NEED_CONSTS[0].p[1], 0.076 / 0.103, 3e-3, "exponent", err));
+  return iso_law_near(l, iso_power1_value(NEED_CONSTS[0].p, &big, NULL), 22e9, 0.06, "tokens for 1e9 parameters", err);
+}
+
+const iso_law iso_law_kaplan_data_needed = {
+    .base = {.name = "kaplan_data_needed", .summary = "tokens that keep overfitting small, D = k N^x", .paper = PAPER, .selftest = need_selftest},
+    .formula = "D >= k N^x",
+    .target = "tokens",
+    .unit = "tokens",
+    .target_alias = {"dataset_tokens", "train_tokens", "d"},
+    .counts = "distinct tokens; N without embeddings; loss within 2% of that on endless data, the spread of seeds",
+    .n_inputs = 1,
+    .n_params = A_PARAMS,
+    .n_consts = (int)ISO_COUNT(NEED_CONSTS),
+    .input = &IN_N,
+    .param = NEED_PARAM,
+    .consts = NEED_CONSTS,
+    .at_params = -1,
+    .at_tokens = -1,
+    .objective = ISO_LAW_SQUARE_LOG,
+    .value = iso_power1_value,
+    .inverse = iso_power1_inverse,
 };

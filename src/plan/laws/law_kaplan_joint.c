@@ -269,6 +269,18 @@ static iso_status compute_optimum(const double *p, double flop, iso_law_point *o
   return ISO_OK;
 }
 
+// Equations 6.5 and B.6: exponents of compute of the loss, the best size, the critical batch and the least steps; they sum to 1 with N, B, S.
+static int compute_facts(const double *p, const double *x, iso_law_fact *out) {
+  (void)x;
+  double ac = 1 / (1 / p[C_ALPHA_S] + 1 / p[C_ALPHA_B] + 1 / p[C_ALPHA_N]);
+  out[0] = (iso_law_fact){"exponent_loss", "", "alpha_C, 1 / (1 / alpha_S + 1 / alpha_B + 1 / alpha_N)", ac};
+  out[1] = (iso_law_fact){"exponent_params", "", "N* ~ C^(alpha_C / alpha_N)", ac / p[C_ALPHA_N]};
+  out[2] = (iso_law_fact){"exponent_batch", "", "B ~ C^(alpha_C / alpha_B)", ac / p[C_ALPHA_B]};
+  out[3] = (iso_law_fact){"exponent_steps", "", "S ~ C^(alpha_C / alpha_S)", ac / p[C_ALPHA_S]};
+  out[4] = (iso_law_fact){"exponent_tokens", "", "D = B S ~ C^(alpha_C / alpha_B + alpha_C / alpha_S)", ac / p[C_ALPHA_B] + ac / p[C_ALPHA_S]};
+  return 5;
+}
+
 static iso_status compute_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
   const iso_law *l = &iso_law_kaplan_compute;
@@ -308,4 +320,5 @@ const iso_law iso_law_kaplan_compute = {
     .start = compute_start,
     .optimum = compute_optimum,
     .inverse = compute_inverse,
+    .facts = compute_facts,
 };

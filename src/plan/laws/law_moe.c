@@ -69,6 +69,13 @@ static double fine_flop_per_tok(const double *x) {
   return (12 * width * width * ISO_LAW_FLOP_PER_PARAM_TOK + width * x[E] * x[G] * ROUTER) * layers;
 }
 
+static int fine_facts(const double *p, const double *x, iso_law_fact *out) {
+  (void)p;
+  out[0] = (iso_law_fact){"active_params", "", "parameters that a token uses, 12 of 8 E + 4 parts", 12 / (8 * x[E] + 4) * x[N]};
+  out[1] = (iso_law_fact){"flop_per_tok", "FLOP", "training FLOPs of a token, router included", fine_flop_per_tok(x)};
+  return 2;
+}
+
 // Oracle: table 2 of the paper at granularity 8 and 64, N = (8 * 64 + 4) / 12 times the active parameters.
 static iso_status fine_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -109,6 +116,7 @@ const iso_law iso_law_moe_fine_grained = {
     .flop_per_tok = fine_flop_per_tok,
     .start = fine_start,
     .inverse = fine_inverse,
+    .facts = fine_facts,
 };
 
 // ---- sparsity -------------------------------------------------------------------------------------------------------
@@ -175,6 +183,13 @@ static double sparse_inverse(const double *p, const double *x, int k, double y) 
 
 static double sparse_flop_per_tok(const double *x) { return ISO_LAW_FLOP_PER_PARAM_TOK * x[N] * x[SHARE]; }
 
+static int sparse_facts(const double *p, const double *x, iso_law_fact *out) {
+  (void)p;
+  out[0] = (iso_law_fact){"active_params", "", "N (1 - S)", x[N] * x[SHARE]};
+  out[1] = (iso_law_fact){"sparsity", "", "S", 1 - x[SHARE]};
+  return 2;
+}
+
 // Oracle: losses that the printed constants give at S = 0, 0.75 and 0.95.
 static iso_status sparse_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -209,4 +224,5 @@ const iso_law iso_law_moe_sparsity = {
     .flop_per_tok = sparse_flop_per_tok,
     .start = sparse_start,
     .inverse = sparse_inverse,
+    .facts = sparse_facts,
 };

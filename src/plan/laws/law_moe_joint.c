@@ -72,6 +72,19 @@ static void at_experts(const double *p, double experts, double *out) {
   out[3] = p[J_BETA] + p[J_ZETA] * h;
 }
 
+static int joint_facts(const double *p, const double *x, iso_law_fact *out) {
+  double m[4], s, t;
+  at_experts(p, x[E], m);
+  out[0] = (iso_law_fact){"effective_experts", "", "the saturating count of experts",
+                          exp(iso_expert_log_count(x[E] - 1, p[J_LOG_START], p[J_LOG_MAX], &s, &t))};
+  out[1] = (iso_law_fact){"m", "", "of L = m N^mu + n D^nu + c at these experts", exp(m[0])};
+  out[2] = (iso_law_fact){"mu", "", "exponent of N at these experts", m[1]};
+  out[3] = (iso_law_fact){"n", "", "of L = m N^mu + n D^nu + c at these experts", exp(m[2])};
+  out[4] = (iso_law_fact){"nu", "", "exponent of D at these experts", m[3]};
+  out[5] = (iso_law_fact){"exponent_params", "", "a of N* ~ C^a at these experts, nu / (mu + nu)", m[3] / (m[1] + m[3])};
+  return 6;
+}
+
 // One expert, so Hoffmann's closed form with alpha = -mu and beta = -nu.
 static iso_status joint_optimum(const double *p, double flop, iso_law_point *out, iso_err *err) {
   double m[4];
@@ -141,6 +154,7 @@ const iso_law iso_law_moe_joint = {
     .start = joint_start,
     .optimum = joint_optimum,
     .inverse = joint_inverse,
+    .facts = joint_facts,
 };
 
 // ---- routed models at fixed data ------------------------------------------------------------------------------------
@@ -197,6 +211,16 @@ static double clark_inverse(const double *p, const double *x, int k, double y) {
 
 // Oracle: losses that the printed tables give for 370M parameters and 64 experts, and the size 10^(-b/c) beyond which routing does not help
 // by the refits.
+// Equations 6 to 9: the size where routing stops helping, and the dense model of the same loss.
+static int clark_facts(const double *p, const double *x, iso_law_fact *out) {
+  double s, t, e = iso_expert_log_count(x[ROUTED] - 1, p[C_LOG_START], p[C_LOG_MAX], &s, &t) / M_LN10, e0 = p[C_LOG_START] / M_LN10, n = log10(x[N]);
+  out[0] = (iso_law_fact){"cutoff_params", "", "size beyond which routing does not help, 10^(-b / c)", pow(10, -p[C_B] / p[C_C])};
+  out[1] = (iso_law_fact){"effective_experts", "", "the saturating count of experts", pow(10, e)};
+  out[2] = (iso_law_fact){"effective_params", "", "dense parameters of the same loss",
+                          pow(10, (p[C_A] * n + p[C_B] * (e - e0) + p[C_C] * n * e) / (p[C_A] + p[C_C] * e0))};
+  return 3;
+}
+
 static iso_status clark_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
   const iso_law *l = &iso_law_moe_routing;
@@ -228,4 +252,5 @@ const iso_law iso_law_moe_routing = {
     .objective = ISO_LAW_SQUARE_LOG,
     .value = clark_value,
     .inverse = clark_inverse,
+    .facts = clark_facts,
 };

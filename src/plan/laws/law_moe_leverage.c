@@ -57,6 +57,17 @@ static double inverse(const double *p, const double *x, int k, double y) {
   return NAN;
 }
 
+// EL falls with the exponent, a parabola of log2 G, as h is below 1.
+static double best(const double *p, const double *x, int k) {
+  (void)x;
+  return k == G && p[P_GAMMA] > 0 ? exp2(-p[P_BETA] / (2 * p[P_GAMMA])) : NAN;
+}
+
+static int facts(const double *p, const double *x, iso_law_fact *out) {
+  out[0] = (iso_law_fact){"best_granularity", "", "2^(-beta / (2 gamma)), whatever the budget", best(p, x, G)};
+  return 1;
+}
+
 // Oracle: the paper's worked example, leverage above 7 at A = 3.1%, G = 12 and 1e22 FLOP, and its best granularity, about 11.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -90,4 +101,7 @@ const iso_law iso_law_moe_leverage = {
     .delta = 1e-3,
     .value = value,
     .inverse = inverse,
+    .best = best,
+    .more_is_better = true,
+    .facts = facts,
 };

@@ -68,6 +68,13 @@ static double inverse(const double *p, const double *x, int k, double y) {
   return rest > 0 ? exp((p[k == N ? P_LOG_A : P_LOG_B] - log(rest)) / p[P_ALPHA] - six) : NAN;
 }
 
+static int facts(const double *p, const double *x, iso_law_fact *out) {
+  (void)x;
+  out[0] = (iso_law_fact){"eta", "", "exponent of compute, alpha / 2", p[P_ALPHA] / 2};
+  out[1] = (iso_law_fact){"tokens_per_param", "", "M* = (b / a)^(1 / alpha), the best at any budget", exp((p[P_LOG_B] - p[P_LOG_A]) / p[P_ALPHA])};
+  return 2;
+}
+
 // Oracle: the form of the authors' code, and the errors that their notebook prints for the two RedPajama runs that were not fitted
 // (losses 2.50205 and 2.42499 on C4's validation text).
 static iso_status selftest(iso_ctx *c, iso_err *err) {
@@ -106,6 +113,7 @@ const iso_law iso_law_overtraining = {
     .start = start,
     .optimum = optimum,
     .inverse = inverse,
+    .facts = facts,
 };
 
 // ---- error ----------------------------------------------------------------------------------------------------------

@@ -49,6 +49,12 @@ static double inverse(const double *p, const double *x, int k, double y) {
   return k == N ? size / (1 + exp(p[P_LOG_K]) * log(x[P])) : exp((size / x[N] - 1) / exp(p[P_LOG_K]));
 }
 
+static int facts(const double *p, const double *x, iso_law_fact *out) {
+  out[0] = (iso_law_fact){"equivalent_params", "", "parameters of a model of one stream with this loss, N (k ln P + 1)",
+                          x[N] * (exp(p[P_LOG_K]) * log(x[P]) + 1)};
+  return 1;
+}
+
 // Oracle: losses that the authors' script predicts for 1.57B parameters on the Pile.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -80,4 +86,5 @@ const iso_law iso_law_parscale = {
     .value = value,
     .start = start,
     .inverse = inverse,
+    .facts = facts,
 };

@@ -23,6 +23,11 @@ static const iso_law_const CONSTS[] = {
      "bergsma2025"},
 };
 
+// The exponent's printed interval, -0.529 to -0.507, its halves over the normal quantile of 97.5%; the coefficient's is not printed.
+static const iso_law_spread SPREADS[] = {{.up = {0, 0.010204},
+                                          .down = {0, 0.0010204},
+                                          .source = "interval of the exponent alone, -0.529 to -0.507, taken as 95%; none of the coefficient"}};
+
 // ---- timescale ------------------------------------------------------------------------------------------------------
 
 static double tau_value(const double *p, const double *x, double *g) {
@@ -71,6 +76,7 @@ const iso_law iso_law_power_lines_tau = {
     .objective = ISO_LAW_SQUARE_LOG,
     .value = tau_value,
     .inverse = tau_inverse,
+    .spread = SPREADS,
 };
 
 // ---- weight decay ---------------------------------------------------------------------------------------------------
@@ -120,6 +126,7 @@ const iso_law iso_law_power_lines_decay = {
     .objective = ISO_LAW_SQUARE_LOG,
     .value = decay_value,
     .inverse = decay_inverse,
+    .spread = SPREADS,
 };
 
 // ---- batch ----------------------------------------------------------------------------------------------------------

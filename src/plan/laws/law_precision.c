@@ -138,6 +138,28 @@ static iso_status optimum(const double *p, double flop, iso_law_point *out, iso_
   return ISO_OK;
 }
 
+// ln of N_eff / P with all parts in P bits: what equal compute gains.
+typedef struct bits_of {
+  const double *p;
+} bits_of;
+static double worth(void *self, double bits) {
+  const double x[INPUTS] = {1, 1, bits, bits, bits, INFINITY};
+  double by_gamma[3], by_off[3], f = effective(((bits_of *)self)->p, x, by_gamma, by_off);
+  return isnan(f) ? INFINITY : log(bits) - f;
+}
+
+// With C = 6/16 N D P the loss falls with N_eff D = (N_eff / N) C / P: best precision whatever the budget (section 4.3).
+static int facts(const double *p, const double *x, iso_law_fact *out) {
+  double by_gamma[3], by_off[3], share = exp(effective(p, x, by_gamma, by_off));
+  bool edge = true;
+  double bits = iso_law_least(worth, &(bits_of){p}, 1, 32, 400, &edge);
+  out[0] = (iso_law_fact){"effective_share", "", "N_eff / N at these bits", share};
+  out[1] = (iso_law_fact){"effective_params", "", "N_eff", share * x[N]};
+  out[2] = (iso_law_fact){"best_bits", "bit", "of weights, activations and caches in one precision, at equal compute, whatever the budget",
+                          edge ? NAN : bits};
+  return 3;
+}
+
 // Oracle: the paper's best precision, 7 to 8 bits whatever the budget, where N_eff D / C is largest; shares of weights-only N_eff in the
 // main text's formula.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
@@ -183,6 +205,7 @@ const iso_law iso_law_precision = {
     .flop_per_tok = flop_per_tok,
     .start = start,
     .optimum = optimum,
+    .facts = facts,
 };
 
 // ---- cost of quantising ---------------------------------------------------------------------------------------------

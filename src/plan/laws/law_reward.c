@@ -72,6 +72,24 @@ static double rl_best(const double *p, const double *x, int k) {
   return p[P_BETA] > 0 ? exp(2 * (p[P_ALPHA] / p[P_BETA] - 1)) : NAN;
 }
 
+static int bon_facts(const double *p, const double *x, iso_law_fact *out) {
+  double kl = x[X] >= 1 ? kl_of_best(x[X]) : NAN, d = p[P_ALPHA] / (2 * p[P_BETA]);
+  out[0] = (iso_law_fact){"kl", "nat", "ln n - (n - 1) / n", kl};
+  out[1] = (iso_law_fact){"distance", "", "d = sqrt(KL)", sqrt(kl)};
+  out[2] = (iso_law_fact){"peak_distance", "", "d* = alpha / (2 beta)", d > 0 ? d : NAN};
+  out[3] = (iso_law_fact){"peak_reward", "", "alpha^2 / (4 beta)", d > 0 ? p[P_ALPHA] * d / 2 : NAN};
+  return 4;
+}
+
+static int rl_facts(const double *p, const double *x, iso_law_fact *out) {
+  double d = exp(p[P_ALPHA] / p[P_BETA] - 1);
+  bool peak = p[P_BETA] > 0;
+  out[0] = (iso_law_fact){"distance", "", "d = sqrt(KL)", sqrt(x[X])};
+  out[1] = (iso_law_fact){"peak_distance", "", "d* = exp(alpha / beta - 1)", peak ? d : NAN};
+  out[2] = (iso_law_fact){"peak_reward", "", "beta exp(alpha / beta - 1)", peak ? p[P_BETA] * d : NAN};
+  return 3;
+}
+
 // Oracle: the paper's KL(n), rewards at the peaks.
 static iso_status bon_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
@@ -117,6 +135,7 @@ const iso_law iso_law_reward_bon = {
     .start = start,
     .inverse = bon_inverse,
     .best = bon_best,
+    .facts = bon_facts,
     .more_is_better = true,
 };
 
@@ -137,5 +156,6 @@ const iso_law iso_law_reward_rl = {
     .value = rl_value,
     .start = start,
     .best = rl_best,
+    .facts = rl_facts,
     .more_is_better = true,
 };
