@@ -19,7 +19,7 @@ static const cli_opt OPTS[] = {
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
     {"eps", CLI_REAL, "SHARE", "0.1", "batch advised: throughput at least this share of batch x that of one sequence"},
     {"host-kv", CLI_TEXT, "BYTES", NULL, "models with experts: also the rate with experts in host memory and this much cache there"},
-    {"backend", CLI_TEXT, "NAME", NULL, "engine that the calibration knows: vllm, sglang, trtllm (default: pooled)"},
+    {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"ideal", CLI_FLAG, NULL, NULL, "peak rates in place of the calibration: the roofline itself"},
     CLI_PLAN_OPTS,
 };
