@@ -106,6 +106,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   q.mem_share = cli_real(a, "mem-share");
   if (!(q.mem_share > 0 && q.mem_share <= 1)) return iso_fail(err, ISO_EINVAL, "--mem-share: %g, expected more than 0 and at most 1", q.mem_share);
   q.eps = cli_real(a, "eps");
+  if (!(q.eps >= 0 && q.eps <= 1)) return iso_fail(err, ISO_EINVAL, "--eps: %g, expected 0 to 1", q.eps);
   q.format = cli_text(a, "format");
   q.backend = cli_text(a, "backend");
   q.ideal = cli_flag(a, "ideal");

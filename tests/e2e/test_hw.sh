@@ -263,6 +263,19 @@ run $E_INPUT hw fit a100 --layouts few.csv
 err_has 'few.csv: layout check: 9 rows, expected at least 18'
 run $E_INPUT hw test a100 --layouts none.csv
 err_has 'none.csv'
+# Repeated rows are no more rows, and a unit that is off by a thousand is noticed either way.
+{ head -n 1 steps.csv; for i in 1 2 3 4 5 6 7 8 9; do sed -n '2,5p' steps.csv; done; } >few.csv
+run $E_INPUT hw fit a100 --layouts few.csv
+err_has '36 rows of 4 different runs'
+{ head -n 1 gemm.csv; for i in 1 2 3 4 5 6 7 8 9; do sed -n '2,5p' gemm.csv; done; } >few.csv
+run $E_INPUT hw fit a100 --gemm few.csv
+err_has '36 gemm rows of 4 different shapes'
+sed '1s/time_ms/time_s/' gemm.csv >unit.csv
+run $E_INPUT hw fit a100 --gemm unit.csv
+err_has 'another device or time unit'
+sed '1s/time_ms/time_us/' gemm.csv >unit.csv
+run $E_INPUT hw fit a100 --gemm unit.csv
+err_has 'time unit'
 head -n 12 gemm.csv >few.csv
 run $E_INPUT hw test a100 --gemm few.csv --seed 1 --json
 json '"rows" in j["error"]["message"]'
