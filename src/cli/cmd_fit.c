@@ -71,6 +71,7 @@ static int parse_request(const cli_args *a, cli_fit_request *q) {
   if (!(cli_real(a, "delta") > 0)) return cli_usage(a, "--delta must be above 0");
   if (!(cli_real(a, "tolerance") > 0)) return cli_usage(a, "--tolerance must be above 0");
   if (!(cli_real(a, "noise") >= 0)) return cli_usage(a, "--noise must be 0 or more");
+  if (cli_resamples_misused(a)) return EXIT_USAGE;
   if (cli_int(a, "bootstrap") > 1000000) return cli_usage(a, "--bootstrap must be at most 1000000");
   if (predict && !q->law) return cli_usage(a, "--predict needs the parametric law");
   if (flop && !q->law && !q->curves && !q->envelope) return cli_usage(a, "--flop needs the parametric law, isoflop or envelope");

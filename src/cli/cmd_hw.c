@@ -27,9 +27,10 @@ static const cli_opt OPTS[] = {
      "fit, test: CSV of measured serving: backend, model, system, precision, mode, prompt_tok, output_tok, batch_size, tp_size, pp_size, "
      "attention_dp_size, moe_tp_size, moe_ep_size, ttft_ms, tpot_ms"},
     {"num", CLI_TEXT, "CLASS", "bf16", "number class that was measured: f64, f32, tf32, bf16, f16, fp8, int8, fp4, int4"},
-    {"seed", CLI_INT, "N", "0", "fit, test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted"},
+    {"seed", CLI_INT, "N", "0",
+     "fit, test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted (test: not what is saved)"},
     {"above", CLI_TEXT, "SIZE", "256MiB", "test --allreduce: smaller sizes calibrate, the others are predicted"},
-    {"saved", CLI_FLAG, NULL, NULL, "test: predict every row from what hw fit has saved"},
+    {"saved", CLI_FLAG, NULL, NULL, "test: refuse when hw fit has saved nothing to predict from"},
 };
 
 char *hw_rate(double v, const char *unit, char *buf, size_t n) {
@@ -287,6 +288,7 @@ const cli_verb cli_verb_hw = {
         "interpolated among the measured rows; it is tagged measured inside the table and model beyond it. Errors are |predicted / measured - 1|.\n"
         "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
         "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
-        "every row from the saved calibration, or, without one or with --seed, fits to two thirds of the rows in 20 random splits.",
+        "every row from what hw fit has saved; without that, or with --seed or --above, it calibrates on a part of the rows (half of a table, two\n"
+        "thirds of runs in 20 random splits) and predicts the others.",
     .stops_at_once = true,
     .run = run};

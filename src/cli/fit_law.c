@@ -8,6 +8,7 @@
 #include "cli/fit_plot.h"
 #include "cli/law_args.h"
 #include "cli/work.h"
+#include "plan/expr.h"
 #include "plan/fit_csv.h"
 
 void cli_law_answer_close(cli_law_answer *w) {
@@ -15,6 +16,14 @@ void cli_law_answer_close(cli_law_answer *w) {
   iso_law_data_close(&w->held);
   iso_lawfit_close(&w->fit);
   iso_lawfit_score_close(&w->score);
+}
+
+// Quantiles of a handful of refits are no interval, and the estimate may lie outside it.
+bool cli_resamples_misused(const cli_args *a) {
+  int64_t n = cli_int(a, "bootstrap");
+  if (n <= 0 || n >= CLI_RESAMPLES_MIN) return false;
+  (void)cli_usage(a, "--bootstrap %lld: expected %d or more resamples, or 0 for no intervals", (long long)n, CLI_RESAMPLES_MIN);
+  return true;
 }
 
 bool cli_fit_law_misused(const cli_args *a) {
@@ -26,6 +35,31 @@ bool cli_fit_law_misused(const cli_args *a) {
       return true;
     }
   return false;
+}
+
+static int any_name(void *self, const char *name, iso_err *err) {
+  (void)self;
+  (void)name;
+  (void)err;
+  return 0;
+}
+
+// An expression that cannot be read is a wrong call, whatever the file has.
+static int check_expressions(const cli_args *a) {
+  static const char *const WHICH[] = {"rows", "holdout"};
+  int n;
+  const char *const *columns = cli_list(a, "column", &n);
+  for (int i = 0; i < (int)ISO_COUNT(WHICH) + n; i++) {
+    bool column = i >= (int)ISO_COUNT(WHICH);
+    const char *name = column ? "column" : WHICH[i], *text = column ? strchr(columns[i - (int)ISO_COUNT(WHICH)], '=') : cli_text(a, name);
+    iso_expr *e;
+    iso_err err = {0};
+    if (column && text) text++;
+    if (!text) continue;
+    if (iso_expr_open(text, any_name, NULL, &e, &err) != ISO_OK) return cli_usage(a, "--%s: %s", name, err.msg);
+    iso_expr_close(e);
+  }
+  return 0;
 }
 
 static int parse_request(const cli_args *a, cli_law_request *q) {
@@ -47,7 +81,10 @@ static int parse_request(const cli_args *a, cli_law_request *q) {
       return cli_usage(a, "--%s %.80s: expected up to %d names separated by commas", what, name, CLI_LAWS_MAX);
     memcpy(one, s, n);
     one[n] = 0;
-    if (iso_law_find(one, &q->law[q->n_laws], &err) != ISO_OK) return cli_usage(a, "--%s: %s", what, err.msg);
+    if (iso_law_find(one, &q->law[q->n_laws], &err) != ISO_OK) {
+      (void)iso_err_prefix(&err, ISO_EINVAL, "--%s", what);
+      return cli_fail(a, ISO_EINVAL, &err);
+    }
     q->n_laws++;
     s += n;
     if (!*s) break;
@@ -60,6 +97,7 @@ static int parse_request(const cli_args *a, cli_law_request *q) {
   if (q->own_delta) q->fit.delta = cli_real(a, "delta");
   if (q->own_delta && !(q->fit.delta > 0)) return cli_usage(a, "--delta must be above 0");
   if (cli_given(a, "bootstrap")) q->fit.resamples = cli_int(a, "bootstrap");
+  if (cli_resamples_misused(a)) return EXIT_USAGE;
   q->fit.level = cli_real(a, "level");
   if (!(q->fit.level > 0 && q->fit.level < 1)) return cli_usage(a, "--level must lie between 0 and 1");
   q->fit.seed = (uint64_t)cli_int(a, "seed");
@@ -80,7 +118,7 @@ static int parse_request(const cli_args *a, cli_law_request *q) {
   q->data.holdout = cli_text(a, "holdout");
   q->data.cluster = cli_text(a, "cluster");
   q->data.drop_highest = cli_int(a, "drop-highest");
-  return 0;
+  return check_expressions(a);
 }
 
 // ---- work -----------------------------------------------------------------------------------------------------------
@@ -96,6 +134,10 @@ iso_status cli_law_fit(const cli_args *a, const cli_fit_source *s, const cli_law
   d.objective = o.objective;
   ISO_TRY(iso_law_data_read(&s->table, law, &d, &w->fitted, &w->held, err));
   ISO_TRY(iso_lawfit_run(a->ctx, &w->fitted, &o, &w->fit, err));
+  if (q->data.holdout && w->held.n == 0) {
+    iso_fail(err, ISO_EINVAL, "%s: --holdout %.80s holds no row back", s->name, q->data.holdout);
+    return iso_hint(err, ISO_EINVAL, "it must hold for rows that have a %s", law->target);
+  }
   if (q->data.holdout) {
     ISO_TRY(iso_lawfit_score_rows(&w->fit, &w->held, o.level, q->most, &w->score, err));
     w->has_score = true;

@@ -24,7 +24,7 @@
     "extrapolate", CLI_FLAG, NULL, NULL, "--law: answer them all the same"                                                                        \
   }
 
-enum { CLI_LAWS_MAX = 16 };
+enum { CLI_LAWS_MAX = 16, CLI_RESAMPLES_MIN = 20 };
 
 typedef struct cli_law_request {
   const iso_law *law[CLI_LAWS_MAX];
@@ -72,6 +72,8 @@ iso_status cli_law_variants(const cli_args *a, const cli_fit_source *s, const cl
 
 // The verb under --law and --compare; returns the exit code.
 int cli_fit_law(const cli_args *a);
+// True, with a message, when --bootstrap asks for so few resamples that they make no interval.
+bool cli_resamples_misused(const cli_args *a);
 // True, with a message, when an option that needs --law is given without it.
 bool cli_fit_law_misused(const cli_args *a);
 #endif

@@ -252,6 +252,21 @@ done:
   return st;
 }
 
+// The figures that every hw test has, by the names that tables give them: of all rows, or of the thirds held out.
+static void put_summary(json_t *out) {
+  static const char *const KEY[] = {"rows", "mape", "median_error", "p90_error"};
+  const json_t *saved = json_object_get(out, "predicted"), *check = json_object_get(out, "check");
+  const json_t *from = saved ? saved : json_object_get(check, "held_out_third");
+  for (size_t i = 0; i < ISO_COUNT(KEY); i++) {
+    json_t *v = json_object_get(from, KEY[i]);
+    if (v) (void)json_object_set(out, KEY[i], v);
+  }
+  if (check)
+    (void)json_object_set(out, "rows",
+                          json_object_get(check, "rows_of_device") ? json_object_get(check, "rows_of_device") : json_object_get(check, "rows"));
+  (void)json_object_set(out, "worst", json_object_get(saved ? saved : json_object_get(check, "left_out"), "worst"));
+}
+
 // ---- hw test --------------------------------------------------------------------------------------------------------
 
 iso_status hw_test_runs(const cli_args *a, iso_err *err) {
@@ -273,9 +288,10 @@ iso_status hw_test_runs(const cli_args *a, iso_err *err) {
       iso_hint(err, st, "isoflop hw fit %s --%s FILE makes one", d->spec.name, layouts ? "layouts" : "serving");
   }
   if (st == ISO_OK) st = layouts ? test_layouts(a, d, saved, out, err) : test_serving(a, d, saved, out, err);
-  if (st == ISO_OK && out)
+  if (st == ISO_OK && out) {
+    put_summary(out);
     (void)cli_put_json(out);
-  else
+  } else
     json_decref(out);
   iso_device_close(d);
   return st;

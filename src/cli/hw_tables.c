@@ -158,8 +158,13 @@ static void print_score(const iso_device *d, const iso_device_score *sc, const c
 static iso_status grade(const cli_args *a, const iso_device *d, const iso_rows *r, iso_num num, char *how, size_t n, iso_device_score *sc,
                         iso_err *err) {
   double above = NAN;
-  if (cli_flag(a, "saved")) {
-    const iso_device_table *tab = d->table[r->kind];
+  const iso_device_table *tab = d->table[r->kind];
+  bool split = cli_given(a, "seed") || cli_given(a, "above");
+  if (cli_flag(a, "saved") && split)
+    return iso_fail(err, ISO_EINVAL, "--saved takes the saved table, --seed and --above calibrate on part of the rows: one of them");
+  if (cli_given(a, "above") && !cli_given(a, "allreduce")) return iso_fail(err, ISO_EINVAL, "--above is for --allreduce");
+  // What hw fit saved is graded on rows that it may not have seen, as with --layouts and --serving.
+  if (cli_flag(a, "saved") || (tab && tab->num == num && !split)) {
     if (!tab) {
       iso_fail(err, ISO_EINVAL, "%s has no saved table of %s", d->spec.name, iso_table_name(r->kind));
       return iso_hint(err, ISO_EINVAL, "isoflop hw fit %s makes one", d->spec.name);
@@ -200,6 +205,7 @@ iso_status hw_test(const cli_args *a, iso_err *err) {
   if (a->json) {
     json_t *j = iso_device_score_json(&sc);
     if (j) {
+      json_object_set_new(j, "rows", json_integer((json_int_t)sc.errors.n));
       json_object_set_new(j, "name", json_string(d->spec.name));
       json_object_set_new(j, "source", json_string(t.what[kind]));
       json_object_set_new(j, "calibrated_on", json_string(how));

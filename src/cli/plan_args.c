@@ -310,7 +310,14 @@ iso_status cli_devices(const char *text, const char *what, int64_t *n, iso_devic
     name = end + 1;
   }
   iso_status st = iso_device_open(name, out, err);
-  return st == ISO_OK ? st : iso_err_prefix(err, st, "%s %.60s", what, text);
+  if (st == ISO_OK) return st;
+  // "1e3xh100", "1kxh100", "1024": a number that is none, or no device behind it.
+  const char *x = strchr(text, 'x');
+  if (name == text && (text[0] == '.' || (text[0] >= '0' && text[0] <= '9')) && (!x || x > text)) {
+    iso_fail(err, st, "%s %.60s: expected a whole number of devices, x and a device", what, text);
+    return iso_hint(err, st, "write it as in %s 512xa100-80; isoflop hw list has names", what);
+  }
+  return iso_err_prefix(err, st, "%s %.60s", what, text);
 }
 
 iso_status cli_cluster_open(const cli_args *a, const iso_prices *prices, cli_cluster *out, iso_err *err) {

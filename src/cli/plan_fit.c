@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/stat.h"
+#include "cli/fit_law.h"
 
 iso_status cli_plan_fit_check(const cli_args *a, iso_err *err) {
   int64_t starts = cli_int(a, "starts"), boot = cli_int(a, "bootstrap");
   double level = cli_real(a, "level");
   if (starts < 1 || starts > 1000000) return iso_fail(err, ISO_EINVAL, "--starts must lie between 1 and 1000000");
-  if (boot < 0 || boot > 1000000) return iso_fail(err, ISO_EINVAL, "--bootstrap must lie between 0 and 1000000");
+  if ((boot != 0 && boot < CLI_RESAMPLES_MIN) || boot > 1000000)
+    return iso_fail(err, ISO_EINVAL, "--bootstrap %lld: expected 0, or %d to 1000000", (long long)boot, CLI_RESAMPLES_MIN);
   if (!(level > 0 && level < 1)) return iso_fail(err, ISO_EINVAL, "--level must lie between 0 and 1");
   return ISO_OK;
 }

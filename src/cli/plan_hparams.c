@@ -197,6 +197,8 @@ static iso_status read(const cli_args *a, answer *o, iso_err *err) {
     return iso_fail(err, ISO_EINVAL, "--%s is missing", isnan(o->run.params) ? "params (or --model)" : "tokens");
   if (o->run.params < 1 || o->run.params > 1e16 || o->run.tokens > 1e20)
     return iso_fail(err, ISO_EINVAL, "%g parameters on %g tokens: expected 1 to 1e16 and at most 1e20", o->run.params, o->run.tokens);
+  if (o->run.tokens < (double)o->seq)
+    return iso_fail(err, ISO_EINVAL, "--tokens: %g are less than one sequence of %lld (--seq)", o->run.tokens, (long long)o->seq);
   ISO_TRY(cli_batch(a, o->seq, &o->batch, err));
   o->batch_given = o->batch > 0;
   o->run.train_flop = ISO_LAW_FLOP_PER_PARAM_TOK * o->run.params * o->run.tokens;

@@ -19,7 +19,7 @@ static const cli_opt OPTS[] = {
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
     {"eps", CLI_REAL, "SHARE", "0.1", "batch advised: throughput at least this share of batch x that of one sequence"},
     {"host-kv", CLI_TEXT, "BYTES", NULL, "models with experts: also the rate with experts in host memory and this much cache there"},
-    {"backend", CLI_TEXT, "NAME", NULL, "engine that the calibration knows: vllm, sglang, trtllm (default: pooled)"},
+    {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"ideal", CLI_FLAG, NULL, NULL, "peak rates in place of the calibration: the roofline itself"},
     CLI_PLAN_OPTS,
 };
@@ -106,6 +106,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   q.mem_share = cli_real(a, "mem-share");
   if (!(q.mem_share > 0 && q.mem_share <= 1)) return iso_fail(err, ISO_EINVAL, "--mem-share: %g, expected more than 0 and at most 1", q.mem_share);
   q.eps = cli_real(a, "eps");
+  if (!(q.eps >= 0 && q.eps <= 1)) return iso_fail(err, ISO_EINVAL, "--eps: %g, expected 0 to 1", q.eps);
   q.format = cli_text(a, "format");
   q.backend = cli_text(a, "backend");
   q.ideal = cli_flag(a, "ideal");

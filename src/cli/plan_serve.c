@@ -11,15 +11,20 @@ static const char *const EXAMPLES[] = {
     "isoflop plan serve --model llama3-8b --trace trace.csv --slo ttft=2s,itl=50ms --fleet a100,h100 --split --json", NULL};
 static const cli_opt OPTS[] = {
     {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
-    {"trace", CLI_TEXT, "FILE", NULL, "CSV of requests: TIMESTAMP, ContextTokens, GeneratedTokens, or arrival_s, prompt_tok, output_tok"},
-    {"fleet", CLI_TEXT, "KIND,...", NULL, "devices to choose from: [N x]DEVICE[:MOST], as in l4:20,2xa100 (N: of a replica; MOST: replicas)"},
-    {"slo", CLI_TEXT, "LIMITS", NULL, "ttft=TIME, itl=TIME, share=S of requests that must meet both (default: none; share 0.99)"},
+    {"trace", CLI_TEXT, "FILE", NULL,
+     "CSV of requests: TIMESTAMP, ContextTokens, GeneratedTokens, or arrival_s, prompt_tok, output_tok, or other traces' names"},
+    {"fleet", CLI_TEXT, "KIND,...", NULL,
+     "devices to choose from: [N x]DEVICE[:MOST], as in l4:20,2xa100 (N: of a replica, else the fewest that fit and multiples; MOST: replicas, of "
+     "the "
+     "fewest)"},
+    {"slo", CLI_TEXT, "LIMITS", NULL,
+     "ttft=TIME, itl=TIME (mean between a request's tokens), share=S of requests that must meet both (default: none; share 0.99)"},
     {"rate", CLI_REAL, "PER_S", NULL, "requests a second, with sizes drawn from the trace (default: the trace as it is)"},
     {"format", CLI_TEXT, "NAME", "bf16", "bf16, fp8, fp4 or int4 (weights only)"},
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
     {"split", CLI_FLAG, NULL, NULL, "also separate pools for prompts and for tokens, beside mixed pools"},
     {"no-simulate", CLI_FLAG, NULL, NULL, "do not check the fleet by simulating the trace"},
-    {"backend", CLI_TEXT, "NAME", NULL, "engine that the calibration knows: vllm, sglang, trtllm (default: pooled)"},
+    {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"seed", CLI_INT, "N", "0", "seed of the arrivals of --rate"},
     CLI_PLAN_OPTS,
 };
@@ -64,6 +69,9 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
     f->at[f->n] = &f->dev[f->n];
     ISO_TRY(iso_serve_device_from_device(f->device[f->n], &f->dev[f->n], err));
     f->n++;
+    for (int k = 0; k + 1 < f->n; k++)
+      if (strcmp(f->dev[k].name, f->dev[f->n - 1].name) == 0 && f->per_replica[k] == f->per_replica[f->n - 1])
+        return iso_fail(err, ISO_EINVAL, "--fleet %.60s: %s is given twice", text, f->dev[k].name);
     s += n;
     if (!*s) return ISO_OK;
   }
@@ -103,6 +111,17 @@ static void print_pools(const json_t *r) {
             iso_unit_print(cli_at(p, "mixed.usd_h"), ISO_UNIT_USD, c, sizeof c));
 }
 
+// The limit is one of a request's mean time between tokens; a single gap is longer where another prompt came between.
+static void print_simulation(const json_t *r) {
+  char b[40], c[40];
+  cli_row("simulated", "%s: %.2f%% of the requests within them", json_is_true(json_object_get(r, "slo_met")) ? "limits met" : "LIMITS MISSED",
+          100 * cli_at(r, "simulation.attained.slo"));
+  cli_row("", "99%% of first tokens within %s, of requests' means between tokens within %s",
+          iso_unit_print(cli_at(r, "simulation.ttft_s.p99"), ISO_UNIT_S, b, sizeof b),
+          iso_unit_print(cli_at(r, "simulation.tpot_s.p99"), ISO_UNIT_S, c, sizeof c));
+  cli_row("", "99%% of single gaps between tokens within %s", iso_unit_print(cli_at(r, "simulation.itl_s.p99"), ISO_UNIT_S, b, sizeof b));
+}
+
 static void print_plan(const json_t *r) {
   char b[40], c[40];
   const char *type;
@@ -124,11 +143,7 @@ static void print_plan(const json_t *r) {
   json_object_foreach(json_object_get(r, "usd_h_one_type"), type, v)
       cli_row("", "of %s alone: %s", type, json_is_null(v) ? "does not carry it" : iso_unit_print(json_number_value(v), ISO_UNIT_USD, c, sizeof c));
   json_object_foreach(json_object_get(r, "left_out"), type, v) cli_row("left out", "%s", json_string_value(v));
-  if (json_is_boolean(json_object_get(r, "slo_met")))
-    cli_row("simulated", "%s; first token %s (99%%), between tokens %s (99%%)",
-            json_is_true(json_object_get(r, "slo_met")) ? "limits met" : "LIMITS MISSED",
-            iso_unit_print(cli_at(r, "simulation.ttft_s.p99"), ISO_UNIT_S, b, sizeof b),
-            iso_unit_print(cli_at(r, "simulation.itl_s.p99"), ISO_UNIT_S, c, sizeof c));
+  if (json_is_boolean(json_object_get(r, "slo_met"))) print_simulation(r);
   if (cli_at(r, "headroom") > 1) cli_row("head room", "planned for %.3g times the load", cli_at(r, "headroom"));
   print_pools(r);
   cli_row("binding", "%s stops more requests on the replicas that carry most", cli_text_at(r, "binding"));

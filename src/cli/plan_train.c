@@ -124,11 +124,32 @@ static json_t *est(iso_est e) {
   return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(e.lo), "value", iso_json_num(e.mean), "hi", iso_json_num(e.hi));
 }
 
+// One set of constants at tokens that are certain says nothing of its error: no interval, rather than one of no width.
+static json_t *loss_json(const iso_train_plan *p) {
+  bool known = p->loss.hi > p->loss.lo;
+  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(known ? p->loss.lo : NAN), "value", iso_json_num(p->loss.mean), "hi",
+                   iso_json_num(known ? p->loss.hi : NAN));
+}
+
+static const char *loss_interval(const iso_train_req *q, const iso_train_plan *p) {
+  if (q->unique_tok < INFINITY && p->loss_effective > p->loss.mean)
+    return "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is any "
+           "(90%), of the tokens that are reached, and up to the loss with repetition";
+  if (p->sets > 1)
+    return "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is any "
+           "(90%), and of the tokens that are reached";
+  if (p->loss.hi > p->loss.lo)
+    return "of the tokens that are reached, and of the published uncertainty of the law's constants where there is any (90%); no other confirmed "
+           "set was fitted to the same runs";
+  return "not known: no uncertainty of the law's constants is published, and no other confirmed set was fitted to the same runs";
+}
+
 static json_t *optimum_json(const iso_train_req *q, const iso_train_plan *p) {
-  json_t *o =
-      json_pack("{s:o, s:o, s:o, s:o, s:[oo], s:[oo]}", "params", iso_json_num(p->ideal.params), "tokens", iso_json_num(p->ideal.tokens), "loss",
-                iso_json_num(p->ideal.loss), "train_flop", iso_json_num(p->ideal.flop), "params_of_other_sets", iso_json_num(p->params_lo),
-                iso_json_num(p->params_hi), "tokens_of_other_sets", iso_json_num(p->tokens_lo), iso_json_num(p->tokens_hi));
+  json_t *o = json_pack("{s:o, s:o, s:o, s:o}", "params", iso_json_num(p->ideal.params), "tokens", iso_json_num(p->ideal.tokens), "loss",
+                        iso_json_num(p->ideal.loss), "train_flop", iso_json_num(p->ideal.flop));
+  if (p->sets > 1)
+    (void)json_object_update_new(o, json_pack("{s:[oo], s:[oo]}", "params_of_other_sets", iso_json_num(p->params_lo), iso_json_num(p->params_hi),
+                                              "tokens_of_other_sets", iso_json_num(p->tokens_lo), iso_json_num(p->tokens_hi)));
   if (p->closed.params > 0)
     json_object_set_new(o, "closed_form",
                         json_pack("{s:o, s:o, s:o}", "params", iso_json_num(p->closed.params), "tokens", iso_json_num(p->closed.tokens),
@@ -265,6 +286,14 @@ static json_t *warnings(const iso_train_req *q, const iso_train_plan *p) {
                    p->tokens.mean, p->effective_tok);
     json_array_append_new(w, json_string(text));
   }
+  if (p->epochs > 4 && p->loss_effective > p->loss.mean)
+    json_array_append_new(
+        w, json_string("the law counts a repeated token like a fresh one: --law data_constrained chooses size and tokens by their worth"));
+  if (p->binding == ISO_RES_train_flop && p->closed.params > 0 && p->ideal.params > 1.02 * p->closed.params) {
+    (void)snprintf(text, sizeof text, "a vocabulary of %lld leaves no smaller model: the law's optimum has %.3g parameters", (long long)q->vocab,
+                   p->closed.params);
+    json_array_append_new(w, json_string(text));
+  }
   if (p->use[1].mean > 3 * 365.25 * 86400)
     json_array_append_new(w, json_string("more than three years: no cluster is kept for that long; bound wall as well"));
   int64_t used = iso_layout_devices(&p->layout);
@@ -299,15 +328,8 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "batch_sequences", json_integer((json_int_t)q->batch));
   json_object_set_new(o, "batch_tokens", json_integer((json_int_t)(q->batch * q->seq)));
   json_object_set_new(o, "batch_rule", json_string(r->batch_rule));
-  json_object_set_new(o, "loss", est(p->loss));
-  json_object_set_new(
-      o, "loss_interval",
-      json_string(
-          p->sets > 1
-              ? "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is "
-                "any (90%), and of the tokens that are reached"
-              : "of the tokens that are reached, and of the published uncertainty of the law's constants where there is any; no other confirmed set "
-                "was fitted to the same runs"));
+  json_object_set_new(o, "loss", loss_json(p));
+  json_object_set_new(o, "loss_interval", json_string(loss_interval(q, p)));
   json_object_set_new(o, "layout", iso_layout_json(&p->layout));
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));
@@ -357,9 +379,12 @@ static iso_status bill_json(const cli_args *a, const request *r, const iso_train
 static void print_shadow(const json_t *r) {
   const char *name;
   const json_t *v;
-  json_object_foreach(json_object_get(json_object_get(r, "shadow"), "by_limit"), name, v)
-      cli_row(strcmp(name, cli_text_at(r, "binding")) == 0 ? "shadow price" : "", "1%% more %s: loss %+.2g (%+.4g per e-fold)", name,
-              cli_at(v, "loss_per_percent"), cli_at(v, "loss_per_log"));
+  // What binds comes first.
+  for (int rest = 0; rest < 2; rest++)
+    json_object_foreach(json_object_get(json_object_get(r, "shadow"), "by_limit"), name,
+                        v) if (rest != (strcmp(name, cli_text_at(r, "binding")) == 0))
+        cli_row(rest ? "" : "shadow price", "1%% more %s: loss %+.2g (%+.4g per e-fold)", name, cli_at(v, "loss_per_percent"),
+                cli_at(v, "loss_per_log"));
   cli_row("", "closed form %+.4g per e-fold; numeric over closed form %.4f", cli_at(r, "shadow.closed_form_per_log"),
           cli_at(r, "shadow.numeric_over_closed_form"));
 }
@@ -427,20 +452,23 @@ static void print_plan(const json_t *r) {
   char b[40], c[40];
   cli_row("law", "%s, %s", cli_text_at(r, "law.name"), cli_text_at(r, "law.set"));
   cli_row("cluster", "%.0f x %s", cli_at(r, "cluster.devices"), cli_text_at(r, "cluster.name"));
-  cli_row("optimum", "%.4g parameters on %s: %.5f (other sets: %.3g to %.3g on %s", cli_at(r, "optimum.params"),
-          iso_unit_print(cli_at(r, "optimum.tokens"), ISO_UNIT_TOK, b, sizeof b), cli_at(r, "optimum.loss"),
-          json_number_value(json_array_get(cli_json_at(r, "optimum.params_of_other_sets"), 0)),
-          json_number_value(json_array_get(cli_json_at(r, "optimum.params_of_other_sets"), 1)),
-          iso_unit_print(json_number_value(json_array_get(cli_json_at(r, "optimum.tokens_of_other_sets"), 0)), ISO_UNIT_TOK, c, sizeof c));
-  printf("%-22s to %s)\n", "",
-         iso_unit_print(json_number_value(json_array_get(cli_json_at(r, "optimum.tokens_of_other_sets"), 1)), ISO_UNIT_TOK, b, sizeof b));
+  cli_row("optimum", "%.4g parameters on %s: %.5f", cli_at(r, "optimum.params"),
+          iso_unit_print(cli_at(r, "optimum.tokens"), ISO_UNIT_TOK, b, sizeof b), cli_at(r, "optimum.loss"));
+  const json_t *sizes = cli_json_at(r, "optimum.params_of_other_sets"), *tokens = cli_json_at(r, "optimum.tokens_of_other_sets");
+  if (sizes)
+    cli_row("", "other sets: %.3g to %.3g on %s to %s", json_number_value(json_array_get(sizes, 0)), json_number_value(json_array_get(sizes, 1)),
+            iso_unit_print(json_number_value(json_array_get(tokens, 0)), ISO_UNIT_TOK, b, sizeof b),
+            iso_unit_print(json_number_value(json_array_get(tokens, 1)), ISO_UNIT_TOK, c, sizeof c));
   printf("\n");
   cli_row("model", "%.4g parameters: %.0f layers of width %.0f, %.0f heads (%.0f kv), mlp %.0f", cli_at(r, "params"), cli_at(r, "model.layers"),
           cli_at(r, "model.width"), cli_at(r, "model.heads"), cli_at(r, "model.kv_heads"), cli_at(r, "model.mlp"));
   cli_row_range("tokens", r, "tokens", ISO_UNIT_TOK);
   cli_row("", "%.3g a parameter, %.0f steps of %s (%s)", cli_at(r, "tokens_per_param"), cli_at(r, "steps"),
           iso_unit_print(cli_at(r, "batch_tokens"), ISO_UNIT_TOK, b, sizeof b), cli_text_at(r, "batch_rule"));
-  cli_row("loss", "%.4f (%.4f to %.4f) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"), cli_text_at(r, "law.unit"));
+  if (isnan(cli_at(r, "loss.lo")))
+    cli_row("loss", "%.4f %s; interval %s", cli_at(r, "loss.value"), cli_text_at(r, "law.unit"), cli_text_at(r, "loss_interval"));
+  else
+    cli_row("loss", "%.4f (%.4f to %.4f) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"), cli_text_at(r, "law.unit"));
   cli_row("layout", "%.0f devices: tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, schedule %s, recompute %s",
           cli_at(r, "layout.devices"), cli_at(r, "layout.tensor"), cli_at(r, "layout.pipeline"), cli_at(r, "layout.data"),
           cli_at(r, "layout.context"), cli_at(r, "layout.micro_batch"), cli_at(r, "layout.zero"), cli_text_at(r, "layout.schedule"),
@@ -455,11 +483,11 @@ static void print_plan(const json_t *r) {
   cli_row_range("price", r, "use.usd", ISO_UNIT_USD);
   cli_row_range("energy", r, "use.energy", ISO_UNIT_JOULE);
   cli_row_range("carbon", r, "use.co2", ISO_UNIT_GRAM);
+  print_bill(r);
   if (json_object_get(r, "data"))
     cli_row("data", "%.3g epochs of %s, worth %s fresh tokens: loss %.4f", cli_at(r, "data.epochs"),
             iso_unit_print(cli_at(r, "data.unique_tokens"), ISO_UNIT_TOK, b, sizeof b),
             iso_unit_print(cli_at(r, "data.effective_tokens"), ISO_UNIT_TOK, c, sizeof c), cli_at(r, "data.loss_with_repetition"));
-  print_bill(r);
   cli_row("binding", "%s%s", cli_text_at(r, "binding"), json_is_true(json_object_get(r, "memory_binds")) ? "; and the cluster's memory" : "");
   print_shadow(r);
   print_others(r);

@@ -117,7 +117,8 @@ iso_status iso_law_check_inputs(const iso_law *law, const double *x, iso_err *er
     if ((x[i] > 0 && (x[i] < INFINITY || in->absent == INFINITY)) || x[i] == in->absent) continue;
     if (isnan(x[i])) {
       iso_fail(err, ISO_EINVAL, "law %s needs %s (%s)", law->base.name, in->name, in->what);
-      return iso_hint(err, ISO_EINVAL, "isoflop law show %s lists its inputs", law->base.name);
+      return iso_hint(err, ISO_EINVAL, "give it as %s=VALUE (--at, or --predict of a fit); isoflop law show %s lists its inputs", in->name,
+                      law->base.name);
     }
     return iso_fail(err, ISO_EINVAL, "law %s: %s = %g, expected a positive finite number", law->base.name, in->name, x[i]);
   }

@@ -32,11 +32,28 @@ double iso_lawfit_objective(const iso_law_data *d, iso_law_objective kind, doubl
   return iso_lawfit_eval(&s, p, NULL);
 }
 
+// Different inputs among the rows, as far as `enough` of them.
+static int distinct(const iso_law_data *d, int enough) {
+  int n = 0, inputs = d->law->n_inputs;
+  for (int64_t i = 0; i < d->n && n < enough; i++) {
+    bool seen = false;
+    for (int64_t k = 0; k < i && !seen; k++) seen = memcmp(d->x + k * inputs, d->x + i * inputs, (size_t)inputs * sizeof *d->x) == 0;
+    n += !seen;
+  }
+  return n;
+}
+
 static iso_status check(const iso_law_data *d, const iso_lawfit_opts *o, iso_err *err) {
   const iso_law *law = d->law;
   if (d->n <= law->n_params) {
     iso_fail(err, ISO_EINVAL, "fit of %s: %lld rows, expected more than its %d parameters", law->base.name, (long long)d->n, law->n_params);
     return iso_hint(err, ISO_EINVAL, "add runs, or hold fewer of them back");
+  }
+  int points = distinct(d, law->n_params);
+  if (points < law->n_params) {
+    iso_fail(err, ISO_EINVAL, "fit of %s: %lld rows at %d different inputs, expected at least as many as its %d parameters", law->base.name,
+             (long long)d->n, points, law->n_params);
+    return iso_hint(err, ISO_EINVAL, "runs repeated with other seeds say nothing of the law: add runs of other sizes");
   }
   if (!(o->delta > 0 && o->delta < INFINITY)) return iso_fail(err, ISO_EINVAL, "fit: Huber delta %g, expected a positive number", o->delta);
   if (!(o->level > 0 && o->level < 1)) return iso_fail(err, ISO_EINVAL, "fit: interval level %g, expected between 0 and 1", o->level);

@@ -103,7 +103,8 @@ typedef struct iso_lawfit {
   int break_axis;                              // -1: too few rows to look
   double break_at, break_p, break_per_decade;  // where, share of permutations with as strong a kink, change of slope beyond it
   int n_outliers;
-  int64_t outlier[ISO_LAWFIT_OUTLIERS];  // rows more than five robust standard deviations off, worst first
+  int64_t outlier_line[ISO_LAWFIT_OUTLIERS];  // of the file, of `outlier`
+  int64_t outlier[ISO_LAWFIT_OUTLIERS];       // rows more than five robust standard deviations off, worst first
   int n_warn;
   char warn[ISO_LAWFIT_WARN_MAX][260];
 } iso_lawfit;

@@ -169,7 +169,7 @@ static void trend(const iso_law_data *d, int axis, const double *t, const double
 
 // Finds rows far off, and writes the residuals to `clipped` with their distance from the median cut at three robust standard deviations,
 // so that a few of these rows do not hide what the others say.
-static void outliers(iso_lawfit *f, double *scratch, double *clipped) {
+static void outliers(const iso_law_data *d, iso_lawfit *f, double *scratch, double *clipped) {
   // 1.4826 times the median distance from the median is the standard deviation of a normal.
   memcpy(scratch, f->resid, sizeof *scratch * (size_t)f->n);
   double mid = iso_median(scratch, f->n);
@@ -184,11 +184,12 @@ static void outliers(iso_lawfit *f, double *scratch, double *clipped) {
       if (!seen && fabs(f->resid[i] - mid) > 5 * sd && (worst < 0 || fabs(f->resid[i] - mid) > fabs(f->resid[worst] - mid))) worst = i;
     }
     if (worst < 0) return;
+    f->outlier_line[f->n_outliers] = d->line[worst];
     f->outlier[f->n_outliers++] = worst;
   }
 }
 
-static void warn_about(const iso_law_data *d, iso_lawfit *f) {
+static void warn_about(iso_lawfit *f) {
   const iso_law *law = f->law;
   bool is_log = iso_law_objective_is_log(f->objective);
   double unit = is_log ? 100 : 1;
@@ -214,7 +215,7 @@ static void warn_about(const iso_law_data *d, iso_lawfit *f) {
                     iso_lawfit_axis_name(law, f->break_axis), f->break_at, unit * f->break_per_decade, sign, f->break_p);
   if (f->n_outliers)
     iso_lawfit_warn(f, "%d row%s more than five robust standard deviations off, worst at line %lld", f->n_outliers,
-                    f->n_outliers > 1 ? "s lie" : " lies", (long long)d->line[f->outlier[0]]);
+                    f->n_outliers > 1 ? "s lie" : " lies", (long long)f->outlier_line[0]);
   if (f->agree < 2) iso_lawfit_warn(f, "the best of %d starts was reached once only: there may be better ones", f->starts);
 }
 
@@ -241,7 +242,7 @@ iso_status iso_lawfit_diagnose(const iso_lawfit_problem *s, const iso_law_data *
   f->break_at = f->break_p = f->break_per_decade = NAN;
   noise(s, d, f);
   f->condition = condition(s, f->p);
-  outliers(f, r, clipped);
+  outliers(d, f, r, clipped);
   if (d->n >= 8 && f->rmse > 1e-12) {
     // train_flop first: the break is looked for along it where it is known.
     for (int axis = d->law->n_inputs; axis >= 0; axis--) {
@@ -250,7 +251,7 @@ iso_status iso_lawfit_diagnose(const iso_lawfit_problem *s, const iso_law_data *
       if (f->break_axis < 0 && d->n >= 12) find_break(d, axis, t, clipped, r, h, sorted, f);
     }
   }
-  warn_about(d, f);
+  warn_about(f);
   free(mem);
   return ISO_OK;
 }

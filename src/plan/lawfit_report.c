@@ -71,9 +71,9 @@ static json_t *diagnostics_json(const iso_lawfit *f) {
   for (int i = 0; i < f->n_trends; i++)
     json_array_append_new(trends, json_pack("{s:s, s:o, s:o}", "axis", iso_lawfit_axis_name(f->law, f->trend[i].axis), "residual_per_decade",
                                             iso_json_num(f->trend[i].per_decade), "p", iso_json_num(f->trend[i].p)));
-  for (int i = 0; i < f->n_outliers; i++) json_array_append_new(rows, json_integer(f->outlier[i] + 1));
+  for (int i = 0; i < f->n_outliers; i++) json_array_append_new(rows, json_integer((json_int_t)f->outlier_line[i]));
   json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "rmse", iso_json_num(f->rmse), "noise_sd", iso_json_num(f->noise_sd), "r2",
-                        iso_json_num(f->r2), "condition", iso_json_num(f->condition), "trends", trends, "outlier_rows", rows);
+                        iso_json_num(f->r2), "condition", iso_json_num(f->condition), "trends", trends, "outlier_lines", rows);
   json_object_set_new(o, "residuals_of", json_string(iso_law_objective_is_log(f->objective) ? "log target" : "target"));
   if (f->break_axis >= 0)
     json_object_set_new(o, "break",

@@ -271,6 +271,16 @@ static void losses(const iso_train_req *q, iso_train_plan *o) {
   o->effective_tok = iso_train_effective_tok(o->tokens.mean, q->unique_tok);
   bool knows = iso_law_input_find(q->law, "unique_tokens") >= 0;  // the law has it in its loss
   o->loss_effective = knows ? o->loss.mean : loss_of(q, q->set, o->params, o->effective_tok);
+  o->loss.hi = fmax(o->loss.hi, o->loss_effective);
+}
+
+// A guess of every entry alike has the logarithm of the vocabulary: a law that predicts more is far from anything it was fitted to.
+static iso_status check_loss(const iso_train_req *q, const iso_train_plan *o, iso_err *err) {
+  double uniform = log((double)q->vocab);
+  if (strcmp(q->law->unit, "nats per token") != 0 || o->loss.mean < uniform) return ISO_OK;
+  iso_fail(err, ISO_EBUDGET, "training plan: at %.3g parameters on %.3g tokens law %s says %.4g nats per token, and a uniform guess has %.4g",
+           o->params, o->tokens.mean, q->law->base.name, o->loss.mean, uniform);
+  return iso_hint(err, ISO_EBUDGET, "give a larger budget; isoflop plan without a subverb plans small models for this machine");
 }
 
 // Optima of the other sets that count under the same budget.
@@ -426,6 +436,7 @@ iso_status iso_train_plan_run(const iso_train_req *q, iso_train_plan *out, iso_e
   if (st == ISO_OK) {
     double per_tok[ISO_TRAIN_LIMITS];
     losses(q, out);
+    st = check_loss(q, out, err);
     others(p, out);
     out->memory_binds = !costs_at(p, out->ideal.params * M_SQRT2, per_tok);
     // The closed form is of absent other inputs.

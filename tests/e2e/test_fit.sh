@@ -212,7 +212,7 @@ err_has 'needs --law'
 run $E_USAGE fit runs.csv --law chinchilla --method isoflop
 run $E_INPUT fit runs.csv --law chinchilla --rows 'colour>1'
 err_has 'colour'
-run $E_INPUT fit runs.csv --law chinchilla --rows 'params>'
+run $E_USAGE fit runs.csv --law chinchilla --rows 'params>'
 run $E_USAGE fit runs.csv --law chinchilla --objective cubic
 
 # Laws side by side, ranked by what they predict; those that the table cannot feed say why. FLOPs follow from N and D.
@@ -390,4 +390,35 @@ err_has 'N,D'
 run $E_USAGE fit runs.csv --flop 3parsec
 run $E_USAGE fit runs.csv --run 01B
 run $E_USAGE fit runs.csv --level 90
+# Wrong calls end with 2, files that do not fit the question with 4.
+python3 - <<'PY'
+import random
+random.seed(4)
+def loss(n, d): return 1.8 + 480 / n ** 0.35 + 2100 / d ** 0.37
+with open("few.csv", "w") as f:
+    print("params,tokens,loss", file=f)
+    for i in range(40): print("1e9,2e10,%.9g" % (loss(1e9, 2e10) + random.gauss(0, 0.01)), file=f)
+with open("odd.csv", "w") as f:
+    print("params,tokens,loss", file=f)
+    print("1e8,1e9,9", file=f)
+    for i in range(60):
+        n, d = 10 ** random.uniform(7, 10), 10 ** random.uniform(9, 12)
+        print("%.9g,%.9g,%.9g" % (n, d, loss(n, d) * (1.5 if i == 30 else 1) * (1 + random.gauss(0, 0.003))), file=f)
+PY
+run $E_INPUT fit few.csv --law chinchilla
+err_has '40 rows at 1 different inputs'
+run $E_OK fit odd.csv --law chinchilla --drop-highest 1 --bootstrap 0 --json
+json '33 in j["fit"]["diagnostics"]["outlier_lines"]'
+run $E_USAGE fit odd.csv --law chinchilla --holdout 'params>'
+err_has 'holdout: expression'
+run $E_USAGE fit odd.csv --law chinchilla --rows 'params>1e8 or tokens>1'
+run $E_USAGE fit odd.csv --law chinchilla --column 'loss=1+'
+run $E_INPUT fit odd.csv --law chinchilla --holdout 'params>1e30' --bootstrap 0
+err_has 'holds no row back'
+run $E_USAGE fit odd.csv --law chinchila
+err_has 'did you mean "chinchilla"'
+run $E_USAGE fit odd.csv --bootstrap 1
+err_has '20 or more resamples'
+run $E_USAGE fit odd.csv --law chinchilla --bootstrap 19
+
 finish

@@ -80,6 +80,16 @@ run $E_OK hw list
 out_has '^a100-80 .* saved gemm prefill collective$'
 run $E_OK hw show a100-80gb
 out_has '^gemm +400 rows of gemm.csv, fitted 20'
+run $E_OK hw test a100 --gemm gemm.csv --json
+json 'j["rows"] == 400 and j["fitted"] == 400 and "saved" in j["calibrated_on"]'
+run $E_OK hw test a100 --gemm gemm.csv --seed 3 --json
+json 'j["rows"] == 200 and j["fitted"] == 200 and "random half" in j["calibrated_on"]'
+run $E_OK hw test a100 --allreduce ar.csv --above 1MiB --json
+json 'j["fitted"] < 90 and "1MiB" in j["calibrated_on"]'
+run $E_USAGE hw test a100 --gemm gemm.csv --saved --seed 3
+err_has 'one of them'
+run $E_USAGE hw test a100 --gemm gemm.csv --above 1MiB
+err_has 'for --allreduce'
 run $E_OK hw test a100 --gemm gemm.csv --saved --json
 json 'j["n"] == 400 and j["fitted"] == 400 and j["median_error"] < 0.02 and "saved" in j["calibrated_on"]'
 # Another fit replaces its own kind only.
@@ -117,6 +127,7 @@ PY2
 run $E_OK hw test a100 --layouts steps.csv --json
 json 'j["name"] == "a100-80" and j["kind"] == "layouts" and j["source"] == "steps.csv" and "two thirds" in j["calibrated_on"]'
 json 'j["check"]["rows"] == 36 and len(j["check"]["fitted"]) == 12 and j["check"]["held_out_third"]["splits"] == 20'
+json 'all(j[k] == j["check"]["held_out_third"][k] for k in ("mape", "median_error", "p90_error")) and j["rows"] == 36 and len(j["worst"]) == 10'
 json '0 < j["check"]["held_out_third"]["median_error"] < j["check"]["held_out_third"]["mape"] < j["check"]["held_out_third"]["p90_error"] < 0.4'
 json '[b["degree"] for b in j["check"]["left_out"]["bias_by_tensor"]] == [1, 2, 4, 8] and sum(b["rows"] for b in j["check"]["left_out"]["bias_by_pipeline"]) == 36'
 json 'j["check"]["left_out"]["choices"] == 2 and j["check"]["left_out"]["regret"] >= 0 and len(j["check"]["left_out"]["sizes"]) == 2'
@@ -144,6 +155,7 @@ out_has '^a100-80 .* saved gemm prefill collective layouts$'
 # The saved numbers are those of all rows: they predict them better than numbers that have not seen them.
 run $E_OK hw test a100 --layouts steps.csv --saved --json
 json 'j["calibrated_on"] == "12 numbers fitted to 36 steps of steps.csv" and j["predicted"]["rows"] == 36'
+json 'all(j[k] == j["predicted"][k] for k in ("rows", "mape", "median_error", "p90_error", "worst"))'
 json "j['predicted']['mape'] < $(json_get 'j["check"]["left_out"]["mape"]' first)"
 run $E_OK hw test a100 --layouts steps.csv
 out_has '^calibrated on +12 numbers fitted to 36 steps of steps.csv .saved.'
@@ -251,8 +263,21 @@ run $E_INPUT hw fit a100 --layouts few.csv
 err_has 'few.csv: layout check: 9 rows, expected at least 18'
 run $E_INPUT hw test a100 --layouts none.csv
 err_has 'none.csv'
+# Repeated rows are no more rows, and a unit that is off by a thousand is noticed either way.
+{ head -n 1 steps.csv; for i in 1 2 3 4 5 6 7 8 9; do sed -n '2,5p' steps.csv; done; } >few.csv
+run $E_INPUT hw fit a100 --layouts few.csv
+err_has '36 rows of 4 different runs'
+{ head -n 1 gemm.csv; for i in 1 2 3 4 5 6 7 8 9; do sed -n '2,5p' gemm.csv; done; } >few.csv
+run $E_INPUT hw fit a100 --gemm few.csv
+err_has '36 gemm rows of 4 different shapes'
+sed '1s/time_ms/time_s/' gemm.csv >unit.csv
+run $E_INPUT hw fit a100 --gemm unit.csv
+err_has 'another device or time unit'
+sed '1s/time_ms/time_us/' gemm.csv >unit.csv
+run $E_INPUT hw fit a100 --gemm unit.csv
+err_has 'time unit'
 head -n 12 gemm.csv >few.csv
-run $E_INPUT hw test a100 --gemm few.csv --json
+run $E_INPUT hw test a100 --gemm few.csv --seed 1 --json
 json '"rows" in j["error"]["message"]'
 run $E_INPUT hw fit t4 --gemm gemm.csv --num f16
 err_has 'gemm.csv, line'

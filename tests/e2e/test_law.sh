@@ -97,6 +97,8 @@ out_lacks 'unique_tokens ='
 run $E_OK law show overtraining --set gadre2024_rpj --at params=1439795200,tokens=921468928000
 out_has 'loss = 2\.519'
 out_has 'an extrapolation: 11[0-9] times outside what its fit saw of tokens'
+out_has 'fitted on params 1\.05e\+07 to 4\.12e\+08'
+out_has 'fitted on tokens 2\.1e\+08 to 8\.24e\+09'
 run $E_OK law show vocab-size --at params=7e9,width=4096 --json
 json '[int(s["prediction"]) for s in j["sets"]] == [62280, 67450]'
 run $E_OK law show precision --at params=1e8,tokens=1e10,weight_bits=4,act_bits=8,kv_bits=8 --flop 1e19

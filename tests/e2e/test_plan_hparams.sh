@@ -43,4 +43,6 @@ run $E_USAGE plan hparams --params 1e30 --tokens 1e9
 run $E_USAGE plan hparams --params 1e9 --tokens 5min
 run $E_USAGE plan hparams --model lama-7b --tokens 1e9
 err_has 'did you mean'
+run $E_USAGE plan hparams --params 1e9 --tokens 1e3
+err_has 'less than one sequence of 2048'
 finish

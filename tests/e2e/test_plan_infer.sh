@@ -46,4 +46,8 @@ run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 0 --output 1k
 run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 1k --output 1k --format fp3
 run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 1k --output 1k --slo ttft=1s
 run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 1k --output 1k --mem-share 1.5
+run $E_OK plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --json
+json 'j["device"]["source"].endswith("nvidia-tensor-core-gpu-datasheet, 2023-03")'
+run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --eps -1
+err_has 'eps: -1, expected 0 to 1'
 finish

@@ -175,4 +175,9 @@ err_has 'right after plan'
 run $E_USAGE help plan lauout
 run $E_OK runs --kind plan --json
 json 'len(j["runs"]) > 5'
+# Numbers that are none, and no device behind them.
+for c in 1e3xh100 1kxh100 1.5xh100 1024 '8 x h100'; do
+  run $E_USAGE plan layout --model llama3-8b --batch 8 --cluster "$c"
+  err_has 'whole number of devices'
+done
 finish

@@ -23,7 +23,27 @@ out_has '^fleet +[0-9]+ x '
 out_has '^price an hour '
 out_has '^binding '
 out_has '^shadow price '
+out_has '^simulated +limits met: [0-9.]+% of the requests'
+out_has 'requests. means between tokens within [0-9.]+ ms'
 err_empty
+# Replicas of no stated size are as large as is cheapest: no stated size is cheaper, whatever the one that just holds the model costs.
+B="--model llama3-70b --trace trace.csv --slo ttft=1s,itl=45ms"
+run $E_OK plan serve $B --fleet h100 --json
+free=$(json_get 'j["usd_h"]["mid"]')
+json 'j["slo_met"] is True and set(j["fleet"]) == {"2xh100-sxm", "4xh100-sxm", "8xh100-sxm"}'
+for n in 2 4 8; do
+  run any plan serve $B --fleet ${n}xh100 --json
+  [ "$CODE" = 0 ] && json "j['slo_met'] is not True or j['usd_h']['mid'] >= $free - 1e-9"
+done
+# Other traces' column names.
+for head in timestamp,prompt_tokens,output_tokens arrived_at,num_prefill_tokens,num_decode_tokens 'Timestamp,Request tokens,Response tokens'; do
+  sed "1s/.*/$head/" trace.csv >named.csv
+  run $E_OK plan serve --model llama3-8b --trace named.csv --fleet a100 --no-simulate --json
+  json 'j["trace"]["requests"] == 400'
+done
+sed '1s/output_tok/answers/' trace.csv >named.csv
+run $E_INPUT plan serve --model llama3-8b --trace named.csv --fleet a100
+err_has "no column .GeneratedTokens. \\(or .output_tok."
 # Ten times the requests need more; kinds that do not hold the model are named.
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
 few=$(json_get 'j["usd_h"]["mid"]')
@@ -44,7 +64,15 @@ err_has 'fleet'
 run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo itl=1parsec
 run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo speed=1s
 run $E_USAGE plan serve $S --fleet a100 --rate 0
-run $E_USAGE plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo ttft=1ns
+run $E_BUDGET plan serve --model llama3-8b --trace trace.csv --fleet a100 --slo ttft=1us
+err_has 'bound by ttft .alone: first token 0\.[0-9]+ s, 0\.[0-9]+ s a token'
+run $E_USAGE plan serve $S --fleet a100,l4,a100
+err_has 'a100-80 is given twice'
+run $E_USAGE plan serve $S --fleet a100 --backend nosuch
+err_has 'knows no engine by name'
+run 7 plan serve $S --fleet b300
+err_has 'no price is known'
+err_has 'hw add b300 --from'
 run $E_INPUT plan serve --model llama3-8b --trace none.csv --fleet a100
 printf 'arrival_s,prompt_tok,output_tok\n0,5,-3\n' >bad.csv
 run $E_INPUT plan serve --model llama3-8b --trace bad.csv --fleet a100

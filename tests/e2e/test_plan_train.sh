@@ -79,6 +79,10 @@ run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --compress int8:0.1:
 # Repeated data.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --unique-tokens 20Btok --json
 json 'j["data"]["epochs"] > 8 and j["data"]["loss_with_repetition"] > j["loss"]["value"] and any("epochs" in w for w in j["warnings"])'
+# The law does not know that tokens are repeated: its interval reaches to what they are worth, and the law that knows is named.
+run $E_OK plan train --budget 1e23flop --cluster 64xh100 --unique-tokens 10Btok --json
+json 'j["data"]["epochs"] > 50 and j["loss"]["hi"] >= j["data"]["loss_with_repetition"] > j["loss"]["value"]'
+json 'any("--law data_constrained" in w for w in j["warnings"]) and "repetition" in j["loss_interval"]'
 # A law of repeated data chooses with it: parameters lose their worth faster than repetition (Muennighoff et al. 2023), so fewer of them.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law data_constrained --json
 free=$(json_get 'j["optimum"]["params"]')
@@ -86,7 +90,19 @@ run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law data_constrained 
 json "j['optimum']['params'] < 0.8 * $free and 'closed_form' not in j['optimum'] and j['data']['loss_with_repetition'] == j['loss']['value'] and abs(j['serve']['in_flop']['foc_ratio'] - 1) < 1e-3"
 # Sets of other text make no interval: C4, RedPajama and RefinedWeb.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law overtraining --json
-json 'j["loss"]["hi"] - j["loss"]["lo"] < 1e-9 and "no other confirmed set" in j["loss_interval"]'
+json 'j["loss"]["hi"] is None and j["loss"]["lo"] is None and j["loss_interval"].startswith("not known") and "no other confirmed set" in j["loss_interval"]'
+json '"params_of_other_sets" not in j["optimum"]'
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law overtraining
+out_has '^loss +[0-9.]+ nats per token; interval not known'
+out_lacks 'other sets|nan'
+# Tokens that are uncertain make an interval all the same.
+run $E_OK plan train --budget wall=5d --cluster 64xh100 --law overtraining --json
+json 'j["loss"]["lo"] < j["loss"]["value"] < j["loss"]["hi"] and "no other confirmed set" in j["loss_interval"]'
+# Less than a model learns from, and a vocabulary that is larger than the optimum.
+run $E_BUDGET plan train --budget 1e13flop --cluster 8xh100 --batch 1
+err_has 'nats per token, and a uniform guess has 10\.37'
+run $E_OK plan train --budget 3e14flop --cluster 8xh100 --json
+json 'any("a vocabulary of 32000 leaves no smaller model" in w for w in j["warnings"])'
 # Other constants.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --set hoffmann2022 --json
 json 'j["law"]["set"] == "hoffmann2022" and "2203.15556" in j["law"]["source"] and j["tokens_per_param"] > 25'

@@ -175,6 +175,16 @@ static void test_five_runs(void **state) {
         &(iso_law_data_opts){.columns = C4_LOSS, .n_columns = 1, .rows = SETS[i][1], .holdout = "params>5e8"}, &fo, &r);
     assert_true(r.d.n == 5 && r.held.n == 3);
     for (int k = 0; k < 4; k++) near(r.f.p[k], r.c->p[k], TOL[k]);
+    // What the set says its fit saw is what these rows span.
+    for (int k = 0; k < 2; k++) {
+      double lo = INFINITY, hi = 0;
+      for (int64_t row = 0; row < r.d.n; row++) {
+        lo = fmin(lo, r.d.x[2 * row + k]);
+        hi = fmax(hi, r.d.x[2 * row + k]);
+      }
+      near(r.c->lo[k] / lo, 1, 0.02);
+      near(r.c->hi[k] / hi, 1, 0.02);
+    }
     for (int64_t k = 0; i == 1 && k < 3; k++) {
       const double *x = r.held.x + 2 * k;
       double error = 100 * fabs(r.bare.value(r.f.p, x, NULL) / r.held.y[k] - 1);

@@ -333,16 +333,27 @@ static void test_fleet(void **state) {
   print_message("8 requests/s, first token in 5 s: $%.2f/h with head room %.2f, %.3f attained, p99 of the first token %.2f s\n", p.answer.cost,
                 p.headroom, p.sim.attained, p.sim.ttft.p99);
   assert_true(p.met && p.sim.attained >= 0.95 && p.answer.cost >= without - 1e-9);
+  // No type alone attains the share for less, with the head room that it needs for itself; the bound holds.
+  for (int k = 0; k < 3; k++) {
+    iso_fleet_plan one;
+    o.slo_itl_s = k == 1 ? 0.05 : 0.12;
+    o.slo_ttft_s = k == 2 ? 1 : 5;
+    ok(iso_fleet_plan_run(&t, type, n, &o, &p, &e), &e);
+    assert_true(p.met && p.answer.bound <= p.answer.cost + 1e-9 && p.answer.gap >= 0 && p.answer.gap < 1);
+    for (int j = 0; j < n; j++)
+      if (iso_fleet_plan_run(&t, &type[j], 1, &o, &one, &e) == ISO_OK && one.met) assert_true(p.answer.cost <= one.answer.cost + 1e-9);
+  }
+  o.slo_itl_s = 0.12;
   // Prompts that no type processes in time may be as many as may miss; they are served all the same.
   o.slo_ttft_s = 0.3;
   o.attain = 0.9;
   ok(iso_fleet_plan_run(&t, type, n, &o, &p, &e), &e);
   assert_true(p.met && p.over_share > 0 && p.over_share < 0.1 && p.sim.refused == 0);
   o.attain = 1 - p.over_share / 2;
-  assert_int_equal(iso_fleet_plan_run(&t, type, n, &o, &p, &e), ISO_EINVAL);
+  assert_int_equal(iso_fleet_plan_run(&t, type, n, &o, &p, &e), ISO_EBUDGET);
   assert_non_null(strstr(e.msg, "ttft"));
   o.slo_itl_s = 1e-4;
-  assert_int_equal(iso_fleet_plan_run(&t, type, n, &o, &p, &e), ISO_EINVAL);
+  assert_int_equal(iso_fleet_plan_run(&t, type, n, &o, &p, &e), ISO_EBUDGET);
   assert_non_null(strstr(e.msg, "itl"));
   for (int j = 0; j < n; j++) type[j].most = 0;
   o.slo_itl_s = 0.12;
@@ -573,8 +584,10 @@ static void test_serve_json(void **state) {
   double cost = 0;
   json_object_foreach(json_object_get(j, "fleet"), name, v) {
     iso_serve_device x;
-    ok(iso_serve_device_get(name, &x, &e), &e);
-    cost += (double)json_integer_value(v) * x.usd_h;
+    const char *kind = strchr(name, 'x');  // "2xa100-80" or "a100-80"
+    bool several = kind && name[0] >= '1' && name[0] <= '9';
+    ok(iso_serve_device_get(several ? kind + 1 : name, &x, &e), &e);
+    cost += (double)json_integer_value(v) * x.usd_h * (several ? atof(name) : 1);
   }
   near(cost, num(j, "usd_h/mid"), 1e-9);
   assert_true(num(j, "phase_split/split/usd_h") > 0 && num(j, "phase_split/mixed/usd_h") > 0);

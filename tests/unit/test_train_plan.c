@@ -210,7 +210,13 @@ static void test_repetition(void **s) {
   b.q.unique_tok = 1e9;
   assert_int_equal(iso_train_plan_run(&b.q, &p, &err), ISO_OK);
   near(p.epochs, p.tokens.mean / 1e9, 1e-12);
-  assert_true(p.loss_effective > p.loss.mean && p.effective_tok < p.tokens.mean);
+  assert_true(p.loss_effective > p.loss.mean && p.effective_tok < p.tokens.mean && p.loss.hi >= p.loss_effective);
+  // So few tokens that the law says more than a uniform guess over the vocabulary has.
+  b.q.unique_tok = INFINITY;
+  b.q.batch = 1;
+  b.q.budget.train_flop = 3e13;
+  assert_int_equal(iso_train_plan_run(&b.q, &p, &err), ISO_EBUDGET);
+  assert_non_null(strstr(err.msg, "uniform guess has 10.37"));
 }
 
 static void test_refused(void **s) {

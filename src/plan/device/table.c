@@ -13,6 +13,8 @@ enum { PROBES = 300, EVALS = 100, ROWS_MIN = 16 };
 // Tables with fewer rows per length scale than this keep the starting scales: learned ones then do no better on rows left out.
 enum { ROWS_PER_SCALE = 12 };
 static const double BELOW_FLOOR = 0.8, BELOW_SHARE = 0.05;
+// Half the rows at less than a hundredth of the roofline, 20 us to start aside: milliseconds read as seconds.
+static const double ABOVE_FLOOR = 100, ABOVE_SHARE = 0.5, START_S = 20e-6;
 
 const char *iso_basis_name(iso_basis b) { return b == ISO_BASIS_measured ? "measured" : "model"; }
 
@@ -25,13 +27,22 @@ void iso_device_table_close(iso_device_table *t) {
 static const double *shape_of(const iso_rows *r, int64_t i) { return r->shape + i * iso_table_cols(r->kind); }
 
 static iso_status works(const iso_device_spec *s, const iso_rows *r, iso_num t, const char *what, iso_work *w, iso_err *err) {
-  int64_t below = 0, first = -1;
+  int64_t below = 0, above = 0, first = -1, slow = -1;
   for (int64_t i = 0; i < r->n; i++) {
     iso_status st = iso_model_work(s, r->kind, shape_of(r, i), t, &w[i], err);
     if (st != ISO_OK) return iso_err_prefix(err, st, "%s, line %lld", what, (long long)r->line[i]);
+    if (r->time_s[i] > ABOVE_FLOOR * (w[i].floor_s + START_S)) {
+      if (slow < 0) slow = i;
+      above++;
+    }
     if (r->time_s[i] >= BELOW_FLOOR * w[i].floor_s) continue;
     if (first < 0) first = i;
     below++;
+  }
+  if ((double)above > ABOVE_SHARE * (double)r->n) {
+    iso_fail(err, ISO_EFORMAT, "%s, line %lld: %.4g s, but %s can do this %s in %.4g s; as far off are %lld of %lld rows", what,
+             (long long)r->line[slow], r->time_s[slow], s->name, iso_table_name(r->kind), w[slow].floor_s, (long long)above, (long long)r->n);
+    return iso_hint(err, ISO_EFORMAT, "another device or time unit?");
   }
   if ((double)below <= BELOW_SHARE * (double)r->n) return ISO_OK;
   iso_fail(err, ISO_EFORMAT, "%s, line %lld: %.4g s, but %s needs %.4g s for this %s; so do %lld of %lld rows", what, (long long)r->line[first],
@@ -93,6 +104,17 @@ static iso_status learn(iso_pool *pool, const iso_device_spec *s, const iso_work
   return check_rows(t, err);
 }
 
+// Different shapes among the rows, as far as `enough` of them.
+static int different(const iso_rows *r, int enough) {
+  int n = 0, cols = iso_table_cols(r->kind);
+  for (int64_t i = 0; i < r->n && n < enough; i++) {
+    bool seen = false;
+    for (int64_t k = 0; k < i && !seen; k++) seen = memcmp(shape_of(r, k), shape_of(r, i), (size_t)cols * sizeof *r->shape) == 0;
+    n += !seen;
+  }
+  return n;
+}
+
 iso_status iso_device_table_fit(iso_pool *pool, const iso_device_spec *s, const iso_rows *rows, iso_num num, const char *what, iso_device_table *out,
                                 iso_err *err) {
   iso_device_table t = {.num = num};
@@ -100,6 +122,10 @@ iso_status iso_device_table_fit(iso_pool *pool, const iso_device_spec *s, const 
   if (rows->n < ROWS_MIN)
     return iso_fail(err, ISO_EINVAL, "%s: %lld %s rows, expected at least %d to learn from", what, (long long)rows->n, iso_table_name(rows->kind),
                     ROWS_MIN);
+  int shapes = different(rows, ROWS_MIN);
+  if (shapes < ROWS_MIN)
+    return iso_fail(err, ISO_EINVAL, "%s: %lld %s rows of %d different shapes, expected at least %d to learn from", what, (long long)rows->n,
+                    iso_table_name(rows->kind), shapes, ROWS_MIN);
   (void)snprintf(t.source, sizeof t.source, "%s", what);
   today(t.date, sizeof t.date);
   iso_work *w = calloc((size_t)rows->n, sizeof *w);

@@ -170,6 +170,26 @@ static iso_status run_check(const check *k, int *size, int splits, uint64_t seed
   return ISO_OK;
 }
 
+static bool same_run(const iso_layout_row *a, const iso_layout_row *b) {
+  const iso_layout_shape *s = &a->job.shape, *z = &b->job.shape;
+  const iso_layout *l = &a->layout, *m = &b->layout;
+  return a->job.batch == b->job.batch && s->layers == z->layers && s->width == z->width && s->heads == z->heads && s->seq == z->seq &&
+         s->mlp == z->mlp && s->vocab == z->vocab && l->tensor == m->tensor && l->pipeline == m->pipeline && l->data == m->data &&
+         l->context == m->context && l->expert == m->expert && l->micro_batch == m->micro_batch && l->chunks == m->chunks &&
+         l->schedule == m->schedule && l->recompute == m->recompute && l->zero == m->zero && l->seq_parallel == m->seq_parallel;
+}
+
+// Different runs among the rows, as far as `enough` of them.
+static int different(const iso_layout_rows *r, int enough) {
+  int n = 0;
+  for (int64_t i = 0; i < r->n && n < enough; i++) {
+    bool seen = false;
+    for (int64_t k = 0; k < i && !seen; k++) seen = same_run(&r->row[k], &r->row[i]);
+    n += !seen;
+  }
+  return n;
+}
+
 iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,
                                 iso_layout_check_result *out, iso_err *err) {
   check k = {.r = r, .m = m, .o = o};
@@ -180,6 +200,10 @@ iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machi
   if (2 * r->n / 3 < o->n_free)
     return iso_fail(err, ISO_EINVAL, "layout check: %lld rows, expected at least %d to fit %d numbers to two thirds of them", (long long)r->n,
                     (3 * o->n_free + 1) / 2, o->n_free);
+  int runs = different(r, o->n_free);
+  if (runs < o->n_free)
+    return iso_fail(err, ISO_EINVAL, "layout check: %lld rows of %d different runs, expected at least as many as the %d numbers fitted",
+                    (long long)r->n, runs, o->n_free);
   int *size = malloc((size_t)r->n * sizeof *size);
   if (!size) return iso_fail(err, ISO_ENOMEM, "layout check: no memory for %lld rows", (long long)r->n);
   iso_status st = open_check(&k, err);

@@ -24,7 +24,7 @@ iso_status iso_serve_device_from(const iso_device_spec *spec, iso_serve_device *
                             .decode_w = s.decode_w,
                             .usd_h = s.usd_h};
   snprintf(out->name, sizeof out->name, "%s", s.name);
-  int at = snprintf(out->source, sizeof out->source, "%.80s, %s", s.source, s.date);
+  int at = snprintf(out->source, sizeof out->source, "%.140s, %s", s.source, s.date);
   for (int i = 0; i < e.n && at > 0 && (size_t)at < sizeof out->source; i++)
     at += snprintf(out->source + at, sizeof out->source - (size_t)at, "%s%s", i ? ", " : "; model: ", e.at[i].key);
   return iso_serve_device_check(out, err);

@@ -8,7 +8,7 @@
 
 enum { REPLICAS_MAX = 4096, SEQS_MAX = 256 };
 
-static const double HEADROOM[] = {1, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4};
+static const double HEADROOM[] = {1, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 6, 9, 14, 20};
 
 iso_status iso_fleet_type_of(const iso_serve_shape *s, const iso_serve_device *d, const char *format, const iso_serve_coef *c, int64_t devices,
                              double tok, double mem_share, iso_fleet_type *o, iso_err *err) {
@@ -16,7 +16,11 @@ iso_status iso_fleet_type_of(const iso_serve_shape *s, const iso_serve_device *d
   iso_serve_room room;
   memset(o, 0, sizeof *o);
   ISO_TRY(iso_serve_format_get(format, s, &f, err));
-  if (!(d->usd_h > 0)) return iso_fail(err, ISO_EINVAL, "device %s: no price known; give dollars per hour", d->name);
+  if (!(d->usd_h > 0)) {
+    iso_fail(err, ISO_EUNSUP, "device %s: no price is known", d->name);
+    return iso_hint(err, ISO_EUNSUP, "put usd_h into what isoflop hw show %s --json prints, and add it: isoflop hw add %s --from FILE", d->name,
+                    d->name);
+  }
   int64_t from = devices > 0 ? devices : 1, to = devices > 0 ? devices : d->node;
   iso_status st = ISO_OK;
   for (int64_t n = from; n <= to; n *= 2) {
@@ -56,13 +60,9 @@ iso_status iso_fleet_rate_of(const iso_fleet_type *t, double prompt, double outp
   if (most < 1) return ISO_OK;
   iso_serve_step pre = {.prefill_tok = prompt, .prefill_ctx = prompt / 2};
   o->ttft_s = iso_serve_step_s(&t->server.setup, &t->server.coef, &pre);
-  if (o->ttft_s > slo_ttft_s) {
-    o->bound = "ttft";
-    return ISO_OK;
-  }
-  if (itl_at(t, 1, prompt, output) > slo_itl_s) {
-    o->bound = "itl";
-    o->itl_s = itl_at(t, 1, prompt, output);
+  o->itl_s = itl_at(t, 1, prompt, output);
+  if (o->ttft_s > slo_ttft_s || o->itl_s > slo_itl_s) {
+    o->bound = o->ttft_s > slo_ttft_s ? "ttft" : "itl";
     return ISO_OK;
   }
   if (itl_at(t, most, prompt, output) > slo_itl_s) {
@@ -108,11 +108,11 @@ static iso_status bucket_rates(const iso_fleet_type *types, int n, const iso_buc
 
 static iso_status no_type(const iso_fleet_type *types, int n, const iso_fleet_opts *o, const iso_fleet_plan *p, int i, iso_err *err) {
   const iso_fleet_rate *r = &p->rate[i][n - 1];
-  iso_fail(err, ISO_EINVAL,
+  iso_fail(err, ISO_EBUDGET,
            "fleet: no type serves requests of %.0f prompt and %.0f output tokens within the limits (%.3g of all are too large); %s is "
            "bound by %s (alone: first token %.3g s, %.3g s a token)",
            p->bucket[i].prompt, p->bucket[i].output, p->over_share, types[n - 1].name, r->bound, r->ttft_s, r->itl_s);
-  return iso_hint(err, ISO_EINVAL, "the limits are %g s and %g s for %g of the requests; widen them or offer a faster type", o->slo_ttft_s,
+  return iso_hint(err, ISO_EBUDGET, "the limits are %g s and %g s for %g of the requests; widen them or offer a faster type", o->slo_ttft_s,
                   o->slo_itl_s, o->attain);
 }
 
@@ -215,6 +215,63 @@ static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types
   return st;
 }
 
+// Plans with growing head room until the simulation attains the share, or until the fleet costs `most_usd_h`.
+static iso_status with_headroom(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, double most_usd_h,
+                                iso_fleet_plan *p, iso_err *err) {
+  iso_status st = ISO_OK;
+  p->met = p->simulated = false;
+  for (size_t k = 0; k < ISO_COUNT(HEADROOM) && st == ISO_OK && !p->met; k++) {
+    p->headroom = HEADROOM[k];
+    st = solve(types, n, o, p, err);
+    if (!o->simulate || p->answer.cost >= most_usd_h) break;
+    if (st == ISO_OK) st = simulate(use, types, n, o, p, err);
+  }
+  return st;
+}
+
+// The whole program beside a fleet of type j alone, at its head room and with the sizes that it cannot serve in time counted as misses: its bound
+// and prices stay, the fleet is type j's.
+static iso_status put_alone(const iso_fleet_type *types, int n, int j, const iso_fleet_opts *o, const iso_fleet_plan *alone, iso_fleet_plan *p,
+                            iso_err *err) {
+  bool any;
+  for (int i = 0; i < p->buckets; i++) {
+    if (alone->over[i] && !p->over[i]) ISO_TRY(bucket_rates(types, n, &p->bucket[i], INFINITY, INFINITY, o->mem_share, p->rate[i], &any, err));
+    p->over[i] = alone->over[i];
+  }
+  p->over_share = alone->over_share;
+  p->headroom = alone->headroom;
+  ISO_TRY(solve(types, n, o, p, err));
+  iso_fleet_answer *a = &p->answer;
+  for (int k = 0; k < n; k++) {
+    a->count[k] = k == j ? alone->answer.count[0] : 0;
+    a->used[k] = k == j ? alone->answer.used[0] : 0;
+    for (int i = 0; i < p->buckets; i++) a->share[i][k] = k == j ? alone->answer.share[i][0] : 0;
+  }
+  a->cost = alone->answer.cost;
+  a->bound = fmin(a->bound, a->cost);
+  a->gap = 1 - a->bound / a->cost;
+  a->optimal = a->gap == 0;
+  p->simulated = p->met = true;
+  p->sim = alone->sim;
+  return ISO_OK;
+}
+
+// The program fills every type of a mixed fleet to the brim and serves every size in time that it can: requests of one size wait for a type while
+// another idles. One type alone may need so much less head room, or miss so few requests, that it attains the share for less.
+static iso_status one_type(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p, iso_err *err) {
+  iso_fleet_plan *alone = malloc(sizeof *alone);
+  iso_status st = alone ? ISO_OK : iso_fail(err, ISO_ENOMEM, "fleet: no memory to compare types");
+  for (int j = 0; st == ISO_OK && j < n; j++) {
+    *alone = *p;
+    alone->over_share = 0;
+    if (rates(&types[j], 1, o, alone, NULL) != ISO_OK) continue;
+    if (with_headroom(use, &types[j], 1, o, p->met ? p->answer.cost : INFINITY, alone, NULL) != ISO_OK || !alone->met) continue;
+    st = put_alone(types, n, j, o, alone, p, err);
+  }
+  free(alone);
+  return st;
+}
+
 iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p,
                               iso_err *err) {
   iso_serve_trace drawn = {0};
@@ -230,13 +287,8 @@ iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *ty
     ISO_TRY(iso_serve_trace_draw(t, t->n, o->rate, o->seed, &drawn, err));
     use = &drawn;
   }
-  iso_status st = ISO_OK;
-  for (size_t k = 0; k < ISO_COUNT(HEADROOM) && st == ISO_OK && !p->met; k++) {
-    p->headroom = HEADROOM[k];
-    st = solve(types, n, o, p, err);
-    if (!o->simulate) break;
-    if (st == ISO_OK) st = simulate(use, types, n, o, p, err);
-  }
+  iso_status st = with_headroom(use, types, n, o, INFINITY, p, err);
+  if (st == ISO_OK && o->simulate && n > 1) st = one_type(use, types, n, o, p, err);
   iso_serve_trace_close(&drawn);
   return st;
 }

@@ -12,7 +12,7 @@ typedef struct iso_fleet_type {
   int64_t most;           // to be had; -1: any number
 } iso_fleet_type;
 // The fewest devices of d (a power of two up to its node) that hold the model with room for one sequence of `tok` tokens, or `devices` of them
-// when > 0. ISO_ENOMEM when none fits; ISO_EINVAL when the price is unknown.
+// when > 0. ISO_ENOMEM when none fits; ISO_EUNSUP when the price is unknown.
 iso_status iso_fleet_type_of(const iso_serve_shape *s, const iso_serve_device *d, const char *format, const iso_serve_coef *c, int64_t devices,
                              double tok, double mem_share, iso_fleet_type *out, iso_err *err);
 
@@ -56,9 +56,9 @@ typedef struct iso_fleet_plan {
   double shadow_usd_h;  // $/h that one more request a second costs (relaxation)
 } iso_fleet_plan;
 // Sizes that no type can serve within the limits, a long prompt say, are served without them as long as they are no more than 1 - attain of the
-// requests. Errors: ISO_EINVAL for no types or an empty trace, or when such sizes are more than that (names the largest group and the reason);
-// ISO_EBUDGET when the devices to be had do not carry the load. A plan whose simulation misses `attain` at 4 times the load is returned with met
-// false.
+// requests. Errors: ISO_EINVAL for no types or an empty trace; ISO_EBUDGET when such sizes are more than that (names the largest group and the
+// reason), or when the devices to be had do not carry the load. With a simulation, fleets of one type are tried as well. A plan whose simulation
+// misses `attain` at 20 times the load is returned with met false.
 iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *out,
                               iso_err *err);
 json_t *iso_fleet_plan_json(const iso_fleet_plan *p, const iso_fleet_type *types, int n);

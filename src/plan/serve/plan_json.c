@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { REPLICA_TIMES_MAX = 8 };  // of the fewest devices that hold the model
+
 iso_infer_req iso_infer_req_default(void) { return (iso_infer_req){.mem_share = 0.9, .slo_itl_s = INFINITY, .eps = 0.1}; }
 
 iso_serve_req iso_serve_req_default(void) { return (iso_serve_req){.fleet = iso_fleet_opts_default()}; }
@@ -24,6 +26,21 @@ typedef struct rates {
   char source[96];
 } rates;
 
+// An engine that no run of the calibration used would change nothing.
+static iso_status check_backend(const iso_calib *c, const char *backend, const char *device, iso_err *err) {
+  char known[160] = "";
+  if (!backend) return ISO_OK;
+  for (int i = 0; i < c->groups; i++) {
+    size_t n = strlen(known);
+    if (strcmp(c->group[i].backend, backend) == 0) return ISO_OK;
+    if (strstr(known, c->group[i].backend) || n + 20 > sizeof known) continue;
+    (void)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", c->group[i].backend);
+  }
+  iso_fail(err, ISO_EINVAL, "backend \"%s\": the calibration of %s (%s) knows %s", backend, device, c->source,
+           known[0] ? known : "no engine by name");
+  return iso_hint(err, ISO_EINVAL, "isoflop hw fit %s --serving FILE learns engines from measured points", device);
+}
+
 static iso_status rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
                            bool ideal, rates *r, iso_err *err) {
   *r = (rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
@@ -32,6 +49,7 @@ static iso_status rates_of(const iso_calib *calib, const iso_device *measured, c
   iso_calib built_in = iso_calib_default(), own = built_in;
   if (!calib && measured) ISO_TRY(iso_calib_of_device(measured, &own, err));
   const iso_calib *c = calib ? calib : &own;
+  ISO_TRY(check_backend(c, backend, d->name, err));
   r->coef = iso_calib_coef(c, d->name, backend ? backend : "", format);
   r->lo = isnan(c->lo) ? built_in.lo : c->lo;
   r->hi = isnan(c->hi) ? built_in.hi : c->hi;
@@ -178,35 +196,63 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
 
 // ---- fleets ----
 
-// Types that hold the model; the others go to left_out with their reason.
-static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, int *n, json_t *left_out, iso_err *err) {
+// The kinds of replicas to choose from, at most ISO_FLEET_TYPES_MAX.
+typedef struct choices {
+  iso_fleet_type type[ISO_FLEET_TYPES_MAX];
+  rates rate[ISO_FLEET_TYPES_MAX];
+  iso_serve_ops ops[ISO_FLEET_TYPES_MAX];
+  int n;
+} choices;
+
+// Kind k with replicas of so many devices (0: the fewest that hold `longest` tokens). ISO_ENOMEM, and nothing is added, when they do not.
+static iso_status add_type(const iso_serve_req *q, int k, int64_t devices, double longest, choices *c, iso_err *err) {
+  const iso_serve_device *d = q->device[k];
+  const iso_device *measured = q->measured ? q->measured[k] : NULL;
   const char *format = q->format ? q->format : "bf16";
+  iso_fleet_type *t = &c->type[c->n];
+  rates *r = &c->rate[c->n];
+  ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, r, err));
+  ISO_TRY(iso_fleet_type_of(q->shape, d, format, &r->coef, devices, longest, q->fleet.mem_share, t, err));
+  use_tables(measured, &c->ops[c->n], &t->server.setup, &t->server.coef);
+  t->most = q->most ? q->most[k] : -1;
+  c->n++;
+  return ISO_OK;
+}
+
+// Types that hold the model; the others go to left_out with their reason. A kind whose replicas have no stated size comes in several: weights are
+// read once for all its users, so that twice the devices may carry more than twice the requests, and meet limits that fewer cannot. Where replicas
+// are counted (`most`), only the smallest is meant.
+static iso_status types_of(const iso_serve_req *q, choices *c, json_t *left_out, iso_err *err) {
   double longest = 1;
+  int64_t fewest[ISO_FLEET_TYPES_MAX] = {0};
   iso_err last = {0};
   for (int64_t i = 0; i < q->trace->n; i++) longest = fmax(longest, (double)q->trace->at[i].prompt + q->trace->at[i].output);
-  *n = 0;
+  c->n = 0;
   for (int k = 0; k < q->n_devices; k++) {
-    const iso_serve_device *d = q->device[k];
-    const iso_device *measured = q->measured ? q->measured[k] : NULL;
-    rates r;
-    ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, &r, err));
-    iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
-                                      &type[*n], &last);
+    int64_t asked = q->replica_devices ? q->replica_devices[k] : 0;
+    iso_status st = add_type(q, k, asked, longest, c, &last);
     if (st == ISO_ENOMEM) {
-      json_object_set_new(left_out, d->name, json_string(last.msg));
+      json_object_set_new(left_out, q->device[k]->name, json_string(last.msg));
       continue;
     }
     if (st != ISO_OK) {
       if (err) *err = last;
       return st;
     }
-    use_tables(measured, &ops[*n], &type[*n].server.setup, &type[*n].server.coef);
-    type[*n].most = q->most ? q->most[k] : -1;
-    rate[(*n)++] = r;
+    if (asked == 0 && c->type[c->n - 1].most < 0) fewest[k] = c->type[c->n - 1].server.setup.devices;
   }
-  if (*n) return ISO_OK;
-  if (err) *err = last;
-  return ISO_ENOMEM;
+  if (!c->n) {
+    if (err) *err = last;
+    return ISO_ENOMEM;
+  }
+  for (int64_t times = 2; times <= REPLICA_TIMES_MAX; times *= 2)
+    for (int k = 0; k < q->n_devices && c->n < ISO_FLEET_TYPES_MAX; k++) {
+      int64_t devices = fewest[k] * times;
+      if (!devices || devices > q->device[k]->node || q->shape->heads % devices) continue;
+      iso_status st = add_type(q, k, devices, longest, c, err);
+      if (st != ISO_OK && st != ISO_ENOMEM) return st;
+    }
+  return ISO_OK;
 }
 
 // Cost with every time at one end of its interval; NaN when no fleet exists there.
@@ -220,11 +266,27 @@ static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const 
   if (t && p) {
     memcpy(t, type, (size_t)n * sizeof *t);
     for (int j = 0; j < n; j++) t[j].server.coef.scale *= high ? rate[j].hi : rate[j].lo;
-    if (iso_fleet_plan_run(q->trace, t, n, &o, p, NULL) == ISO_OK) cost = p->answer.cost;
+    if (iso_fleet_plan_run(q->trace, t, n, &o, p, NULL) == ISO_OK)
+      cost = high ? fmax(p->answer.cost, mid->answer.cost) : fmin(p->answer.cost, mid->answer.cost);
   }
   free(t);
   free(p);
   return cost;
+}
+
+// One size of replica a kind of device: the one that is cheapest alone, else the first.
+static int one_size_each(const choices *c, const iso_fleet_plan *p, iso_fleet_type *out) {
+  int n = 0;
+  double cost[ISO_FLEET_TYPES_MAX];
+  for (int j = 0; j < c->n; j++) {
+    int k = 0;
+    while (k < n && strcmp(out[k].server.setup.device.name, c->type[j].server.setup.device.name) != 0) k++;
+    if (k < n && !(p->answer.single[j] < cost[k])) continue;
+    out[k] = c->type[j];
+    cost[k] = p->answer.single[j];
+    if (k == n) n++;
+  }
+  return n;
 }
 
 static iso_status split_json(const iso_serve_req *q, const iso_fleet_type *type, int n, json_t **out, iso_err *err) {
@@ -274,13 +336,16 @@ static json_t *slo_json(const iso_fleet_opts *o) {
   return json_pack("{s:o, s:o, s:o}", "ttft_s", iso_json_num(o->slo_ttft_s), "itl_s", iso_json_num(o->slo_itl_s), "share", iso_json_num(o->attain));
 }
 
-static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, iso_fleet_plan *p, json_t *o, iso_err *err) {
-  int n = 0;
+static iso_status plan(const iso_serve_req *q, choices *c, iso_fleet_plan *p, json_t *o, iso_err *err) {
   json_t *left_out = json_object(), *pools = NULL;
   json_object_set_new(o, "left_out", left_out);
-  ISO_TRY(types_of(q, type, rate, ops, &n, left_out, err));
+  ISO_TRY(types_of(q, c, left_out, err));
+  const iso_fleet_type *type = c->type;
+  const rates *rate = c->rate;
+  int n = c->n;
   ISO_TRY(iso_fleet_plan_run(q->trace, type, n, &q->fleet, p, err));
-  ISO_TRY(split_json(q, type, n, &pools, err));
+  iso_fleet_type each[ISO_FLEET_TYPES_MAX];
+  ISO_TRY(split_json(q, each, one_size_each(c, p, each), &pools, err));
   json_t *fleet = iso_fleet_plan_json(p, type, n);
   json_object_update(o, fleet);
   json_decref(fleet);
@@ -300,21 +365,17 @@ iso_status iso_serve_plan_json(const iso_serve_req *q, json_t **out, iso_err *er
   if (!q->shape || !q->trace || q->trace->n < 1) return iso_fail(err, ISO_EINVAL, "plan serve: a model and a trace are needed");
   if (q->n_devices < 1 || q->n_devices > ISO_FLEET_TYPES_MAX)
     return iso_fail(err, ISO_EINVAL, "plan serve: %d kinds of devices, expected 1 to %d", q->n_devices, ISO_FLEET_TYPES_MAX);
-  iso_fleet_type *type = calloc((size_t)q->n_devices, sizeof *type);
-  rates *rate = calloc((size_t)q->n_devices, sizeof *rate);
-  iso_serve_ops *ops = calloc((size_t)q->n_devices, sizeof *ops);
+  choices *c = calloc(1, sizeof *c);
   iso_fleet_plan *p = calloc(1, sizeof *p);
   json_t *o = json_object();
-  iso_status st = type && rate && ops && p && o ? ISO_OK : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  iso_status st = c && p && o ? ISO_OK : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
   if (st == ISO_OK) {
     json_object_set_new(o, "model", iso_serve_shape_json(q->shape));
     json_object_set_new(o, "format", json_string(q->format ? q->format : "bf16"));
     json_object_set_new(o, "slo", slo_json(&q->fleet));
-    st = plan(q, type, rate, ops, p, o, err);
+    st = plan(q, c, p, o, err);
   }
-  free(type);
-  free(rate);
-  free(ops);
+  free(c);
   free(p);
   if (st == ISO_OK)
     *out = o;

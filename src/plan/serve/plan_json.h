@@ -39,7 +39,7 @@ typedef struct iso_serve_req {
   const char *format;                     // NULL: bf16
   const iso_serve_device *const *device;  // kinds to choose from
   int n_devices;
-  const int64_t *replica_devices;  // devices of a replica by kind, 0: the fewest that fit; NULL: 0 for all
+  const int64_t *replica_devices;  // devices of a replica by kind, 0: the fewest that fit, or 2, 4, 8 times them; NULL: 0 for all
   const int64_t *most;             // replicas to be had by kind, -1: any number; NULL: any
   const iso_serve_trace *trace;
   iso_fleet_opts fleet;

@@ -107,12 +107,18 @@ static iso_status read_rows(const iso_csv *c, const int *col, iso_serve_trace *t
 }
 
 static iso_status find_columns(const iso_csv *c, int *col, iso_err *err) {
-  static const char *const NAME[3][2] = {{"TIMESTAMP", "arrival_s"}, {"ContextTokens", "prompt_tok"}, {"GeneratedTokens", "output_tok"}};
+  // Azure's names, ours, and those of other public traces and simulators.
+  enum { NAMES = 6 };
+  static const char *const NAME[3][NAMES] = {
+      {"TIMESTAMP", "arrival_s", "arrived_at", "arrival_time", "arrival", "time_s"},
+      {"ContextTokens", "prompt_tok", "prompt_tokens", "input_tokens", "num_prefill_tokens", "request_tokens"},
+      {"GeneratedTokens", "output_tok", "output_tokens", "completion_tokens", "num_decode_tokens", "response_tokens"}};
   for (int i = 0; i < 3; i++) {
-    ISO_TRY(iso_csv_find_like(c, NAME[i][0], &col[i], err));
-    if (col[i] < 0) ISO_TRY(iso_csv_find_like(c, NAME[i][1], &col[i], err));
+    col[i] = -1;
+    for (int k = 0; k < NAMES && col[i] < 0; k++) ISO_TRY(iso_csv_find_like(c, NAME[i][k], &col[i], err));
     if (col[i] < 0)
-      return iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column '%s' (or '%s')", c->what, (long long)c->header, NAME[i][0], NAME[i][1]);
+      return iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column '%s' (or '%s', '%s', '%s', '%s', '%s')", c->what, (long long)c->header, NAME[i][0],
+                      NAME[i][1], NAME[i][2], NAME[i][3], NAME[i][4], NAME[i][5]);
   }
   return ISO_OK;
 }
