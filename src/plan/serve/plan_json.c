@@ -17,16 +17,9 @@ static json_t *interval(double mid, double lo, double hi, double floor_s, const 
   return o;
 }
 
-// Coefficients and the interval that goes with them.
-typedef struct rates {
-  iso_serve_coef coef;
-  double lo, hi, ttft_lo, ttft_hi;
-  char source[96];
-} rates;
-
-static iso_status rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
-                           bool ideal, rates *r, iso_err *err) {
-  *r = (rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
+iso_status iso_serve_rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
+                              bool ideal, iso_serve_rates *r, iso_err *err) {
+  *r = (iso_serve_rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
   snprintf(r->source, sizeof r->source, "model: peak rates");
   if (ideal) return ISO_OK;
   iso_calib built_in = iso_calib_default(), own = built_in;
@@ -116,7 +109,7 @@ static json_t *layout_json(const iso_serve_layout *l) {
 static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out, iso_err *err) {
   iso_serve_format f;
   iso_serve_setup u;
-  rates r;
+  iso_serve_rates r;
   iso_serve_phases p;
   json_t *offload;
   *out = NULL;
@@ -129,7 +122,7 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   ISO_TRY(iso_serve_device_check(q->device, err));
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
   ISO_TRY(choose_setup(q, &f, &u, err));
-  ISO_TRY(rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
+  ISO_TRY(iso_serve_rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
   if (!q->ideal) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
   ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
@@ -179,7 +172,8 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
 // ---- fleets ----
 
 // Types that hold the model; the others go to left_out with their reason.
-static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, int *n, json_t *left_out, iso_err *err) {
+static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, iso_serve_rates *rate, iso_serve_ops *ops, int *n, json_t *left_out,
+                           iso_err *err) {
   const char *format = q->format ? q->format : "bf16";
   double longest = 1;
   iso_err last = {0};
@@ -188,8 +182,8 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
   for (int k = 0; k < q->n_devices; k++) {
     const iso_serve_device *d = q->device[k];
     const iso_device *measured = q->measured ? q->measured[k] : NULL;
-    rates r;
-    ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, &r, err));
+    iso_serve_rates r;
+    ISO_TRY(iso_serve_rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, &r, err));
     iso_status st = iso_fleet_type_of(q->shape, d, format, &r.coef, q->replica_devices ? q->replica_devices[k] : 0, longest, q->fleet.mem_share,
                                       &type[*n], &last);
     if (st == ISO_ENOMEM) {
@@ -210,7 +204,7 @@ static iso_status types_of(const iso_serve_req *q, iso_fleet_type *type, rates *
 }
 
 // Cost with every time at one end of its interval; NaN when no fleet exists there.
-static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const rates *rate, int n, bool high, const iso_fleet_plan *mid) {
+static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const iso_serve_rates *rate, int n, bool high, const iso_fleet_plan *mid) {
   iso_fleet_type *t = malloc((size_t)n * sizeof *t);
   iso_fleet_plan *p = malloc(sizeof *p);
   double cost = NAN;
@@ -274,7 +268,8 @@ static json_t *slo_json(const iso_fleet_opts *o) {
   return json_pack("{s:o, s:o, s:o}", "ttft_s", iso_json_num(o->slo_ttft_s), "itl_s", iso_json_num(o->slo_itl_s), "share", iso_json_num(o->attain));
 }
 
-static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, rates *rate, iso_serve_ops *ops, iso_fleet_plan *p, json_t *o, iso_err *err) {
+static iso_status plan(const iso_serve_req *q, iso_fleet_type *type, iso_serve_rates *rate, iso_serve_ops *ops, iso_fleet_plan *p, json_t *o,
+                       iso_err *err) {
   int n = 0;
   json_t *left_out = json_object(), *pools = NULL;
   json_object_set_new(o, "left_out", left_out);
@@ -301,7 +296,7 @@ iso_status iso_serve_plan_json(const iso_serve_req *q, json_t **out, iso_err *er
   if (q->n_devices < 1 || q->n_devices > ISO_FLEET_TYPES_MAX)
     return iso_fail(err, ISO_EINVAL, "plan serve: %d kinds of devices, expected 1 to %d", q->n_devices, ISO_FLEET_TYPES_MAX);
   iso_fleet_type *type = calloc((size_t)q->n_devices, sizeof *type);
-  rates *rate = calloc((size_t)q->n_devices, sizeof *rate);
+  iso_serve_rates *rate = calloc((size_t)q->n_devices, sizeof *rate);
   iso_serve_ops *ops = calloc((size_t)q->n_devices, sizeof *ops);
   iso_fleet_plan *p = calloc(1, sizeof *p);
   json_t *o = json_object();
