@@ -58,6 +58,23 @@ cp "$OUT" fit.json
 run $E_OK plan precision --flop 1e20 --fit fit.json --json
 json '6.8 < j["best"]["cost_bits"]["value"] < 7.2 and "none" in j["intervals"]'
 
+# Ctrl-C ends it there and then, and its row says so.
+"$ISOFLOP" plan precision --flop 1e20 --fit runs.csv --bootstrap 1000000 >/dev/null 2>&1 &
+pid=$!
+for i in $(seq 1 300); do
+  "$ISOFLOP" runs --json 2>/dev/null | grep -q '"running"' && break
+  sleep 0.1
+done
+kill -INT $pid
+wait $pid
+CODE=$?
+checks=$((checks + 1))
+[ $CODE = 130 ] || fail "an interrupted plan ends with 130"
+run $E_OK runs --json
+out_has '"interrupted"'
+out_lacks '"killed"'
+out_lacks '"running"'
+
 run $E_USAGE plan precision
 err_has 'flop'
 run $E_USAGE plan precision --params 1e9
