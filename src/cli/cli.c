@@ -254,7 +254,7 @@ static int run_verb(cli_args *a) {
   cli_signals_block();
   iso_status st = iso_ctx_open(threads > 0 ? (int)threads : 0, &a->ctx, &err);
   if (st == ISO_OK) st = iso_kern_select(ISO_PREC_f32, &a->ctx->kern, &err);
-  if (st == ISO_OK) st = cli_signals_open(a->ctx, a->verb->stops_at_once, &err);
+  if (st == ISO_OK) st = cli_signals_open(a, &err);
   if (st == ISO_OK && log && !(a->log = fopen(log, "a"))) st = iso_fail(&err, ISO_EIO, "%s: cannot open for appending", log);
   if (st != ISO_OK) return cli_fail(a, st, &err);
   cli_progress *p = cli_progress_open(a->ctx, a->quiet, a->color, a->log);

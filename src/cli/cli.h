@@ -37,6 +37,7 @@ typedef struct cli_opt {
 } cli_opt;
 
 typedef struct cli_args cli_args;
+typedef struct cli_stop cli_stop;
 
 typedef struct cli_verb {
   const char *name;             // "plan", "plan layout"
@@ -63,7 +64,8 @@ const char *cli_sub_name(const cli_verb *verb, const cli_verb *sub);
 
 struct cli_args {
   const cli_verb *verb;
-  iso_ctx *ctx;  // opened for the verb: threads, kernels, progress
+  iso_ctx *ctx;    // opened for the verb: threads, kernels, progress
+  cli_stop *stop;  // what Ctrl-C still does before it ends a verb at once; NULL for others
   int argc;
   char **argv;       // the whole command line
   const char **pos;  // positional arguments
@@ -107,7 +109,10 @@ void cli_help_all(iso_str *s, bool markdown);
 typedef struct cli_progress cli_progress;
 cli_progress *cli_progress_open(iso_ctx *c, bool quiet, bool color, FILE *log);
 void cli_progress_close(cli_progress *p);
-// signals.c: Ctrl-C asks to save and stop; again: stop at once. `at_once`: it ends the program there and then.
-iso_status cli_signals_open(iso_ctx *c, bool at_once, iso_err *err);
+// signals.c: Ctrl-C asks to save and stop; again: stop at once. Verbs that stop at once: it ends the program there and then, and a->stop is
+// opened, which lives as long as the program.
+iso_status cli_signals_open(cli_args *a, iso_err *err);
+// fn(self) is called first, in another thread; NULL: nothing is. Once this has returned an earlier fn is not called any more.
+void cli_stop_set(cli_stop *s, void (*fn)(void *self), void *self);
 void cli_signals_block(void);
 #endif

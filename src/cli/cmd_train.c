@@ -67,6 +67,9 @@ static int run(cli_args *a) {
   o.replay = cli_text(a, "replay");
   o.measure_gns = cli_flag(a, "measure-gns");
   o.plan_only = cli_flag(a, "dry-run");
+  if (o.measure_gns && o.batch == 1) return cli_usage(a, "--measure-gns compares two micro-batches: --batch 1 is one sequence, give two or more");
+  if (o.measure_gns && o.batch > 0 && o.micro >= o.batch)
+    return cli_usage(a, "--measure-gns compares two micro-batches: --micro %lld is all of --batch %lld", (long long)o.micro, (long long)o.batch);
   iso_status st = cli_budget(a, &eo.budget, &err);
   if (st == ISO_OK && !iso_budget_is_bounded(&eo.budget) && o.steps <= 0 && !o.replay && !o.config_path)
     return cli_usage(a, "nothing bounds this run: give --budget (as in --budget 5m) or --steps");

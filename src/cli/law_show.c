@@ -206,7 +206,7 @@ static void print_set(const cli_law_question *q, const iso_law_const *c) {
   printf("\n%s%s\n  %s\n  %s\n", c->name, c->confirmed ? "" : "  NOT CONFIRMED: nothing is predicted with it", text, c->source);
   if (c->runs) printf("  runs %s\n", c->runs);
   for (int i = 0; i < l->n_inputs; i++)
-    if (c->hi[i] > 0) printf("  fitted on %s %.3g to %.3g\n", l->input[i].name, c->lo[i], c->hi[i]);
+    if (c->hi[i] > 0) printf("  fitted on %s %.4g to %.4g\n", l->input[i].name, c->lo[i], c->hi[i]);
   if (c->confirmed)
     printf("  uncertainty: %s\n", s ? s->source : c == &q->given ? "of given constants not known" : "none published, so there are no intervals");
   print_answers(q, c);

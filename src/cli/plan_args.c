@@ -11,6 +11,13 @@
 #include "model/config.h"
 #include "plan/hyper.h"
 
+// Ctrl-C, in the thread of signals: the program ends when this returns.
+static void interrupted(void *self) {
+  const cli_plan *p = self;
+  iso_err ignored = {0};
+  (void)iso_store_finish(p->store, p->run_id, "interrupted", &ignored);
+}
+
 iso_status cli_plan_open(const cli_args *a, cli_plan *p, iso_err *err) {
   const char *region = cli_text(a, "region");
   iso_store_run row = iso_store_run_blank();
@@ -21,7 +28,9 @@ iso_status cli_plan_open(const cli_args *a, cli_plan *p, iso_err *err) {
   row.kind = "plan";
   row.command = a->command;
   row.rev = ISO_REV;
-  return iso_store_begin(p->store, &row, p->run_id, err);
+  ISO_TRY(iso_store_begin(p->store, &row, p->run_id, err));
+  cli_stop_set(a->stop, interrupted, p);
+  return ISO_OK;
 }
 
 // Keeps the result; a plan that cannot be kept is still a plan, so only a warning is due.
@@ -39,6 +48,7 @@ static void keep(const cli_args *a, cli_plan *p, iso_status st, const iso_err *r
 
 int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err *err, json_t *result, void (*print)(const json_t *)) {
   int code = EXIT_DONE;
+  cli_stop_set(a->stop, NULL, NULL);
   if (p->run_id[0]) keep(a, p, st, err, result);
   iso_store_close(p->store);
   if (st != ISO_OK)
@@ -242,13 +252,13 @@ static iso_status from_text(const char *text, int64_t seq, iso_layout_shape *out
 }
 
 // Neither table has it.
-static iso_status unknown_model(const char *text, iso_err *err) {
+static iso_status unknown_model(const char *text, const char *option, iso_err *err) {
   const char *best = NULL;
   for (int i = 0; iso_layout_model_name(i, NULL); i++)
     if (!best || iso_str_distance(iso_layout_model_name(i, NULL), text) < iso_str_distance(best, text)) best = iso_layout_model_name(i, NULL);
   for (int i = 0; iso_serve_shape_at(i); i++)
     if (iso_str_distance(iso_serve_shape_at(i)->name, text) < iso_str_distance(best, text)) best = iso_serve_shape_at(i)->name;
-  iso_fail(err, ISO_EINVAL, "--model: no model \"%.60s\"; did you mean \"%s\"?", text, best);
+  iso_fail(err, ISO_EINVAL, "%sno model \"%.60s\"; did you mean \"%s\"?", option, text, best);
   return iso_hint(err, ISO_EINVAL, "or give layers,width,heads/kv_heads,mlp,vocab as in 32,4096,32/8,14336,128256, or a config.json");
 }
 
@@ -265,17 +275,23 @@ static bool layout_by_name(const char *text, int64_t seq, iso_layout_shape *out)
   return false;
 }
 
-iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err) {
+static iso_status model_layout(const char *text, const char *option, int64_t seq, iso_layout_shape *out, iso_err *err) {
   if (layout_by_name(text, seq, out)) return iso_layout_shape_check(out, err);
   if (is_path(text)) return from_file(text, seq, out, err);
   if (strchr(text, ',')) return from_text(text, seq, out, err);
   const iso_serve_shape *s = iso_serve_shape_find(text);
-  if (!s) return unknown_model(text, err);
+  if (!s) return unknown_model(text, option, err);
   if (!plain(s))
-    return iso_fail(err, ISO_EUNSUP, "--model %s: training it cannot be planned: its attention or mix of layers is of another kind", s->name);
+    return iso_fail(err, ISO_EUNSUP, "%s%s: training it cannot be planned: its attention or mix of layers is of another kind", option, s->name);
   *out = layout_of(s, seq);
   return iso_layout_shape_check(out, err);
 }
+
+iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err) {
+  return model_layout(text, "--model: ", seq, out, err);
+}
+
+iso_status cli_model_in_file(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err) { return model_layout(text, "", seq, out, err); }
 
 iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err) {
   const iso_serve_shape *s = is_path(text) || strchr(text, ',') ? NULL : iso_serve_shape_find(text);
@@ -289,7 +305,7 @@ iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err)
       else if (strchr(text, ','))
         ISO_TRY(from_text(text, 2048, &l, err));
       else
-        return unknown_model(text, err);
+        return unknown_model(text, "--model: ", err);
     }
     *out = cli_serve_shape_of(&l);
   }

@@ -28,6 +28,7 @@ typedef struct cli_plan {
   char run_id[ISO_RUN_ID];
   iso_prices prices;
 } cli_plan;
+// *out must stay where it is: Ctrl-C marks its row as interrupted.
 iso_status cli_plan_open(const cli_args *a, cli_plan *out, iso_err *err);
 // Ends it: stores the result and prints it, by `print` without --json, or the error. `result` is dropped. Returns the exit code.
 int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err *err, json_t *result, void (*print)(const json_t *));
@@ -38,6 +39,8 @@ int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t
 // --model: a name (layout_models.def or shapes.def), "layers,width,heads/kv_heads,mlp,vocab", or a config.json (or its folder).
 // ISO_EINVAL with "did you mean".
 iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err);
+// The same named in a file, whose name and line the caller adds to errors.
+iso_status cli_model_in_file(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err);
 iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err);
 iso_serve_shape cli_serve_shape_of(const iso_layout_shape *s);
 

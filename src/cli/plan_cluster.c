@@ -71,6 +71,12 @@ static void print_plan(const json_t *r) {
     for (char *s = name; *s; s++) *s = *s == '_' ? ' ' : *s;
     cli_row(name, "%s", json_string_value(v));
   }
+  const json_t *chosen = cli_json_at(cli_json_at(r, "schedulers"), cli_text_at(r, "chosen"));
+  cli_row_range("makespan", chosen, "interval.makespan_s", ISO_UNIT_S);
+  cli_row_range("mean end", chosen, "interval.mean_completion_s", ISO_UNIT_S);
+  if (cli_at(chosen, "with_deadline") > 0) cli_row_range("deadlines", chosen, "interval.deadlines_met", ISO_UNIT_COUNT);
+  cli_row_range("price", chosen, "interval.usd", ISO_UNIT_USD);
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   print_timeline(r);
   printf("\n");
   cli_row("bound from below", "%s by %s; %s takes %.1f%% longer", iso_unit_print(cli_at(r, "bound.makespan_s"), ISO_UNIT_S, b, sizeof b),
@@ -112,7 +118,7 @@ static iso_status schedulers(const char *text, unsigned *mask, iso_err *err) {
 // A job's shape and numbers for the layout planner; what is wrong names the line.
 static iso_status layout_job(const cli_args *a, const cli_cluster *c, const char *path, const iso_cluster_job *j, iso_layout_job *out, iso_err *err) {
   *out = iso_layout_job_default();
-  iso_status st = cli_input(cli_model_layout(j->model, j->seq, &out->shape, err), err);
+  iso_status st = cli_input(cli_model_in_file(j->model, j->seq, &out->shape, err), err);
   if (st != ISO_OK) return iso_err_prefix(err, st, "%s, line %lld, job %s", path, (long long)j->line, j->name);
   out->batch = j->batch;
   out->flash = !cli_flag(a, "no-flash");
@@ -179,6 +185,80 @@ static iso_status add_curves(const cli_args *a, const cli_cluster *c, const char
   return ISO_OK;
 }
 
+// ---- intervals ------------------------------------------------------------------------------------------------------
+
+// 90% of the calibration's residuals, on both sides.
+#define Z90 1.6448536269514722
+enum { ENDS = 3, WHATS = 6 };
+static const char *const WHAT[WHATS] = {"makespan_s", "mean_completion_s", "deadlines_met", "device_h", "usd", "energy_j"};
+
+static void scale(iso_cluster_curve *curve, int n, double by) {
+  for (int i = 0; i < n; i++)
+    for (int k = 0; k < curve[i].n; k++) {
+      curve[i].at[k].step_s *= by;
+      curve[i].at[k].joule *= by;
+    }
+}
+
+// What jobs ask for was asked by the curves as predicted, and stays so when steps turn out otherwise. `before` keeps the file's own numbers.
+static void hold_requests(const iso_cluster_jobs *jobs, int64_t devices, int64_t *before) {
+  for (int i = 0; i < jobs->n; i++) {
+    iso_cluster_job *j = &jobs->at[i];
+    const iso_cluster_curve *best = j->curve[ISO_CLUSTER_BEST];
+    int k = iso_cluster_request(j, best, devices);
+    before[i] = j->devices;
+    if (!j->devices && k >= 0) j->devices = best->at[k].devices;
+  }
+}
+
+// Every schedule played again with all steps as fast and as slow as the calibration's residuals leave possible. All at once: what a
+// calibration misses it misses for every job alike, so that this is the wide side.
+static iso_status play_ends(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, iso_cluster_curve *curve, json_t *result,
+                            iso_err *err) {
+  json_t *all = json_object_get(result, "schedulers"), *one;
+  const char *name;
+  double z = Z90 * c->cal.resid_sd;
+  iso_status st = ISO_OK;
+  json_object_set_new(
+      result, "intervals",
+      json_string(isfinite(z) ? "90% of the calibration's residuals, the same for every job" : "none: the calibration tells no residuals"));
+  if (!isfinite(z)) return ISO_OK;
+  json_object_foreach(all, name, one) {
+    double v[WHATS][ENDS];
+    iso_cluster_sched s;
+    if (!iso_cluster_sched_find(name, &s)) return iso_fail(err, ISO_EBUG, "plan cluster: no scheduler %s", name);
+    for (int w = 0; w < WHATS; w++) v[w][1] = cli_at(one, WHAT[w]);
+    for (int end = 0; end < ENDS && st == ISO_OK; end += 2) {
+      iso_cluster_result r;
+      scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((end - 1) * z));
+      st = iso_cluster_simulate(jobs, o, s, &r, err);
+      scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((1 - end) * z));
+      if (st != ISO_OK) return st;
+      const double got[WHATS] = {r.makespan_s, r.mean_completion_s, r.met, r.device_h, r.usd, r.joule};
+      for (int w = 0; w < WHATS; w++) v[w][end] = got[w];
+      iso_cluster_result_close(&r);
+    }
+    json_t *j = json_object();
+    for (int w = 0; w < WHATS; w++)
+      json_object_set_new(j, WHAT[w],
+                          json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(fmin(v[w][1], fmin(v[w][0], v[w][2]))), "value", iso_json_num(v[w][1]),
+                                    "hi", iso_json_num(fmax(v[w][1], fmax(v[w][0], v[w][2])))));
+    json_object_set_new(one, "interval", j);
+  }
+  return ISO_OK;
+}
+
+static iso_status add_intervals(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, iso_cluster_curve *curve,
+                                json_t *result, iso_err *err) {
+  int64_t *before = calloc((size_t)jobs->n + 1, sizeof *before);
+  if (!before) return iso_fail(err, ISO_ENOMEM, "plan cluster: no memory for %d jobs", jobs->n);
+  hold_requests(jobs, o->devices, before);
+  iso_status st = play_ends(c, jobs, o, curve, result, err);
+  for (int i = 0; i < jobs->n; i++) jobs->at[i].devices = before[i];
+  free(before);
+  return st;
+}
+
 static void add_carbon(json_t *result, const iso_prices *p) {
   const char *name;
   json_t *o;
@@ -204,6 +284,7 @@ static iso_status plan_with(const cli_args *a, const cli_cluster *c, iso_cluster
   if (!curve) return iso_fail(err, ISO_ENOMEM, "plan cluster: no memory for the curves of %d jobs", jobs->n);
   st = add_curves(a, c, a->pos[0], jobs, curve, err);
   if (st == ISO_OK) st = iso_cluster_plan_json(jobs, &o, mask, c->machine.per_node, out, err);
+  if (st == ISO_OK) st = add_intervals(c, jobs, &o, curve, *out, err);
   free(curve);
   return st;
 }

@@ -36,7 +36,7 @@ static const cli_opt OPTS[] = {
 
 enum { TOP_MAX = 1000 };
 typedef struct request {
-  double flop, within, aspect_lo, aspect_hi;
+  double flop, within, aspect_lo, aspect_hi, level;
   const char *data, *rank;
   bool sized;  // there is a shape to compare with
   iso_layout_shape like;
@@ -94,7 +94,11 @@ static iso_status check_modes(const cli_args *a, request *r, iso_err *err) {
 }
 
 static iso_status read_request(const cli_args *a, const iso_prices *prices, request *r, iso_err *err) {
-  *r = (request){.data = cli_text(a, "data"), .rank = cli_text(a, "rank"), .within = cli_real(a, "within"), .top = cli_int(a, "top")};
+  *r = (request){.data = cli_text(a, "data"),
+                 .rank = cli_text(a, "rank"),
+                 .within = cli_real(a, "within"),
+                 .top = cli_int(a, "top"),
+                 .level = cli_real(a, "level")};
   ISO_TRY(cli_quantity(a, "flop", ISO_UNIT_FLOP, &r->flop, err));
   ISO_TRY(check_modes(a, r, err));
   if (isnan(r->within)) r->within = r->rank ? 0.1 : 0.05;
@@ -121,6 +125,7 @@ static iso_status read_request(const cli_args *a, const iso_prices *prices, requ
 typedef struct row {
   iso_shape_cost c;
   double excess, step_s, usd;  // NaN: no law, no cluster, or it does not fit
+  iso_fit_interval range;      // of excess
 } row;
 
 // What ranks: the law's excess where there is one, else step time, else what is not held equal.
@@ -164,7 +169,18 @@ static iso_status time_row(const request *r, row *o, iso_err *err) {
   return ISO_OK;
 }
 
-static json_t *row_json(const row *r) {
+static json_t *interval(const iso_fit_interval *v) {
+  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(v->lo), "value", iso_json_num(v->mid), "hi", iso_json_num(v->hi));
+}
+
+// A time or price of a step with 90% of the calibration's residuals; lo and hi are null when it tells none.
+static json_t *with_residuals(double v, double sd) {
+  const double spread = exp(1.6448536269514722 * sd);
+  const iso_fit_interval i = {.mid = v, .lo = v / spread, .hi = v * spread};
+  return interval(&i);
+}
+
+static json_t *row_json(const request *q, const row *r) {
   const iso_shape_cost *c = &r->c;
   const iso_layout_shape *s = &c->shape;
   json_t *o =
@@ -181,6 +197,11 @@ static json_t *row_json(const row *r) {
              {"step_s", r->step_s},
              {"step_usd", r->usd}};
   for (size_t i = 0; i < ISO_COUNT(num); i++) json_object_set_new(o, num[i].name, iso_json_num(num[i].v));
+  if (!isnan(r->excess)) json_object_set_new(o, "excess_interval", interval(&r->range));
+  if (q->on_cluster && !isnan(r->step_s)) {
+    json_object_set_new(o, "step_s_interval", with_residuals(r->step_s, q->cluster.cal.resid_sd));
+    json_object_set_new(o, "step_usd_interval", with_residuals(r->usd, q->cluster.cal.resid_sd));
+  }
   return o;
 }
 
@@ -196,13 +217,14 @@ static iso_status list_json(const request *r, const iso_shape_fits *law, bool by
     if (!all[i].given && (aspect < r->aspect_lo || aspect > r->aspect_hi)) continue;
     keyed *o = &k[m++];
     o->r = (row){.c = all[i], .excess = law ? iso_shape_fits_excess(law, &all[i].shape) : NAN, .step_s = NAN, .usd = NAN};
-    if (r->on_cluster) st = time_row(r, &o->r, err);
+    if (law) st = iso_shape_fits_excess_range(law, &all[i].shape, r->level, &o->r.range, err);
+    if (st == ISO_OK && r->on_cluster) st = time_row(r, &o->r, err);
     o->key = key_of(&o->r, law != NULL, r->on_cluster, by_flop);
   }
   if (st == ISO_OK) {
     qsort(k, (size_t)m, sizeof *k, by_key);
     *out = json_array();
-    for (int64_t i = 0; i < m; i++) json_array_append_new(*out, row_json(&k[i].r));
+    for (int64_t i = 0; i < m; i++) json_array_append_new(*out, row_json(r, &k[i].r));
   }
   free(k);
   free(all);
@@ -210,10 +232,6 @@ static iso_status list_json(const request *r, const iso_shape_fits *law, bool by
 }
 
 // ---- the law --------------------------------------------------------------------------------------------------------
-
-static json_t *interval(const iso_fit_interval *v) {
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(v->lo), "value", iso_json_num(v->mid), "hi", iso_json_num(v->hi));
-}
 
 static json_t *law_json(const iso_shape_fits *f) {
   json_t *o = json_object();
@@ -409,6 +427,10 @@ static void print_plan(const json_t *r) {
             cli_text_at(r, "size_rule"));
   if (json_object_get(r, "model")) cli_row("ranked by", "%s", cli_text_at(r, "ranked_by"));
   if (json_object_get(r, "law")) print_law(r);
+  const json_t *first = json_array_get(json_object_get(r, "equal_params"), 0);
+  cli_row_range("first: step", first, "step_s_interval", ISO_UNIT_S);
+  cli_row_range("first: excess", first, "excess_interval", ISO_UNIT_COUNT);
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   print_list(r, "equal_params", "equal parameters");
   print_list(r, "equal_flops", "equal training FLOPs a token");
 }
@@ -510,6 +532,13 @@ static iso_status shapes(const cli_args *a, const request *r, json_t **out, iso_
                                   (json_int_t)r->batch));
     json_object_set_new(o, "calibration", iso_layout_cal_json(&r->cluster.cal));
   }
+  bool times = r->on_cluster && isfinite(r->cluster.cal.resid_sd);
+  json_object_set_new(o, "intervals",
+                      json_string(law && times    ? "of excesses by refits of the law; of times 90% of the calibration's residuals"
+                                  : law           ? "by refits of the law"
+                                  : times         ? "90% of the calibration's residuals"
+                                  : r->on_cluster ? "none: the calibration tells no residuals"
+                                                  : "none: costs of shapes are counted"));
   *out = o;
   return ISO_OK;
 }

@@ -22,6 +22,10 @@ static const cli_opt OPTS[] = {
     {"batch", CLI_TEXT, "SIZE", NULL, "sequences of a step, or tokens as in 4Mtok (default: a batch law's at the planned tokens)"},
     {"unique-tokens", CLI_TEXT, "TOKENS", NULL, "tokens that there are; more are repetitions"},
     {"capex", CLI_REAL, "USD", NULL, "purchase price of a device with its share of server and network: also the bill of owning"},
+    {"amortise", CLI_TEXT, "HOW", "life", "its price: over a life of six years at 85% use, or by progress, as prices of the same performance fall"},
+    {"age", CLI_REAL, "YEARS", "0", "years from buying the devices to the run, with --amortise progress"},
+    {"network-share", CLI_REAL, "SHARE", NULL, "of the cluster's hardware that is network and not in --capex (default: 0; 0.19 by progress)"},
+    {"server-ratio", CLI_REAL, "RATIO", NULL, "--capex over the price of the device alone, to split the bill; 1.64 on average, 1.66 A100, 1.69 V100"},
     {"staff", CLI_REAL, "USD", "0", "staff of the run"},
     {"embodied", CLI_REAL, "KG", "462.5", "CO2e of making a device with its share of the server, spread over six years at 85% use"},
     {"idle-share", CLI_REAL, "SHARE", "0", "device-hours that are held idle, as a share of those in use"},
@@ -349,6 +353,22 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   return o;
 }
 
+// How the purchase price becomes a cost of the run.
+static iso_status amortise(const cli_args *a, iso_ledger_run *l, iso_err *err) {
+  static const char *const BY_PRICE[] = {"amortise", "age", "network-share", "server-ratio"};
+  const char *how = cli_text(a, "amortise");
+  bool progress = strcmp(how, "progress") == 0;
+  if (!progress && strcmp(how, "life") != 0) return iso_fail(err, ISO_EINVAL, "--amortise %.40s: expected life or progress", how);
+  for (size_t i = 0; i < ISO_COUNT(BY_PRICE); i++)
+    if (cli_given(a, BY_PRICE[i]) && !cli_given(a, "capex")) return iso_fail(err, ISO_EINVAL, "--%s needs --capex", BY_PRICE[i]);
+  if (!progress && cli_given(a, "age")) return iso_fail(err, ISO_EINVAL, "--age needs --amortise progress: over a life its price does not fall");
+  l->progress_oom = progress ? ISO_LEDGER_PROGRESS_OOM : 0;
+  l->age_y = cli_real(a, "age");
+  l->network_share = cli_given(a, "network-share") ? cli_real(a, "network-share") : progress ? ISO_LEDGER_NETWORK_SHARE : 0;
+  l->server_ratio = cli_real(a, "server-ratio");
+  return ISO_OK;
+}
+
 // The bill part by part: energy at the meter, grams, dollars of renting and owning.
 static iso_status bill_json(const cli_args *a, const request *r, const iso_train_plan *p, const iso_prices *prices, json_t *result, iso_err *err) {
   const iso_layout_machine *m = r->q.machine;
@@ -364,10 +384,12 @@ static iso_status bill_json(const cli_args *a, const request *r, const iso_train
   l.capex_usd = cli_real(a, "capex");
   l.usd_per_kwh = prices->usd_per_kwh;
   l.staff_usd = cli_real(a, "staff");
+  ISO_TRY(amortise(a, &l, err));
   ISO_TRY(iso_ledger_of(&l, &bill, err));
   json_t *o = iso_ledger_json(&bill);
   json_object_set_new(o, "device_h", iso_json_num(l.device_h));
   json_object_set_new(o, "own_after_h", iso_json_num(iso_ledger_own_after_h(&l)));
+  json_object_set_new(o, "amortised", json_string(l.progress_oom > 0 ? "by progress: Cottier et al. 2024, arXiv:2405.21015" : "over the life"));
   json_object_set_new(o, "embodied_source",
                       json_string(cli_given(a, "embodied") ? "--embodied" : "Luccioni et al. 2022, arXiv:2211.02001, section 4.1"));
   json_object_set_new(result, "ledger", o);
@@ -445,6 +467,12 @@ static void print_bill(const json_t *r) {
   cli_row("owned instead", "%s: %s of hardware and %s of electricity", iso_unit_print(cli_at(r, "ledger.usd.own"), ISO_UNIT_USD, b, sizeof b),
           iso_unit_print(cli_at(r, "ledger.usd.hardware"), ISO_UNIT_USD, c, sizeof c),
           iso_unit_print(cli_at(r, "ledger.usd.energy"), ISO_UNIT_USD, d, sizeof d));
+  cli_row("", "%s of it network; hardware amortised %s", iso_unit_print(cli_at(r, "ledger.usd.network"), ISO_UNIT_USD, b, sizeof b),
+          cli_text_at(r, "ledger.amortised"));
+  if (!isnan(cli_at(r, "ledger.usd.device")))
+    cli_row("", "%.1f%% devices, %.1f%% servers, %.1f%% network, %.1f%% electricity",
+            100 * cli_at(r, "ledger.usd.device") / cli_at(r, "ledger.usd.own"), 100 * cli_at(r, "ledger.usd.server") / cli_at(r, "ledger.usd.own"),
+            100 * cli_at(r, "ledger.usd.network") / cli_at(r, "ledger.usd.own"), 100 * cli_at(r, "ledger.usd.energy") / cli_at(r, "ledger.usd.own"));
   if (!isnan(cli_at(r, "ledger.own_after_h"))) cli_row("", "a device of one's own pays after %.3g hours of use", cli_at(r, "ledger.own_after_h"));
 }
 

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -35,20 +36,43 @@ static void *wait_loop(void *arg) {
   return NULL;
 }
 
+struct cli_stop {
+  pthread_mutex_t lock;
+  void (*fn)(void *self);
+  void *self;
+};
+
+void cli_stop_set(cli_stop *s, void (*fn)(void *self), void *self) {
+  if (!s) return;
+  (void)pthread_mutex_lock(&s->lock);
+  s->fn = fn;
+  s->self = self;
+  (void)pthread_mutex_unlock(&s->lock);
+}
+
 // What such a verb writes is whole or absent: files are renamed into place, the store has transactions.
 static void *leave_loop(void *arg) {
+  cli_stop *stop = arg;
   sigset_t s;
   int got;
-  (void)arg;
   fill(&s);
   while (sigwait(&s, &got) != 0) continue;
+  (void)pthread_mutex_lock(&stop->lock);  // never given back: nobody changes it while the program ends
+  if (stop->fn) stop->fn(stop->self);
   if (write(STDERR_FILENO, "\nstopped\n", 9) < 0) _exit(EXIT_INTERRUPTED);
   _exit(EXIT_INTERRUPTED);
 }
 
-iso_status cli_signals_open(iso_ctx *c, bool at_once, iso_err *err) {
+iso_status cli_signals_open(cli_args *a, iso_err *err) {
   pthread_t t;
-  if (pthread_create(&t, NULL, at_once ? leave_loop : wait_loop, c) != 0) return iso_fail(err, ISO_EUNSUP, "could not start the signal thread");
+  bool at_once = a->verb->stops_at_once;
+  if (at_once) {
+    a->stop = calloc(1, sizeof *a->stop);
+    if (!a->stop) return iso_fail(err, ISO_ENOMEM, "no memory for the signal thread");
+    (void)pthread_mutex_init(&a->stop->lock, NULL);
+  }
+  if (pthread_create(&t, NULL, at_once ? leave_loop : wait_loop, at_once ? (void *)a->stop : (void *)a->ctx) != 0)
+    return iso_fail(err, ISO_EUNSUP, "could not start the signal thread");
   pthread_detach(t);
   return ISO_OK;
 }

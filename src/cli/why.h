@@ -21,7 +21,9 @@ void cli_why_cluster(const json_t *plan, cli_why *w);
 void cli_why_hparams(const json_t *plan, cli_why *w);
 // In the file of their subverb.
 void cli_why_memory(const json_t *plan, cli_why *w);
+void cli_why_precision(const json_t *plan, cli_why *w);
 void cli_why_vocab(const json_t *plan, cli_why *w);
+void cli_why_parscale(const json_t *plan, cli_why *w);
 void cli_why_pools(const json_t *plan, cli_why *w);
 void cli_why_heads(const json_t *plan, cli_why *w);
 void cli_why_distil(const json_t *plan, cli_why *w);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const iso_law *const LAWS[] = {
 #define LAW(name) &iso_law_##name,
 #include "plan/laws/laws.def"
@@ -30,15 +32,22 @@ int64_t iso_law_count(void) { return (int64_t)ISO_COUNT(LAWS); }
 const iso_law *iso_law_at(int64_t i) { return i >= 0 && i < iso_law_count() ? LAWS[i] : NULL; }
 
 iso_status iso_law_find(const char *name, const iso_law **out, iso_err *err) {
-  const iso_plugin *list[ISO_COUNT(LAWS)], *found = NULL;
   char plain[64];
   size_t n = 0;
+  const iso_law *near = LAWS[0];
   for (; name[n] && n + 1 < sizeof plain; n++) plain[n] = name[n] == '-' ? '_' : name[n];
   plain[n] = 0;
-  for (size_t i = 0; i < ISO_COUNT(LAWS); i++) list[i] = &LAWS[i]->base;
-  ISO_TRY(iso_plugin_find(list, iso_law_count(), "law", plain, &found, err));
-  *out = (const iso_law *)found;
-  return ISO_OK;
+  for (size_t i = 0; i < ISO_COUNT(LAWS); i++) {
+    if (strcmp(LAWS[i]->base.name, plain) == 0) {
+      *out = LAWS[i];
+      return ISO_OK;
+    }
+    if (iso_str_distance(plain, LAWS[i]->base.name) < iso_str_distance(plain, near->base.name)) near = LAWS[i];
+  }
+  *out = NULL;
+  // A list of all would bury the answer.
+  return iso_fail(err, ISO_EINVAL, "unknown law \"%.60s\"; did you mean \"%s\"? isoflop law list names all %zu", name, near->base.name,
+                  ISO_COUNT(LAWS));
 }
 
 iso_status iso_law_find_const(const iso_law *law, const char *name, const iso_law_const **out, iso_err *err) {

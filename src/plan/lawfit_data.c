@@ -170,6 +170,18 @@ static void close_reader(reader *r) {
   iso_expr_close(r->holdout);
 }
 
+// A date as a year with its fraction: YYYY-MM-DD (months of a twelfth, days of a 365th), or a number.
+static iso_status year_of(const reader *r, int col, const char *name, double *out, iso_err *err) {
+  const char *s = iso_csv_cell(r->t, r->row, col);
+  int y, m, d, n = 0;
+  if (sscanf(s, "%4d-%2d-%2d%n", &y, &m, &d, &n) != 3 || s[n]) return iso_csv_number(r->t, r->row, col, name, out, err);
+  if (m < 1 || m > 12 || d < 1 || d > 31)
+    return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): \"%.40s\", expected a date as YYYY-MM-DD or a year", r->t->what,
+                    (long long)r->t->line[r->row], col + 1, name, s);
+  *out = y + (m - 1) / 12.0 + (d - 1) / 365.0;
+  return ISO_OK;
+}
+
 static iso_status value_of(reader *r, const origin *o, const char *name, double *out, iso_err *err) {
   if (o->expr) {
     iso_status st = iso_expr_eval(o->expr, number_of, text_of, r, out, err);
@@ -190,7 +202,9 @@ static iso_status read_row(reader *r, int64_t row, bool *has_y, iso_err *err) {
   if (!*has_y) return ISO_OK;
   if (r->flop_col >= 0) ISO_TRY(iso_csv_positive(r->t, row, r->flop_col, "train_flop", &r->flop, err));
   for (int i = 0; i < law->n_inputs; i++) {
-    ISO_TRY(value_of(r, &r->input[i], law->input[i].name, &r->x[i], err));
+    const origin *o = &r->input[i];
+    bool date = !o->expr && o->col >= 0 && strcmp(law->input[i].unit, "yr") == 0;
+    ISO_TRY(date ? year_of(r, o->col, law->input[i].name, &r->x[i], err) : value_of(r, o, law->input[i].name, &r->x[i], err));
     if (isnan(r->x[i])) r->x[i] = law->input[i].absent;
   }
   if (law->at_tokens >= 0 && isnan(r->x[law->at_tokens]) && r->flop > 0) {

@@ -161,7 +161,7 @@ static void names_of(const iso_lawfit *f, char *inputs, char *params, char *span
   for (int i = 0; i < f->law->n_inputs; i++) {
     size_t a = strlen(inputs), b = strlen(spans);
     (void)snprintf(inputs + a, n - a, "%s%s", i ? ", " : "", f->law->input[i].name);
-    (void)snprintf(spans + b, n - b, "%s%s %.3g to %.3g", i ? ", " : "", f->law->input[i].name, f->x_lo[i], f->x_hi[i]);
+    (void)snprintf(spans + b, n - b, "%s%s %.4g to %.4g", i ? ", " : "", f->law->input[i].name, f->x_lo[i], f->x_hi[i]);
   }
   for (int k = 0; k < f->law->n_params; k++) {
     size_t a = strlen(params);

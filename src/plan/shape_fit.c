@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/stat.h"
 #include "plan/fit_impl.h"
 
 static const char *const DIM[ISO_SHAPE_DIMS][5] = {
@@ -108,6 +109,18 @@ void iso_shape_fits_close(iso_shape_fits *f) {
   memset(f, 0, sizeof *f);
 }
 
+// Error above the best of dimension d at v, with parameters p; the best in closed form.
+static double above(const iso_shape_fits *f, const double *p, double v) {
+  double x[ISO_LAW_INPUT_MAX], y;
+  int k = iso_law_input_find(&iso_law_shape, "dimension");
+  iso_law_absent(&iso_law_shape, x);
+  x[iso_law_input_find(&iso_law_shape, "train_flop")] = f->flop;
+  x[k] = v;
+  y = iso_law_shape.value(p, x, NULL);
+  x[k] = iso_law_shape.best(p, x, k);
+  return y - iso_law_shape.value(p, x, NULL);
+}
+
 double iso_shape_fits_excess(const iso_shape_fits *f, const iso_layout_shape *s) {
   const double at[ISO_SHAPE_DIMS] = {(double)s->width, (double)s->layers, (double)s->mlp};
   double sum = 0, x[ISO_LAW_INPUT_MAX];
@@ -121,6 +134,30 @@ double iso_shape_fits_excess(const iso_shape_fits *f, const iso_layout_shape *s)
     n++;
   }
   return n ? sum : NAN;
+}
+
+iso_status iso_shape_fits_excess_range(const iso_shape_fits *f, const iso_layout_shape *s, double level, iso_fit_interval *out, iso_err *err) {
+  const double at[ISO_SHAPE_DIMS] = {(double)s->width, (double)s->layers, (double)s->mlp};
+  int64_t n = INT64_MAX, m = 0;
+  *out = (iso_fit_interval){.mid = iso_shape_fits_excess(f, s), .lo = NAN, .hi = NAN};
+  for (int d = 0; d < ISO_SHAPE_DIMS; d++)
+    if (f->of[d].found && f->of[d].law.resamples < n) n = f->of[d].law.resamples;
+  if (isnan(out->mid) || n == INT64_MAX || n < 20) return ISO_OK;
+  double *v = malloc((size_t)n * sizeof *v);
+  if (!v) return iso_fail(err, ISO_ENOMEM, "shape law: no memory for %lld refits", (long long)n);
+  // Dimensions are fitted to rows of their own, so that refit i of one goes with refit i of another.
+  for (int64_t i = 0; i < n; i++) {
+    v[m] = 0;
+    for (int d = 0; d < ISO_SHAPE_DIMS; d++)
+      if (f->of[d].found) v[m] += above(f, f->of[d].law.sample + i * iso_law_shape.n_params, at[d]);
+    if (isfinite(v[m])) m++;
+  }
+  if (m >= 20) {
+    out->lo = fmin(out->mid, iso_quantile(v, m, 0.5 * (1 - level)));
+    out->hi = fmax(out->mid, iso_quantile(v, m, 0.5 * (1 + level)));
+  }
+  free(v);
+  return ISO_OK;
 }
 
 // ---- the shapes -----------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ void iso_shape_fits_close(iso_shape_fits *f);
 // Error that the fits predict above their best for a shape: the sum over the dimensions found of err(x, C) - err(x*, C), as each was fitted
 // with the others out of the way. NaN when none was found.
 double iso_shape_fits_excess(const iso_shape_fits *f, const iso_layout_shape *s);
+// The same with its interval at `level`, by the refits; lo and hi are NaN below 20 of them. ISO_ENOMEM.
+iso_status iso_shape_fits_excess_range(const iso_shape_fits *f, const iso_layout_shape *s, double level, iso_fit_interval *out, iso_err *err);
 
 // ---- the shapes to choose from --------------------------------------------------------------------------------------
 

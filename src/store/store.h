@@ -13,7 +13,7 @@ typedef struct iso_store_run {
   const char *id;       // *
   const char *parent;   // id of the run it belongs to
   const char *kind;     // "demo", "sweep", "train", "calibrate", "fit", ...
-  const char *status;   // * "running", "done", "failed", "stopped" or "killed"
+  const char *status;   // * "running", "done", "failed", "stopped", "interrupted" or "killed"
   const char *created;  // * ISO 8601 UTC
   const char *ended;    // *
   const char *hw_id, *command, *rev, *out_dir;
@@ -64,7 +64,8 @@ const char *iso_store_path(const iso_store *s);
 iso_status iso_store_begin(iso_store *s, const iso_store_run *r, char id[ISO_RUN_ID], iso_err *err);
 // Writes the known fields of *r (not NULL, not -1, not NaN; never those marked *) over the row `id`.
 iso_status iso_store_update(iso_store *s, const char *id, const iso_store_run *r, iso_err *err);
-// "done", "failed" or "stopped"; a killed or stopped run may go on: iso_store_resume sets it "running" again under this process.
+// "done", "failed", "stopped", or "interrupted" where nothing was saved; a killed or stopped run may go on: iso_store_resume sets it "running"
+// again under this process.
 iso_status iso_store_finish(iso_store *s, const char *id, const char *status, iso_err *err);
 iso_status iso_store_resume(iso_store *s, const char *id, iso_err *err);
 

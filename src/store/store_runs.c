@@ -157,8 +157,8 @@ iso_status iso_store_update(iso_store *s, const char *id, const iso_store_run *r
 iso_status iso_store_finish(iso_store *s, const char *id, const char *status, iso_err *err) {
   char ended[32];
   iso_stmt q;
-  if (strcmp(status, "done") != 0 && strcmp(status, "failed") != 0 && strcmp(status, "stopped") != 0)
-    return iso_fail(err, ISO_EINVAL, "run store: a run ends as done, failed or stopped, not \"%.20s\"", status);
+  if (strcmp(status, "done") != 0 && strcmp(status, "failed") != 0 && strcmp(status, "stopped") != 0 && strcmp(status, "interrupted") != 0)
+    return iso_fail(err, ISO_EINVAL, "run store: a run ends as done, failed, stopped or interrupted, not \"%.20s\"", status);
   now_text(ended, sizeof ended, NULL);
   (void)pthread_mutex_lock(&s->lock);
   iso_status st = iso_store_prepare(s, "UPDATE runs SET status=?, ended=? WHERE id=?", &q, err);

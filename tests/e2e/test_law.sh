@@ -259,6 +259,9 @@ err_has 'needs tokens'
 run $E_USAGE law show chinchilla --at params=70B,colour=3
 err_has 'no input called colour'
 run $E_USAGE law show chinchilla --at params=-1,tokens=1
+run $E_USAGE law show chinchila
+err_has 'unknown law "chinchila"; did you mean "chinchilla"\? isoflop law list'
+err_lacks 'kaplan'
 run $E_USAGE law show chinchilla --set nobody
 err_has 'besiroglu2024'
 run $E_USAGE law show chinchilla --flop 3parsec

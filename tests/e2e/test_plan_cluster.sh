@@ -38,6 +38,11 @@ json 'all(0 <= g["restart_s"] <= 60 + 1e-6 for s in j["schedulers"].values() for
 json 'set(j["best"]) == {"makespan", "mean_completion", "deadlines", "utilisation", "usd", "energy"} and j["chosen"] == j["best"]["deadlines"]'
 json 'j["schedulers"][j["best"]["makespan"]]["makespan_s"] == min(s["makespan_s"] for s in j["schedulers"].values())'
 json 'j["shadow"]["devices_more"] == 8 and j["binding"]'
+# Intervals: all schedules played again with steps at the calibration's 90%, FIFO's work scales with them; energy and device-hours as steps do.
+json '"residuals" in j["intervals"] and all(set(s["interval"]) == {"makespan_s", "mean_completion_s", "deadlines_met", "device_h", "usd", "energy_j"} for s in j["schedulers"].values())'
+json 'all(i["lo"] <= i["value"] <= i["hi"] for s in j["schedulers"].values() for i in s["interval"].values())'
+json 'all(s["interval"]["makespan_s"]["value"] == s["makespan_s"] and s["interval"]["makespan_s"]["lo"] < s["makespan_s"] < s["interval"]["makespan_s"]["hi"] for s in j["schedulers"].values())'
+json 'abs(math.log(j["schedulers"]["elastic"]["interval"]["makespan_s"]["hi"] / j["schedulers"]["elastic"]["makespan_s"])) < 2 * 1.645 * j["calibration"]["resid_sd_log_s"]'
 cp "$OUT" plan
 
 # The time of a step on 16 devices is that of the fastest layout of so many.
@@ -88,7 +93,8 @@ json 'any("devices more" in s for s in j["would_change"]) and any(s.startswith("
 row() { head -1 jobs.csv >bad.csv; echo "$1" >>bad.csv; }
 row 'x,lama-7b,64,2048,1e9,0,,,,'
 run $E_INPUT plan cluster bad.csv $C
-err_has 'bad.csv, line 2, job x: .*did you mean "llama-7b"'
+err_has 'bad.csv, line 2, job x: no model .*did you mean "llama-7b"'
+err_lacks '--model'
 out_empty
 row 'x,llama-7b,64,2048,1e9,5,4,,,'
 run $E_INPUT plan cluster bad.csv $C

@@ -13,6 +13,8 @@ json 'all(abs(s["params"] / j["model"]["params"] - 1) <= 0.05 for s in j["equal_
 json 'all(abs(s["flop_per_tok"] / [g for g in j["equal_flops"] if g["given"]][0]["flop_per_tok"] - 1) <= 0.05 for s in j["equal_flops"])'
 json 'all(33 <= s["width"] / s["layers"] <= 715 for k in ("equal_params", "equal_flops") for s in j[k]) and sum(s["given"] for s in j["equal_params"]) == 1'
 json 'all(a["step_s"] <= b["step_s"] for a, b in zip(j["equal_params"], j["equal_params"][1:]))'
+# 90% of the calibration's residuals on both sides.
+json 'all(abs(math.log(s["step_s_interval"]["hi"] / s["step_s"]) / 1.6448536 / j["calibration"]["resid_sd_log_s"] - 1) < 1e-6 and abs(s["step_s_interval"]["lo"] * s["step_s_interval"]["hi"] / s["step_s"] ** 2 - 1) < 1e-9 for s in j["equal_params"] if s["step_s"]) and "residuals" in j["intervals"]'
 step=$(json_get '[s for s in j["equal_params"] if s["given"]][0]["step_s"]')
 shape=$(json_get '"%d,%d,%d/%d,%d,%d" % tuple(j["model"][k] for k in ("layers", "width", "heads", "kv_heads", "mlp", "vocab"))')
 # Its time is that of plan layout (whose shape in words does not tie the head: within its share).
@@ -21,6 +23,7 @@ json "abs(j['fastest']['step']['step_s'] / $step - 1) < 0.02"
 run $E_OK plan shape --params 1B --aspect 100,150 --within 0.02 --json
 json 'all(s["given"] or (100 <= s["width"] / s["layers"] <= 150 and abs(s["params"] / j["model"]["params"] - 1) <= 0.02) for s in j["equal_params"])'
 json 'all(s["step_s"] is None and s["excess_error"] is None for s in j["equal_params"])'
+json 'j["intervals"].startswith("none")'
 # GPT-2 with its biases, and a size by law chinchilla: 9.058e9 parameters at 1e22.
 run $E_OK plan shape --model gpt2-124m --seq 1024 --json
 json '[s for s in j["equal_params"] if s["given"]][0]["layers"] == 12 and abs(j["model"]["params"] / 124.4e6 - 1) < 1e-3'
@@ -43,6 +46,7 @@ json 'abs(j["law"]["width"]["s"]["value"] - .35 / 1.1) < 3e-3 and abs(j["law"]["
 json 'abs(j["law"]["width"]["best"]["value"] / (math.exp(2.25 - 10.15) * .6 / .5 * 1e20 ** .35) ** (1 / 1.1) - 1) < 0.01'
 json 'all(v["s"]["lo"] <= v["s"]["value"] <= v["s"]["hi"] for v in j["law"].values())'
 json 'all(a["excess_error"] <= b["excess_error"] and a["excess_error"] > -1e-6 for a, b in zip(j["equal_params"], j["equal_params"][1:]))'
+json 'all(s["excess_interval"]["lo"] <= s["excess_error"] <= s["excess_interval"]["hi"] for s in j["equal_params"]) and any(s["excess_interval"]["hi"] > s["excess_interval"]["lo"] for s in j["equal_params"]) and "refits" in j["intervals"]'
 run $E_OK plan shape --flop 1e20 --data sweep.csv --bootstrap 40
 out_has '^width +grows as C\^s, s = 0\.318'
 out_has '^depth '

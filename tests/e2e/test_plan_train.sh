@@ -52,6 +52,18 @@ json 'abs(j["ledger"]["co2_g"]["embodied"] / (5e5 * j["ledger"]["device_h"] / (6
 # From so many served tokens on a smaller model is cheaper in FLOPs: both lives cost the same there.
 json 'all(abs((o["train_flop"] + 2 * o["params"] * o["pays_from_served_tokens"]) / (j["use"]["train_flop"]["value"] + 2 * j["params"] * o["pays_from_served_tokens"]) - 1) < 1e-9 for o in j["isoloss"] if o["pays_from_served_tokens"])'
 json 'sum(1 for o in j["isoloss"] if o["pays_from_served_tokens"]) >= 2'
+# Amortised by progress (Cottier et al. 2024): 0.14 ln 10 of the value is used up in a year, 10^-0.14 of it is left after one; 19% is network.
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --capex 50000 --amortise progress --age 2 --server-ratio 1.64 --json
+json 'abs(j["ledger"]["usd"]["hardware"] / (50000 / 0.81 * 10 ** -0.28 * 0.14 * math.log(10) * j["ledger"]["device_h"] / 8766) - 1) < 1e-9'
+json 'abs(j["ledger"]["usd"]["network"] / j["ledger"]["usd"]["hardware"] - 0.19) < 1e-9 and abs(j["ledger"]["usd"]["server"] / j["ledger"]["usd"]["device"] - 0.64) < 1e-9'
+run $E_OK plan train --budget 1e22flop --cluster 64xh100 --capex 50000 --amortise progress --server-ratio 1.64
+out_has 'amortised by progress'
+out_has '% devices, .*% electricity'
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --capex 50000 --amortise yearly
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --capex 50000 --age 2
+err_has 'progress'
+run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --amortise progress
+err_has 'capex'
 run $E_USAGE plan train --budget 1e22flop --cluster 64xh100 --capex -1
 
 # Serving: smaller and longer; the first-order condition holds, and more served tokens ask for a smaller model.

@@ -48,7 +48,8 @@ run $E_OK train --text text.txt --replay n0 --measure-gns --out n2 --quiet
 out_has '^gradient noise scale [0-9]'
 out_has '^critical batch '
 same_file n0/model.safetensors n2/model.safetensors
-run $E_USAGE train --text text.txt --model 2,32,2/2,64,320,32 --batch 1 --measure-gns --steps 5 --out x
+# Refused before anything is read: this text is not there.
+run $E_USAGE train --text nowhere.txt --model 2,32,2/2,64,320,32 --batch 1 --measure-gns --steps 5 --out x
 err_has 'micro-batch'
 run $E_USAGE train --text text.txt $tiny --micro 4 --measure-gns --steps 5 --out x
 

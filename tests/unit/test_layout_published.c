@@ -65,11 +65,24 @@ static iso_layout with(int64_t t, int64_t p, int64_t d, int64_t micro_batch, int
   return l;
 }
 
+// Log of measured over predicted time of every run with nothing fitted to its stack, and each stack's mean, for test_prior.
+static double unfitted[64], stack_mean[16];
+static int n_unfitted, n_stacks;
+
 // Prints every run; fails where |predicted / measured MFU - 1| is above the limit.
 static void judge(stack *s, double limit) {
   iso_layout_rows r = {.n = s->n, .row = s->row};
   iso_layout_cal base = iso_layout_cal_default();
   double worst = 0, sum = 0;
+  assert_true(n_unfitted + s->n <= 64 && n_stacks < 16);
+  for (int i = 0; i < s->n; i++) {
+    iso_layout_step t;
+    iso_err e;
+    ok(iso_layout_step_cost(&s->row[i].job, &s->m, &base, &s->row[i].layout, &t, &e), &e);
+    unfitted[n_unfitted++] = log(s->row[i].step_s / t.step_s);
+    stack_mean[n_stacks] += unfitted[n_unfitted - 1] / s->n;
+  }
+  n_stacks++;
   print_message("%s:", s->name);
   for (int i = 0; i < s->n; i++) {
     iso_layout_step t;
@@ -228,9 +241,38 @@ static void test_llama3(void **state) {
   judge(&s, 0.10);
 }
 
+// What a device without runs of its own is priced with: the A100's numbers, and an interval that holds these stacks, which were fitted to none of
+// them.
+static void test_prior(void **state) {
+  (void)state;
+  iso_device *h100, *a100;
+  iso_layout_cal prior, own, base = iso_layout_cal_default();
+  iso_err e;
+  double sq = 0;
+  int inside = 0;
+  iso_device_spec spec;
+  ok(iso_device_spec_find("h100", &spec, &e), &e);
+  ok(iso_device_new(&spec, &h100, &e), &e);
+  ok(iso_device_spec_find("a100-80", &spec, &e), &e);
+  ok(iso_device_new(&spec, &a100, &e), &e);
+  ok(iso_layout_cal_of_device(h100, &prior, &e), &e);
+  ok(iso_layout_cal_of_device(a100, &own, &e), &e);
+  assert_memory_equal(prior.v, base.v, sizeof base.v);
+  assert_true(own.resid_sd == base.resid_sd && strcmp(own.source, base.source) == 0);
+  assert_non_null(strstr(prior.source, "prior: A100's fit"));
+  assert_int_equal(n_stacks, 8);
+  for (int i = 0; i < n_stacks; i++) sq += stack_mean[i] * stack_mean[i] / n_stacks;
+  near(100 * prior.resid_sd, 100 * hypot(base.resid_sd, sqrt(sq)), 0.5, "spread");
+  for (int i = 0; i < n_unfitted; i++) inside += fabs(unfitted[i]) <= 1.645 * prior.resid_sd;
+  print_message("%d runs of %d stacks, spread of stacks %.3f; %d inside the interval\n", n_unfitted, n_stacks, sqrt(sq), inside);
+  assert_true(inside >= 0.9 * n_unfitted && inside < n_unfitted);
+  iso_device_close(h100);
+  iso_device_close(a100);
+}
+
 int main(void) {
   const struct CMUnitTest t[] = {cmocka_unit_test(test_megatron),  cmocka_unit_test(test_zero3),    cmocka_unit_test(test_mt_nlg),
                                  cmocka_unit_test(test_megascale), cmocka_unit_test(test_hagemann), cmocka_unit_test(test_recompute),
-                                 cmocka_unit_test(test_llama3)};
+                                 cmocka_unit_test(test_llama3),    cmocka_unit_test(test_prior)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

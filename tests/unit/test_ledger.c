@@ -80,6 +80,51 @@ static void test_bloom(void **s) {
   near(l.co2_g / 1e6, 29.6, 0.002);
 }
 
+// Cottier et al. 2024 (arXiv:2405.21015): costs before inflation of epoch-research/training-cost-trends cost_analysis.ipynb, cell 20 (19 June 2024,
+// seven digits). DGX A100 at $24,875 a device, bought three months after its release; 400 W a device, a server's 6.5 kW for eight of them, three
+// quarters of it drawn; PUE 1.25; US industrial electricity of the year.
+static void test_cottier(void **s) {
+  (void)s;
+  static const double ROW[][4] = {                                          // device-hours, days from purchase to start, $ a kWh, cost
+                                  {25000 * 2280.0, 638, 0.0806, 40155930},  // GPT-4: 12 August 2020, 12 May 2022
+                                  {384 * 2808.0, 455, 0.0832, 883316.6},    // BLOOM-176B: 14 February 2021, 15 May 2022
+                                  {4096 * 4320.0, 880, 0.0806, 10277320}};  // Falcon-180B: 12 August 2020, 9 January 2023
+  for (size_t i = 0; i < ISO_COUNT(ROW); i++) {
+    iso_ledger_run r = iso_ledger_run_default();
+    iso_ledger l;
+    iso_err err = {0};
+    r.device_h = ROW[i][0];
+    r.active_w = 6500 / 8.0 * 0.75;
+    r.pue = 1.25;
+    r.capex_usd = 24875;
+    r.usd_per_kwh = ROW[i][2];
+    r.progress_oom = ISO_LEDGER_PROGRESS_OOM;
+    r.age_y = ROW[i][1] / 365.25;
+    r.network_share = ISO_LEDGER_NETWORK_SHARE;
+    r.server_ratio = 1.66;
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_OK);
+    near(l.own_usd, ROW[i][3], 3e-7);
+    near(l.device_usd + l.server_usd + l.network_usd, l.hardware_usd, 1e-12);
+    near(l.network_usd / l.hardware_usd, 0.19, 1e-12);
+    near((l.device_usd + l.server_usd) / l.device_usd, 1.66, 1e-12);
+    // Shares of Falcon-180B in cell 39: devices 43.637309%.
+    if (i == 2) near(l.device_usd / l.own_usd, 0.43637309, 1e-6);
+    // A year older, hardware costs 10^-0.14 of it.
+    double before = l.hardware_usd;
+    r.age_y += 1;
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_OK);
+    near(l.hardware_usd / before, pow(10, -0.14), 1e-12);
+    r.network_share = 1;
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_EINVAL);
+    r.network_share = 0;
+    r.server_ratio = 0.9;
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_EINVAL);
+    r.server_ratio = NAN;
+    r.age_y = -1;
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_EINVAL);
+  }
+}
+
 static void test_sums(void **s) {
   (void)s;
   iso_ledger_run r = iso_ledger_run_default();
@@ -123,6 +168,6 @@ static void test_sums(void **s) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama), cmocka_unit_test(test_patterson), cmocka_unit_test(test_bloom),
-                                     cmocka_unit_test(test_sums)};
+                                     cmocka_unit_test(test_cottier), cmocka_unit_test(test_sums)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

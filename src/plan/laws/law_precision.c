@@ -160,6 +160,14 @@ static int facts(const double *p, const double *x, iso_law_fact *out) {
   return 3;
 }
 
+// Tokens beyond which more of them raise the loss of a model that is quantised: alpha B / D^alpha = gamma_D delta(D).
+static double critical(const double *p, const double *x, int k) {
+  double by_gamma[3], by_off[3], f = effective(p, x, by_gamma, by_off);
+  if (k != D || !quantised(x) || isnan(f) || !(p[P_GD] > 0 && p[P_ALPHA] > 0)) return NAN;
+  double log_ratio = log(p[P_ALPHA] / p[P_GD]) + p[P_LOG_B] - p[P_LOG_C] + p[P_GN] * (log(x[N]) + f) + x[BITS_POST] / exp(p[P_LOG_GPOST]);
+  return exp(log_ratio / (p[P_GD] + p[P_ALPHA]));
+}
+
 // Oracle: the paper's best precision, 7 to 8 bits whatever the budget, where N_eff D / C is largest; shares of weights-only N_eff in the
 // main text's formula.
 static iso_status selftest(iso_ctx *c, iso_err *err) {
@@ -206,6 +214,7 @@ const iso_law iso_law_precision = {
     .start = start,
     .optimum = optimum,
     .facts = facts,
+    .best = critical,
 };
 
 // ---- cost of quantising ---------------------------------------------------------------------------------------------

@@ -19,13 +19,6 @@ static json_t *interval(double mid, double lo, double hi, double floor_s, const 
   return o;
 }
 
-// Coefficients and the interval that goes with them.
-typedef struct rates {
-  iso_serve_coef coef;
-  double lo, hi, ttft_lo, ttft_hi;
-  char source[96];
-} rates;
-
 // An engine that no run of the calibration used would change nothing.
 static iso_status check_backend(const iso_calib *c, const char *backend, const char *device, iso_err *err) {
   char known[160] = "";
@@ -41,9 +34,9 @@ static iso_status check_backend(const iso_calib *c, const char *backend, const c
   return iso_hint(err, ISO_EINVAL, "isoflop hw fit %s --serving FILE learns engines from measured points", device);
 }
 
-static iso_status rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
-                           bool ideal, rates *r, iso_err *err) {
-  *r = (rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
+iso_status iso_serve_rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
+                              bool ideal, iso_serve_rates *r, iso_err *err) {
+  *r = (iso_serve_rates){.coef = iso_serve_coef_ideal(), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
   snprintf(r->source, sizeof r->source, "model: peak rates");
   if (ideal) return ISO_OK;
   iso_calib built_in = iso_calib_default(), own = built_in;
@@ -134,7 +127,7 @@ static json_t *layout_json(const iso_serve_layout *l) {
 static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out, iso_err *err) {
   iso_serve_format f;
   iso_serve_setup u;
-  rates r;
+  iso_serve_rates r;
   iso_serve_phases p;
   json_t *offload;
   *out = NULL;
@@ -147,7 +140,7 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   ISO_TRY(iso_serve_device_check(q->device, err));
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
   ISO_TRY(choose_setup(q, &f, &u, err));
-  ISO_TRY(rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
+  ISO_TRY(iso_serve_rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
   if (!q->ideal) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
   ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
@@ -199,7 +192,7 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
 // The kinds of replicas to choose from, at most ISO_FLEET_TYPES_MAX.
 typedef struct choices {
   iso_fleet_type type[ISO_FLEET_TYPES_MAX];
-  rates rate[ISO_FLEET_TYPES_MAX];
+  iso_serve_rates rate[ISO_FLEET_TYPES_MAX];
   iso_serve_ops ops[ISO_FLEET_TYPES_MAX];
   int n;
 } choices;
@@ -210,8 +203,8 @@ static iso_status add_type(const iso_serve_req *q, int k, int64_t devices, doubl
   const iso_device *measured = q->measured ? q->measured[k] : NULL;
   const char *format = q->format ? q->format : "bf16";
   iso_fleet_type *t = &c->type[c->n];
-  rates *r = &c->rate[c->n];
-  ISO_TRY(rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, r, err));
+  iso_serve_rates *r = &c->rate[c->n];
+  ISO_TRY(iso_serve_rates_of(q->calib_of ? q->calib_of[k] : q->calib, measured, q->backend, d, format, false, r, err));
   ISO_TRY(iso_fleet_type_of(q->shape, d, format, &r->coef, devices, longest, q->fleet.mem_share, t, err));
   use_tables(measured, &c->ops[c->n], &t->server.setup, &t->server.coef);
   t->most = q->most ? q->most[k] : -1;
@@ -256,7 +249,7 @@ static iso_status types_of(const iso_serve_req *q, choices *c, json_t *left_out,
 }
 
 // Cost with every time at one end of its interval; NaN when no fleet exists there.
-static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const rates *rate, int n, bool high, const iso_fleet_plan *mid) {
+static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const iso_serve_rates *rate, int n, bool high, const iso_fleet_plan *mid) {
   iso_fleet_type *t = malloc((size_t)n * sizeof *t);
   iso_fleet_plan *p = malloc(sizeof *p);
   double cost = NAN;
@@ -341,7 +334,7 @@ static iso_status plan(const iso_serve_req *q, choices *c, iso_fleet_plan *p, js
   json_object_set_new(o, "left_out", left_out);
   ISO_TRY(types_of(q, c, left_out, err));
   const iso_fleet_type *type = c->type;
-  const rates *rate = c->rate;
+  const iso_serve_rates *rate = c->rate;
   int n = c->n;
   ISO_TRY(iso_fleet_plan_run(q->trace, type, n, &q->fleet, p, err));
   iso_fleet_type each[ISO_FLEET_TYPES_MAX];

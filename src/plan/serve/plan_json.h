@@ -7,6 +7,16 @@
 #include "plan/serve/ops.h"
 #include "plan/serve/split.h"
 
+// Coefficients of a device, and 90% of measured over predicted time that goes with them; hi is NaN for peak rates, of which nothing is known.
+typedef struct iso_serve_rates {
+  iso_serve_coef coef;
+  double lo, hi, ttft_lo, ttft_hi;
+  char source[96];
+} iso_serve_rates;
+// `calib`, else what `measured` (may be NULL) was calibrated to, else the default; `ideal`: peak rates. ISO_EFORMAT for a bad calibration.
+iso_status iso_serve_rates_of(const iso_calib *calib, const iso_device *measured, const char *backend, const iso_serve_device *d, const char *format,
+                              bool ideal, iso_serve_rates *out, iso_err *err);
+
 // `isoflop plan infer`: one model on one layout. Pointers are borrowed.
 typedef struct iso_infer_req {
   const iso_serve_shape *shape;
