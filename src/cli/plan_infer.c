@@ -9,7 +9,7 @@ static const char *const EXAMPLES[] = {
     "isoflop plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --ideal",
     "isoflop plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --slo itl=30ms --json", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"device", CLI_TEXT, "[Nx]DEVICE", NULL, "a replica's devices, as in 2xa100-80 (without N: the fewest that hold one sequence)"},
     {"prompt", CLI_TEXT, "TOKENS", NULL, "tokens of a prompt, as in 50k"},
     {"output", CLI_TEXT, "TOKENS", NULL, "tokens of an answer"},

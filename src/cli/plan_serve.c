@@ -10,7 +10,7 @@ static const char *const EXAMPLES[] = {
     "isoflop plan serve --model llama3-8b --trace trace.csv --slo itl=80ms,share=0.99 --fleet l4:20,a10g,2xa100 --rate 40",
     "isoflop plan serve --model llama3-8b --trace trace.csv --slo ttft=2s,itl=50ms --fleet a100,h100 --split --json", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"trace", CLI_TEXT, "FILE", NULL, "CSV of requests: TIMESTAMP, ContextTokens, GeneratedTokens, or arrival_s, prompt_tok, output_tok"},
     {"fleet", CLI_TEXT, "KIND,...", NULL, "devices to choose from: [N x]DEVICE[:MOST], as in l4:20,2xa100 (N: of a replica; MOST: replicas)"},
     {"slo", CLI_TEXT, "LIMITS", NULL, "ttft=TIME, itl=TIME, share=S of requests that must meet both (default: none; share 0.99)"},
