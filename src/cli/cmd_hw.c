@@ -24,7 +24,8 @@ static const cli_opt OPTS[] = {
      "fit, test: CSV of measured training steps: gpus, global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline, "
      "iteration_ms"},
     {"serving", CLI_TEXT, "FILE", NULL,
-     "fit, test: CSV of measured serving: backend, model, system, precision, mode, prompt_tok, output_tok, batch_size, tp_size, pp_size, "
+     "fit, test: CSV of measured serving: backend, model, system, precision, mode (agg, disagg, static: a batch of prompts at once), prompt_tok, "
+     "output_tok, batch_size, tp_size, pp_size, "
      "attention_dp_size, moe_tp_size, moe_ep_size, ttft_ms, tpot_ms"},
     {"num", CLI_TEXT, "CLASS", "bf16", "number class that was measured: f64, f32, tf32, bf16, f16, fp8, int8, fp4, int4"},
     {"seed", CLI_INT, "N", "0", "fit, test: which random rows calibrate (half of a table, two thirds of runs); the others are predicted"},
