@@ -156,6 +156,7 @@ static void show_text(const iso_device *d) {
   cli_row("device", "%s (%s %s)%s%s", s->name, s->vendor, s->kind, s->aliases[0] ? ", also " : "", s->aliases);
   cli_row("source", "%s, %s", s->source, s->date);
   if (s->note[0]) cli_row("note", "%s", s->note);
+  cli_row("figures", "peaks without sparsity, of matrix units where there are any; powers of ten (GB, TB/s, TFLOP/s)");
   for (int i = 0; i < ISO_NUM_COUNT; i++)
     if (isfinite(s->peak_flop_s[i]))
       cli_row(iso_num_name((iso_num)i), "%s", hw_rate(s->peak_flop_s[i], i >= ISO_NUM_int8 && i != ISO_NUM_fp4 ? "OP/s" : "FLOP/s", b[0], 40));
