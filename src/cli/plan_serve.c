@@ -17,6 +17,7 @@ static const cli_opt OPTS[] = {
     {"rate", CLI_REAL, "PER_S", NULL, "requests a second, with sizes drawn from the trace (default: the trace as it is)"},
     {"format", CLI_TEXT, "NAME", "bf16", "bf16, fp8, fp4 or int4 (weights only)"},
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
+    {"usd-h", CLI_TEXT, "DEVICE=USD,...", NULL, "prices of a device-hour (default: the devices')"},
     {"split", CLI_FLAG, NULL, NULL, "also separate pools for prompts and for tokens, beside mixed pools"},
     {"no-simulate", CLI_FLAG, NULL, NULL, "do not check the fleet by simulating the trace"},
     {"backend", CLI_TEXT, "NAME", NULL, "engine that the calibration knows: vllm, sglang, trtllm (default: pooled)"},
@@ -67,6 +68,20 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
     s += n;
     if (!*s) return ISO_OK;
   }
+}
+
+static iso_status put_price(void *self, const char *key, const char *value, iso_err *err) {
+  fleet *f = self;
+  char *end;
+  double usd = strtod(value, &end);
+  bool found = false;
+  if (*end || !(usd > 0 && usd < 1e6)) return iso_fail(err, ISO_EINVAL, "%s=%s: expected dollars, more than 0", key, value);
+  for (int i = 0; i < f->n; i++) {
+    if (!iso_device_spec_is(&f->device[i]->spec, key)) continue;
+    f->dev[i].usd_h = usd;
+    found = true;
+  }
+  return found ? ISO_OK : iso_fail(err, ISO_EINVAL, "%s is no kind of --fleet", key);
 }
 
 // The limit that stops the replicas which carry most of the load.
@@ -148,6 +163,7 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   ISO_TRY(cli_model_serve(cli_text(a, "model"), &shape, err));
   ISO_TRY(read_fleet(cli_text(a, "fleet"), f, err));
   if (slo) ISO_TRY(cli_pairs(slo, "--slo", put_slo, &q.fleet, err));
+  if (cli_text(a, "usd-h")) ISO_TRY(cli_pairs(cli_text(a, "usd-h"), "--usd-h", put_price, f, err));
   double rate = cli_real(a, "rate"), share = cli_real(a, "mem-share");
   if (rate <= 0) return iso_fail(err, ISO_EINVAL, "--rate: %g, expected more than 0", rate);
   if (!(share > 0 && share <= 1)) return iso_fail(err, ISO_EINVAL, "--mem-share: %g, expected more than 0 and at most 1", share);

@@ -24,6 +24,12 @@ out_has '^price an hour '
 out_has '^binding '
 out_has '^shadow price '
 err_empty
+# Prices of the user's own: the fleet costs what its replicas do.
+run $E_OK plan serve $S --fleet l4,a10g,a100,h100 --usd-h l4=0.7,a10g=1.01,a100=3.67,h100=7.516 --json
+json 'abs(sum(n * {"l4": 0.7, "a10g": 1.01, "a100-80": 3.67, "h100-sxm": 7.516}[k] for k, n in j["fleet"].items()) / j["usd_h"]["mid"] - 1) < 1e-9'
+run $E_USAGE plan serve $S --fleet l4 --usd-h t4=1
+err_has 'no kind of --fleet'
+run $E_USAGE plan serve $S --fleet l4 --usd-h l4=free
 # Ten times the requests need more; kinds that do not hold the model are named.
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
 few=$(json_get 'j["usd_h"]["mid"]')
