@@ -22,7 +22,8 @@ static const cli_opt OPTS[] = {
     {"allreduce", CLI_LIST, "FILE", NULL, "fit, test: CSV with bytes, a time, and gpus or busbw_gbs"},
     {"layouts", CLI_TEXT, "FILE", NULL,
      "fit, test: CSV of measured training steps: gpus, global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline, "
-     "iteration_ms"},
+     "one of iteration_ms, iteration_s, tflops (a device, recomputation with it) and mfu (every pair of attention); optional: vocab, kv_heads, mlp, "
+     "head_dim, gated, tied, experts, experts_used, context, expert, chunks, zero, seq_parallel, recompute, schedule, flash, dropout, offload"},
     {"serving", CLI_TEXT, "FILE", NULL,
      "fit, test: CSV of measured serving: backend, model, system, precision, mode (agg, disagg, static: a batch of prompts at once), prompt_tok, "
      "output_tok, batch_size, tp_size, pp_size, "
@@ -289,6 +290,7 @@ const cli_verb cli_verb_hw = {
         "interpolated among the measured rows; it is tagged measured inside the table and model beyond it. Errors are |predicted / measured - 1|.\n"
         "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
         "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
-        "every row from the saved calibration, or, without one or with --seed, fits to two thirds of the rows in 20 random splits.",
+        "every row from the saved calibration, or, without one or with --seed, fits to two thirds of the rows in 20 random splits. Fewer than 18\n"
+        "measured steps calibrate one number, and each is predicted from the others.",
     .stops_at_once = true,
     .run = run};
