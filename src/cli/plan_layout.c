@@ -19,6 +19,7 @@ static const cli_opt OPTS[] = {
      "(all, local, or weights=hpz), quantised, sp, schedule, recompute, offload"},
     {"measured", CLI_TEXT, "TIME", NULL, "of a step of --layout, as in 18.1s: its MFU and TFLOP/s by each convention beside the predicted ones"},
     {"quantised-collectives", CLI_FLAG, NULL, NULL, "also try ZeRO-3 with int8 weights and int4 gradients between nodes; they change the numerics"},
+    {"bytes", CLI_TEXT, "W,G,O", NULL, "bytes per parameter of weights, gradients and optimizer state (default: 2,4,12, mixed-precision Adam)"},
     {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
     {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
     CLI_PLAN_OPTS,
@@ -290,6 +291,16 @@ static void add_carbon(json_t *result, const iso_prices *p) {
   json_object_set_new(result, "prices", iso_prices_json(p));
 }
 
+static iso_status read_bytes(const cli_args *a, iso_layout_job *j, iso_err *err) {
+  const char *text = cli_text(a, "bytes");
+  char rest;
+  if (!text) return ISO_OK;
+  if (sscanf(text, "%lf,%lf,%lf%c", &j->weight_b, &j->grad_b, &j->optim_b, &rest) != 3 || !(j->weight_b > 0 && j->grad_b > 0 && j->optim_b >= 0) ||
+      j->weight_b > 64 || j->grad_b > 64 || j->optim_b > 64)
+    return iso_fail(err, ISO_EINVAL, "--bytes: %.40s, expected three numbers as in 2,4,12", text);
+  return ISO_OK;
+}
+
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   iso_layout_job job = iso_layout_job_default();
   cli_cluster c = {0};
@@ -302,6 +313,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   ISO_TRY(cli_batch(a, seq, &job.batch, err));
   if (!job.batch) return iso_fail(err, ISO_EINVAL, "--batch is missing: sequences or tokens of an optimizer step, as in --batch 4Mtok");
   ISO_TRY(cli_quantity(a, "tokens", ISO_UNIT_TOK, &tokens, err));
+  ISO_TRY(read_bytes(a, &job, err));
   job.flash = !cli_flag(a, "no-flash");
   job.dropout = cli_flag(a, "dropout");
   iso_status st = cli_cluster_open(a, prices, &c, err);

@@ -53,6 +53,13 @@ out_has '^  measured +MFU [0-9.]+% causal, [0-9.]+% every pair'
 out_has '^  memory +layout: a device needs'
 err_empty
 
+# A stack's own bytes: 13 B parameters on one GPU each of 64 ran with 16-bit gradients and ZeRO-1 (arXiv:2311.05610), not with 32-bit ones.
+B="--model llama:40,5120,40/40,13824,128000,2048 --cluster 64xa100 --batch 2048 --layout t=1,d=64,mb=1,zero=1"
+run $E_MEMORY plan layout $B
+run $E_OK plan layout $B --bytes 2,2,12 --json
+json 'j["given"]["memory"]["gradients_bytes"] == j["given"]["memory"]["weights_bytes"] == 2 * j["model"]["params"]'
+run 2 plan layout $B --bytes 2,2
+run 2 plan layout $B --bytes nan,2,12
 # Shapes in words: GPT's, LLaMA's with a head of its own, isoflop's own tied one; the last field is the length of a sequence.
 run $E_OK plan layout --model llama:32,4096,32/8,14336,128256,8192 --cluster 64xa100 --batch 512 --layout t=8,d=8 --json
 json 'j["model"]["params"] == 8030261248 and j["model"]["seq"] == 8192'

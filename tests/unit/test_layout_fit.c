@@ -322,6 +322,12 @@ static void test_csv(void **state) {
   near(r.row[0].step_s, 24.82, 0.005, "seconds");
   assert_int_equal(r.row[1].layout.schedule, ISO_LAYOUT_V_HALF);
   iso_layout_rows_close(&r);
+  const char *alone =
+      "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,zero,seq_parallel,iteration_s\n"
+      "8,64,2,1024,16,24,2048,1,8,1,1,1,3\n8,64,2,1024,16,24,2048,8,1,1,1,1,3\n";
+  ok(iso_layout_rows_parse(alone, strlen(alone), "runs.csv", &m, &r, &e), &e);
+  assert_true(r.row[0].layout.zero == 1 && !r.row[0].layout.seq_parallel && r.row[1].layout.zero == 0 && r.row[1].layout.seq_parallel);
+  iso_layout_rows_close(&r);
   refuse("gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline\n8,64,2,1024,16,24,2048,2,2,2\n",
          "one of iteration_ms, iteration_s, tflops and mfu");
   refuse("", "empty");

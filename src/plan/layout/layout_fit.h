@@ -23,8 +23,8 @@ typedef struct iso_layout_rows {
 //   one of iteration_ms, iteration_s, tflops (TFLOP/s a device, with what is recomputed and every pair of attention, as Megatron-LM prints
 //   them) and mfu (a share of the 16-bit peak, without recomputation, every pair); optional vocab (51,200), kv_heads, mlp, head_dim, gated,
 //   tied, experts, experts_used, context, expert, chunks, zero, recompute (none, selective, full), schedule (interleaved with chunks, else
-//   1f1b), seq_parallel, offload, flash, dropout (1 unless flash or gated), params_b (not used). Shapes are GPT's unless the row says otherwise;
-//   gated: LLaMA's, no biases and positions, and not tied.
+//   1f1b), seq_parallel (zero and this are off where there is nothing to split), offload, flash, dropout (1 unless flash or gated), params_b (not
+//   used). Shapes are GPT's unless the row says otherwise; gated: LLaMA's, no biases and positions, and not tied.
 // ISO_EFORMAT names line and column; ISO_EINVAL a layout that breaks a rule. Close with iso_layout_rows_close.
 iso_status iso_layout_rows_parse(const char *text, size_t n, const char *what, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);
 iso_status iso_layout_rows_load(const char *path, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);

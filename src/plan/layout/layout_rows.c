@@ -131,8 +131,9 @@ static iso_status one_row(const table *t, int64_t row, iso_layout_row *w, double
   w->layout.context = (int64_t)v[COL_CONTEXT];
   w->layout.expert = (int64_t)v[COL_EXPERT];
   w->layout.chunks = (int64_t)v[COL_CHUNKS];
-  w->layout.zero = (int)fmin(v[COL_ZERO], 100);
-  w->layout.seq_parallel = v[COL_SEQ_PARALLEL] > 0;
+  // A stack's settings stand in every row of its file, also where there is nothing to split.
+  w->layout.zero = w->layout.data * w->layout.context > 1 ? (int)fmin(v[COL_ZERO], 100) : 0;
+  w->layout.seq_parallel = v[COL_SEQ_PARALLEL] > 0 && w->layout.tensor > 1;
   w->layout.offload = v[COL_OFFLOAD] > 0;
   w->layout.recompute = (iso_layout_recompute)(int)v[COL_RECOMPUTE];
   w->layout.schedule = t->at[COL_SCHEDULE] >= 0 ? (iso_layout_sched)(int)v[COL_SCHEDULE]
