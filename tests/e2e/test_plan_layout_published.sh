@@ -60,6 +60,15 @@ run $E_OK plan layout $B --bytes 2,2,12 --json
 json 'j["given"]["memory"]["gradients_bytes"] == j["given"]["memory"]["weights_bytes"] == 2 * j["model"]["params"]'
 run 2 plan layout $B --bytes 2,2
 run 2 plan layout $B --bytes nan,2,12
+# GPU-hours of LLaMA (arXiv:2302.13971, table 15): the fastest layout found takes as many for 7B and 13B; those of 33B and 65B ran below it.
+while read -r model tokens hours least most; do
+  run $E_OK plan layout --model $model --cluster 2048xa100 --batch 4Mtok --seq 2048 --tokens $tokens --json
+  json "$least < j['run']['wall_s']['value'] / 3600 * j['fastest']['layout']['devices'] / $hours < $most"
+done <<'ROWS'
+llama-7b 1Ttok 82432 0.9 1.1
+llama-13b 1Ttok 135168 0.9 1.1
+llama-65b 1.4Ttok 1022362 0.7 1
+ROWS
 # Shapes in words: GPT's, LLaMA's with a head of its own, isoflop's own tied one; the last field is the length of a sequence.
 run $E_OK plan layout --model llama:32,4096,32/8,14336,128256,8192 --cluster 64xa100 --batch 512 --layout t=8,d=8 --json
 json 'j["model"]["params"] == 8030261248 and j["model"]["seq"] == 8192'
