@@ -330,26 +330,41 @@ static iso_status settle_at(const plan *p, double params, iso_train_plan *o, iso
   return ISO_OK;
 }
 
-// Whether a size can beat a loss: by its interpolated costs, which may be a tenth too high; without them when it is near the optimum.
+// Whether a size can beat a loss: by its interpolated costs, which may be a twentieth too high where times are among them; without them when
+// it is near the optimum.
 static bool promising(plan *p, double params, double loss, bool near) {
   double per_tok[ISO_TRAIN_LIMITS];
   if (!costs_at(p, params, per_tok)) return near;
-  return loss_of(p->q, p->q->set, params, 1.1 * iso_train_tokens_of(&p->budget, per_tok)) < loss;
+  for (int i = 0; i < ISO_TRAIN_LIMITS; i++) per_tok[i] /= i >= WALL && i <= CO2 ? 1.05 : 1.01;
+  return loss_of(p->q, p->q->set, params, iso_train_tokens_of(&p->budget, per_tok)) < loss;
 }
+
+enum { SIZES = 33 };  // eighths of an octave looked at: two octaves on each side of the optimum
 
 // The best of the shapes around the optimum: interpolated costs say where to look, exact ones decide. Sizes are eighths of an octave,
 // whatever the budget, so that one that pays for more of each never ends with a worse loss.
 static iso_status settle(plan *p, iso_train_plan *o, iso_err *err) {
   iso_train_plan best = *o, at = *o;
   double least = INFINITY;
+  int64_t seen[SIZES];
+  int n_seen = 0;
   long mid = lround(8 * log2(o->ideal.params));
   iso_err first = {0};
   iso_status st = ISO_OK;
-  for (int k = 0; k <= 32; k++) {
+  for (int k = 0; k < SIZES; k++) {
     iso_err e = {0};
+    iso_layout_shape shape;
+    iso_layout_counts n = {0};
     long off = k % 2 ? -(k + 1) / 2 : k / 2;  // 0, -1, 1, -2, ... eighths
     double params = exp2((double)(mid + off) / 8);
     if (k > 0 && !promising(p, params, least, off >= -4 && off <= 4)) continue;
+    bool again = false;
+    if (iso_layout_shape_family(params, p->q->vocab, p->q->seq, &shape, NULL) == ISO_OK) {
+      iso_layout_count(&shape, &n);
+      for (int i = 0; i < n_seen; i++) again = again || seen[i] == n.params;
+      seen[n_seen++] = n.params;
+    }
+    if (again) continue;
     iso_status s = settle_at(p, params, &at, &e);
     if (k == 0 && s != ISO_OK) {
       st = s;
