@@ -22,9 +22,11 @@ static const cli_opt OPTS[] = {
     {"allreduce", CLI_LIST, "FILE", NULL, "fit, test: CSV with bytes, a time, and gpus or busbw_gbs"},
     {"layouts", CLI_TEXT, "FILE", NULL,
      "fit, test: CSV of measured training steps: gpus, global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline, "
-     "iteration_ms"},
+     "one of iteration_ms, iteration_s, tflops (a device, recomputation with it) and mfu (every pair of attention); optional: vocab, kv_heads, mlp, "
+     "head_dim, gated, tied, experts, experts_used, context, expert, chunks, zero, seq_parallel, recompute, schedule, flash, dropout, offload"},
     {"serving", CLI_TEXT, "FILE", NULL,
-     "fit, test: CSV of measured serving: backend, model, system, precision, mode, prompt_tok, output_tok, batch_size, tp_size, pp_size, "
+     "fit, test: CSV of measured serving: backend, model, system, precision, mode (agg, disagg, static: a batch of prompts at once), prompt_tok, "
+     "output_tok, batch_size, tp_size, pp_size, "
      "attention_dp_size, moe_tp_size, moe_ep_size, ttft_ms, tpot_ms"},
     {"num", CLI_TEXT, "CLASS", "bf16", "number class that was measured: f64, f32, tf32, bf16, f16, fp8, int8, fp4, int4"},
     {"seed", CLI_INT, "N", "0",
@@ -156,6 +158,7 @@ static void show_text(const iso_device *d) {
   cli_row("device", "%s (%s %s)%s%s", s->name, s->vendor, s->kind, s->aliases[0] ? ", also " : "", s->aliases);
   cli_row("source", "%s, %s", s->source, s->date);
   if (s->note[0]) cli_row("note", "%s", s->note);
+  cli_row("figures", "peaks without sparsity, of matrix units where there are any; powers of ten (GB, TB/s, TFLOP/s)");
   for (int i = 0; i < ISO_NUM_COUNT; i++)
     if (isfinite(s->peak_flop_s[i]))
       cli_row(iso_num_name((iso_num)i), "%s", hw_rate(s->peak_flop_s[i], i >= ISO_NUM_int8 && i != ISO_NUM_fp4 ? "OP/s" : "FLOP/s", b[0], 40));
@@ -289,6 +292,7 @@ const cli_verb cli_verb_hw = {
         "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
         "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
         "every row from what hw fit has saved; without that, or with --seed or --above, it calibrates on a part of the rows (half of a table, two\n"
-        "thirds of runs in 20 random splits) and predicts the others.",
+        "thirds of runs in 20 random splits) and predicts the others. Fewer than 18\n"
+        "measured steps calibrate one number, and each is predicted from the others.",
     .stops_at_once = true,
     .run = run};

@@ -14,10 +14,10 @@ static const cli_opt OPTS[] = {
 static const struct {
   const char *kind;
   cli_why_fn explain;
-} KINDS[] = {{"train", cli_why_train},     {"devices", cli_why_devices},     {"layout", cli_why_layout},    {"shape", cli_why_shape},
-             {"hparams", cli_why_hparams}, {"vocab", cli_why_vocab},         {"distil", cli_why_distil},    {"pools", cli_why_pools},
-             {"heads", cli_why_heads},     {"cluster", cli_why_cluster},     {"memory", cli_why_memory},    {"serve", cli_why_serve},
-             {"infer", cli_why_infer},     {"precision", cli_why_precision}, {"parscale", cli_why_parscale}};
+} KINDS[] = {{"train", cli_why_train},     {"devices", cli_why_devices},     {"layout", cli_why_layout},     {"shape", cli_why_shape},
+             {"hparams", cli_why_hparams}, {"vocab", cli_why_vocab},         {"distil", cli_why_distil},     {"pools", cli_why_pools},
+             {"heads", cli_why_heads},     {"cluster", cli_why_cluster},     {"memory", cli_why_memory},     {"serve", cli_why_serve},
+             {"infer", cli_why_infer},     {"precision", cli_why_precision}, {"parscale", cli_why_parscale}, {"ledger", cli_why_ledger}};
 
 static json_t *sentence(const char *fmt, va_list ap) {
   char text[600];

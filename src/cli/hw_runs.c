@@ -45,12 +45,13 @@ static void print_layout_score(const iso_layout_score *s, const iso_layout_rows 
   print_bias("bias by tensor", s->tensor, s->n_tensor);
   print_bias("by pipeline", s->pipeline, s->n_pipeline);
   print_bias("by data", s->data, s->n_data);
-  print_worst_head("layers x width, batch, tensor x pipeline x data, micro-batch");
+  print_worst_head("MFU, layers x width, batch, tensor x pipeline x data, micro-batch");
   for (int i = 0; i < s->n_worst; i++) {
     const iso_layout_row *w = &r->row[s->worst[i]];
-    printf("%8lld %12.4g %12.4g %+7.0f%%  %lld x %lld, %lld, %lld x %lld x %lld, %lld\n", (long long)w->line, w->step_s, s->worst_s[i],
-           100 * (s->worst_s[i] / w->step_s - 1), (long long)w->job.shape.layers, (long long)w->job.shape.width, (long long)w->job.batch,
-           (long long)w->layout.tensor, (long long)w->layout.pipeline, (long long)w->layout.data, (long long)w->layout.micro_batch);
+    printf("%8lld %12.4g %12.4g %+7.1f%%  %.1f%%, %lld x %lld, %lld, %lld x %lld x %lld, %lld\n", (long long)w->line, w->step_s, s->worst_s[i],
+           100 * (s->worst_s[i] / w->step_s - 1), 100 * s->worst_mfu[i], (long long)w->job.shape.layers, (long long)w->job.shape.width,
+           (long long)w->job.batch, (long long)w->layout.tensor, (long long)w->layout.pipeline, (long long)w->layout.data,
+           (long long)w->layout.micro_batch);
   }
 }
 
@@ -90,15 +91,23 @@ static iso_status check_layouts(const cli_args *a, const iso_layout_machine *m, 
   return cli_input(st, err);
 }
 
+static const char *fitted(const iso_layout_fit_opts *o, char buf[40]) {
+  (void)snprintf(buf, 40, o->n_free ? "%d numbers fitted" : "one number fitted", o->n_free);
+  return buf;
+}
+
 static void print_layout_check(const cli_args *a, const iso_device *d, const iso_layout_check_result *c, const iso_layout_rows *r,
                                const iso_layout_fit_opts *o) {
+  char what[40];
   cli_row("device", "%s", d->spec.name);
-  cli_row("layouts", "%lld rows of %s, %d numbers fitted", (long long)r->n, hw_base_name(cli_text(a, "layouts")), o->n_free);
+  cli_row("layouts", "%lld rows of %s, %s", (long long)r->n, hw_base_name(cli_text(a, "layouts")), fitted(o, what));
+  if (!o->n_free) cli_row("", "too few rows for more: it moves all that the software is good or bad at");
   if (r->recompute_inferred)
     cli_row("", "recomputation: %s, since memory %s", iso_layout_recompute_name(r->recompute),
             r->recompute == ISO_LAYOUT_KEEP ? "holds every row without" : "does not hold every row without");
-  print_splits("held-out third", &c->held);
-  print_layout_score(&c->out, r, c->out.n_sizes > 1 ? "sizes left out" : "thirds left out");
+  if (c->held.splits) print_splits("held-out third", &c->held);
+  const char *left = c->out.n_sizes > 1 ? "sizes left out" : "thirds left out";
+  print_layout_score(&c->out, r, o->n_free ? left : r->n > 1 ? "each left out" : "its own fit");
 }
 
 iso_status hw_fit_layouts(const cli_args *a, iso_device *d, json_t *out, iso_err *err) {
@@ -107,10 +116,11 @@ iso_status hw_fit_layouts(const cli_args *a, iso_device *d, json_t *out, iso_err
   iso_layout_fit_opts o;
   iso_layout_check_result *c = calloc(1, sizeof *c);
   iso_status st = ISO_OK;
+  char what[40];
   if (!c) return iso_fail(err, ISO_ENOMEM, "hw fit: no memory");
   ISO_TRYG(open_layouts(a, d, &m, &r, err));
   ISO_TRYG(check_layouts(a, &m, &r, &o, c, err));
-  (void)snprintf(c->all.cal.source, sizeof c->all.cal.source, "%d numbers fitted to %lld steps of %.40s", o.n_free, (long long)r.n,
+  (void)snprintf(c->all.cal.source, sizeof c->all.cal.source, "%s to %lld steps of %.40s", fitted(&o, what), (long long)r.n,
                  hw_base_name(cli_text(a, "layouts")));
   iso_device_set_cal(d, ISO_DEVICE_CAL_layout, iso_layout_cal_json(&c->all.cal));
   if (out) {
@@ -160,7 +170,7 @@ static iso_status test_layouts(const cli_args *a, const iso_device *d, bool save
   }
   ISO_TRYG(check_layouts(a, &m, &r, &o, c, err));
   if (out) {
-    put(out, "calibrated_on", json_string("random two thirds of the rows"));
+    put(out, "calibrated_on", json_string(o.n_free ? "random two thirds of the rows" : "the other rows"));
     put(out, "check", iso_layout_check_json(c, &r, &o));
   } else
     print_layout_check(a, d, c, &r, &o);

@@ -170,16 +170,41 @@ static iso_status read_experts(const json_t *j, const char *path, iso_layout_sha
   return ISO_OK;
 }
 
-// A Hugging Face config with llama's or DeepSeek's names for its sizes, whatever its model_type: what planning needs is in these keys alone.
+// Kinds of blocks in Hugging Face configs that are not llama's: what their model_type says and their keys do not.
+static const struct kind {
+  const char *type;
+  bool plain, bias, learned_pos, tied;  // two MLP matrices; biases; position embeddings; head tied unless the file says otherwise
+  const char *layers, *heads, *mlp;     // NULL: llama's key
+} KINDS[] = {{"llama", false, false, false, false, NULL, NULL, NULL}, {"gemma", false, false, false, true, NULL, NULL, NULL},
+             {"gemma2", false, false, false, true, NULL, NULL, NULL}, {"gpt_neox", true, true, false, false, NULL, NULL, NULL},
+             {"phi", true, true, false, false, NULL, NULL, NULL},     {"starcoder2", true, true, false, true, NULL, NULL, NULL},
+             {"opt", true, true, true, true, NULL, NULL, "ffn_dim"},  {"bloom", true, true, false, true, "n_layer", "n_head", NULL},
+             {"falcon", true, false, false, true, NULL, NULL, NULL}};
+
+static const struct kind *kind_of(const json_t *j) {
+  const char *type = json_string_value(json_object_get(j, "model_type"));
+  for (size_t i = 1; type && i < ISO_COUNT(KINDS); i++)
+    if (strcmp(KINDS[i].type, type) == 0) return &KINDS[i];
+  return &KINDS[0];
+}
+
+// A Hugging Face config: llama's or DeepSeek's names for its sizes, or those of its kind; what planning needs is in these keys alone.
 static iso_status read_hf(const json_t *j, const char *path, iso_layout_shape *s, iso_err *err) {
   const int64_t big = INT64_C(1) << 24;
-  ISO_TRY(iso_json_get_i64(j, "num_hidden_layers", path, 1, big, &s->layers, err));
+  const struct kind *k = kind_of(j);
+  ISO_TRY(iso_json_get_i64(j, k->layers ? k->layers : "num_hidden_layers", path, 1, big, &s->layers, err));
   ISO_TRY(iso_json_get_i64(j, "hidden_size", path, 1, big, &s->width, err));
-  ISO_TRY(iso_json_get_i64(j, "num_attention_heads", path, 1, big, &s->heads, err));
+  ISO_TRY(iso_json_get_i64(j, k->heads ? k->heads : "num_attention_heads", path, 1, big, &s->heads, err));
   ISO_TRY(iso_json_get_i64(j, "vocab_size", path, 1, big, &s->vocab, err));
   s->kv_heads = s->heads;
   s->head_dim = s->width / s->heads;
-  s->gated = true;
+  s->gated = !k->plain;
+  s->bias = k->bias;
+  s->learned_pos = k->learned_pos;
+  s->tied = k->tied;
+  s->mlp = 4 * s->width;
+  if (json_is_true(json_object_get(j, "multi_query"))) s->kv_heads = 1;
+  ISO_TRY(iso_json_opt_i64(j, "num_kv_heads", path, 1, big, &s->kv_heads, err));
   ISO_TRY(iso_json_opt_i64(j, "num_key_value_heads", path, 1, big, &s->kv_heads, err));
   ISO_TRY(iso_json_opt_i64(j, "head_dim", path, 1, big, &s->head_dim, err));
   if (json_object_get(j, "index_topk")) return iso_fail(err, ISO_EUNSUP, "%s: sparse attention by an index; training it cannot be planned", path);
@@ -189,8 +214,8 @@ static iso_status read_hf(const json_t *j, const char *path, iso_layout_shape *s
   ISO_TRY(iso_json_opt_i64(j, "num_experts", path, 0, big, &s->experts, err));
   ISO_TRY(iso_json_opt_i64(j, "n_routed_experts", path, 0, big, &s->experts, err));
   if (s->experts) ISO_TRY(read_experts(j, path, s, err));
-  return iso_json_get_i64(j, s->experts && json_object_get(j, "moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size", path, 1, big,
-                          &s->mlp, err);
+  const char *mlp = s->experts && json_object_get(j, "moe_intermediate_size") ? "moe_intermediate_size" : k->mlp ? k->mlp : "intermediate_size";
+  return k->plain ? iso_json_opt_i64(j, mlp, path, 1, big, &s->mlp, err) : iso_json_get_i64(j, mlp, path, 1, big, &s->mlp, err);
 }
 
 // GPT-2's names.
@@ -238,17 +263,45 @@ static iso_status from_file(const char *path, int64_t seq, iso_layout_shape *out
   return s == ISO_OK ? iso_layout_shape_check(out, err) : s;
 }
 
+// "gpt:SHAPE" is GPT's block with learned positions and a tied head, "llama:SHAPE" LLaMA's with a head of its own; a bare shape is that of
+// isoflop's own models, LLaMA's with a tied head.
+static const char *after_kind(const char *text, bool *gpt, bool *llama) {
+  *gpt = strncasecmp(text, "gpt:", 4) == 0;
+  *llama = strncasecmp(text, "llama:", 6) == 0;
+  return text + (*gpt ? 4 : *llama ? 6 : 0);
+}
+
+static int commas_of(const char *text) {
+  int n = 0;
+  for (const char *s = text; *s; s++) n += *s == ',';
+  return n;
+}
+
 static iso_status from_text(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err) {
   iso_model_config c;
   char full[200];
-  int commas = 0;
-  for (const char *s = text; *s; s++) commas += *s == ',';
-  (void)snprintf(full, sizeof full, "%.150s%s", text, commas == 4 ? ",2048" : "");
+  bool gpt, llama;
+  const char *shape = after_kind(text, &gpt, &llama);
+  (void)snprintf(full, sizeof full, "%.150s%s", shape, commas_of(shape) == 4 ? ",2048" : "");
   ISO_TRY(iso_config_parse(full, &c, err));
+  if (gpt) strcpy(c.arch, "gpt2");
+  if (llama) c.tied = false;
   *out = from_config(&c);
   out->seq = seq;
   (void)snprintf(out->name, sizeof out->name, "%.39s", text);
   return iso_layout_shape_check(out, err);
+}
+
+int64_t cli_model_seq(const char *text) {
+  iso_model_config c;
+  bool gpt, llama;
+  const char *shape = text ? after_kind(text, &gpt, &llama) : "";
+  return commas_of(shape) == 5 && iso_config_parse(shape, &c, NULL) == ISO_OK ? c.ctx : 0;
+}
+
+int64_t cli_seq(const cli_args *a) {
+  int64_t own = cli_given(a, "seq") ? 0 : cli_model_seq(cli_text(a, "model"));
+  return own ? own : cli_int(a, "seq");
 }
 
 // Neither table has it.
@@ -259,7 +312,7 @@ static iso_status unknown_model(const char *text, const char *option, iso_err *e
   for (int i = 0; iso_serve_shape_at(i); i++)
     if (iso_str_distance(iso_serve_shape_at(i)->name, text) < iso_str_distance(best, text)) best = iso_serve_shape_at(i)->name;
   iso_fail(err, ISO_EINVAL, "%sno model \"%.60s\"; did you mean \"%s\"?", option, text, best);
-  return iso_hint(err, ISO_EINVAL, "or give layers,width,heads/kv_heads,mlp,vocab as in 32,4096,32/8,14336,128256, or a config.json");
+  return iso_hint(err, ISO_EINVAL, "or give layers,width,heads/kv_heads,mlp,vocab[,seq] as in llama:32,4096,32/8,14336,128256, or a config.json");
 }
 
 static bool is_path(const char *s) {

@@ -36,13 +36,18 @@ int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err 
 typedef iso_status (*cli_plan_fn)(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err);
 int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t *));
 
-// --model: a name (layout_models.def or shapes.def), "layers,width,heads/kv_heads,mlp,vocab", or a config.json (or its folder).
-// ISO_EINVAL with "did you mean".
+// --model: a name (layout_models.def or shapes.def), "layers,width,heads/kv_heads,mlp,vocab[,seq]", or a config.json (or its folder).
+// ISO_EINVAL with "did you mean". A shape is that of isoflop's models (LLaMA's, tied head); after "gpt:" GPT's, after "llama:" not tied.
+#define CLI_MODEL_HELP "a name as llama3-70b, [gpt:|llama:]layers,width,heads/kv_heads,mlp,vocab[,seq], or a config.json"
 iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err);
 // The same named in a file, whose name and line the caller adds to errors.
 iso_status cli_model_in_file(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err);
 iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err);
 iso_serve_shape cli_serve_shape_of(const iso_layout_shape *s);
+// The seq in such a shape; 0: none.
+int64_t cli_model_seq(const char *text);
+// --seq when given, else the model's own when it says one, else the option's default.
+int64_t cli_seq(const cli_args *a);
 
 // "512xa100-80"; a name alone is one device. *n keeps 0 for it when `bare_zero`. Close the device.
 iso_status cli_devices(const char *text, const char *what, int64_t *n, iso_device **out, iso_err *err);

@@ -13,7 +13,7 @@ static const char *const EXAMPLES[] = {
     "isoflop plan devices --params 1B --budget usd=5000 --cluster 8xh100,16xa100-80,64xl4 --batch 1Mtok --usd-h h100=2.5",
     "isoflop plan devices --budget 1e21flop --devices a100,h100 --objective tokens-per-s --any-layout --json", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as gpt2-1.5b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"params", CLI_TEXT, "N", NULL, "or the size of a shape of the usual family (default: the law's optimum for a budget in FLOPs)"},
     {"cluster", CLI_TEXT, "NxDEVICE,...", NULL, "devices to compare, as in 8xh100,64xl4; isoflop hw list has names"},
     {"devices", CLI_TEXT, "DEVICE,...", NULL, "kinds to compare at 1, 2, 4, ... devices"},
@@ -139,7 +139,7 @@ static iso_status read_devices(const cli_args *a, const iso_prices *prices, requ
 static iso_status read_model(const cli_args *a, request *r, iso_err *err) {
   iso_choice_req *q = &r->q;
   const char *model = cli_text(a, "model");
-  int64_t seq = cli_int(a, "seq"), vocab = cli_int(a, "vocab");
+  int64_t seq = cli_seq(a), vocab = cli_int(a, "vocab");
   double params;
   if (seq < 1 || vocab < 2) return iso_fail(err, ISO_EINVAL, "--vocab and --seq must be positive");
   ISO_TRY(cli_quantity(a, "params", ISO_UNIT_COUNT, &params, err));

@@ -180,7 +180,7 @@ static void print_plan(const json_t *r) {
 static iso_status read(const cli_args *a, answer *o, iso_err *err) {
   const char *model = cli_text(a, "model");
   double loss;
-  *o = (answer){.run = {NAN, NAN, NAN, NAN, NAN, NAN}, .seq = cli_int(a, "seq"), .experts = cli_flag(a, "experts")};
+  *o = (answer){.run = {NAN, NAN, NAN, NAN, NAN, NAN}, .seq = cli_seq(a), .experts = cli_flag(a, "experts")};
   if (o->seq < 1) return iso_fail(err, ISO_EINVAL, "--seq must be at least 1");
   ISO_TRY(cli_quantity(a, "params", ISO_UNIT_COUNT, &o->run.params, err));
   if (model) {

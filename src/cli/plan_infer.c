@@ -9,7 +9,7 @@ static const char *const EXAMPLES[] = {
     "isoflop plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --ideal",
     "isoflop plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --slo itl=30ms --json", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"device", CLI_TEXT, "[Nx]DEVICE", NULL, "a replica's devices, as in 2xa100-80 (without N: the fewest that hold one sequence)"},
     {"prompt", CLI_TEXT, "TOKENS", NULL, "tokens of a prompt, as in 50k"},
     {"output", CLI_TEXT, "TOKENS", NULL, "tokens of an answer"},
@@ -21,6 +21,13 @@ static const cli_opt OPTS[] = {
     {"host-kv", CLI_TEXT, "BYTES", NULL, "models with experts: also the rate with experts in host memory and this much cache there"},
     {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"ideal", CLI_FLAG, NULL, NULL, "peak rates in place of the calibration: the roofline itself"},
+    {"efficiency", CLI_TEXT, "FLOP,MEMORY", NULL, "or these shares of the peak rates, as in 0.7,0.9"},
+    {"exchange", CLI_TEXT, "TIME", NULL, "with --efficiency: latency of an all-reduce, two of them a layer, as in 10us (default: none)"},
+    {"bytes", CLI_TEXT, "WEIGHT,CACHE", NULL, "bytes of a weight and of a cached element in place of the format's, as in 0.5,1"},
+    {"samples", CLI_INT, "N", "1", "answers to one prompt, for FLOPs that count the cache's reads (Kinetics)"},
+    {"memory-rate", CLI_TEXT, "BYTES", NULL, "bytes a second of a device's memory (default: the device's)"},
+    {"host-rate", CLI_TEXT, "BYTES", NULL, "bytes a second of its link to the host, each way (default: the device's)"},
+    {"usd-h", CLI_REAL, "USD", NULL, "price of a device-hour (default: the device's)"},
     CLI_PLAN_OPTS,
 };
 
@@ -43,6 +50,7 @@ static void print_plan(const json_t *r) {
   cli_row_range("first token", r, "ttft_s", ISO_UNIT_S);
   cli_row("", "bound by %s; the roofline allows %s", cli_text_at(r, "ttft_s.bound"),
           iso_unit_print(cli_at(r, "ttft_s.floor"), ISO_UNIT_S, b, sizeof b));
+  if (cli_at(r, "batch") > 1) cli_row_range("all prompts at once", r, "batch_prefill_s", ISO_UNIT_S);
   cli_row_range("token after token", r, "itl_s", ISO_UNIT_S);
   cli_row("", "bound by %s; the roofline allows %s", cli_text_at(r, "itl_s.bound"),
           iso_unit_print(cli_at(r, "itl_s.floor"), ISO_UNIT_S, b, sizeof b));
@@ -53,6 +61,9 @@ static void print_plan(const json_t *r) {
   cli_row_range("energy of a token", r, "energy.decode_j_per_tok", ISO_UNIT_JOULE);
   cli_row_range("1M prompt tokens", r, "usd_per_mtok_prompt", ISO_UNIT_USD);
   cli_row_range("1M output tokens", r, "usd_per_mtok_output", ISO_UNIT_USD);
+  if (cli_at(r, "eflop.samples") > 1)
+    cli_row("FLOPs of the samples", "%.4g to compute; the cache's reads stand for %.4g more (%.1f%% of all)", cli_at(r, "eflop.compute"),
+            cli_at(r, "eflop.memory"), 100 * cli_at(r, "eflop.memory_share"));
   if (!isnan(cli_at(r, "batching.batch")))
     cli_row("advised batch", "%.0f: %s between tokens, %.0f%% of the peak rate with %.0f%% of the cache", cli_at(r, "batching.batch"),
             iso_unit_print(cli_at(r, "batching.itl_s"), ISO_UNIT_S, b, sizeof b), 100 * cli_at(r, "batching.of_peak_throughput"),
@@ -82,6 +93,34 @@ static void add_binding(json_t *r) {
                       json_pack("{s:o, s:o}", "itl_s_per_sequence", iso_json_num(cli_at(r, "itl_s_per_extra_sequence")), "users_per_gb",
                                 iso_json_num(cli_at(r, "memory.users_per_gb"))));
   json_object_set_new(r, "kind", json_string("infer"));
+}
+
+// Two numbers with a comma between them.
+static iso_status two(const cli_args *a, const char *name, double *x, double *y, iso_err *err) {
+  const char *text = cli_text(a, name);
+  char rest;
+  if (!text) return ISO_OK;
+  if (sscanf(text, "%lf,%lf%c", x, y, &rest) != 2 || !(*x > 0 && *y > 0))
+    return iso_fail(err, ISO_EINVAL, "--%s: %.40s, expected two positive numbers as in 0.7,0.9", name, text);
+  return ISO_OK;
+}
+
+// What the user knows better than calibration, format and descriptor.
+static iso_status read_own(const cli_args *a, iso_infer_req *q, iso_serve_device *dev, iso_err *err) {
+  double rate;
+  ISO_TRY(two(a, "efficiency", &q->flop_eff, &q->mem_eff, err));
+  ISO_TRY(two(a, "bytes", &q->weight_b, &q->kv_b, err));
+  ISO_TRY(cli_quantity(a, "exchange", ISO_UNIT_S, &rate, err));
+  if (!isnan(rate)) q->collective_s = rate;
+  ISO_TRY(cli_quantity(a, "memory-rate", ISO_UNIT_BYTE, &rate, err));
+  if (!isnan(rate)) dev->mem_b_s = rate;
+  ISO_TRY(cli_quantity(a, "host-rate", ISO_UNIT_BYTE, &rate, err));
+  if (!isnan(rate)) dev->host_b_s = rate;
+  q->samples = (double)cli_int(a, "samples");
+  double usd = cli_real(a, "usd-h");
+  if (!isnan(usd) && !(usd > 0)) return iso_fail(err, ISO_EINVAL, "--usd-h: %g, expected more than 0", usd);
+  if (!isnan(usd)) dev->usd_h = usd;
+  return ISO_OK;
 }
 
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
@@ -115,13 +154,19 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   q.device = &dev;
   q.measured = d;
   iso_status st = iso_serve_device_from_device(d, &dev, err);
+  if (st == ISO_OK) st = read_own(a, &q, &dev, err);
   if (st == ISO_OK) st = iso_infer_plan_json(&q, out, err);
   iso_device_close(d);
   if (st == ISO_OK) add_binding(*out);
   return st;
 }
 
-static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
+static int run(cli_args *a) {
+  if (cli_given(a, "efficiency") && (cli_flag(a, "ideal") || cli_given(a, "backend")))
+    return cli_usage(a, "--efficiency, --ideal and --backend exclude each other");
+  if (cli_given(a, "exchange") && !cli_given(a, "efficiency")) return cli_usage(a, "--exchange goes with --efficiency");
+  return cli_plan_run(a, plan, print_plan);
+}
 
 const cli_verb cli_verb_plan_infer = {
     .name = "plan infer",

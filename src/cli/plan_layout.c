@@ -11,7 +11,7 @@ static const char *const EXAMPLES[] = {"isoflop plan layout --model llama3-70b -
                                        "isoflop plan layout --model llama3-8b --cluster 16xa100-80 --batch 256 --layout t=2,d=8,mb=2,zero=1",
                                        "isoflop plan layout --model deepseek-v3 --cluster 2048xh800 --batch 15360 --fp8 --bf16-moments", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     CLI_CLUSTER_OPTS,
     {"batch", CLI_TEXT, "SIZE", NULL, "sequences of an optimizer step, or tokens as in 4Mtok (within 5%: a count that divides well)"},
     {"seq", CLI_INT, "N", "4096", "tokens a sequence"},
@@ -22,7 +22,9 @@ static const cli_opt OPTS[] = {
     {"activation-limit", CLI_REAL, "SHARE", NULL,
      "v_adaptive schedules hold at most this share of 1F1B's activations, as in 0.5 (default: what is left of the memory)"},
     {"blocks", CLI_INT, "N", "8", "layouts for which the search looks for a pipeline's building block (v_adaptive), 0 to 64"},
+    {"measured", CLI_TEXT, "TIME", NULL, "of a step of --layout, as in 18.1s: its MFU and TFLOP/s by each convention beside the predicted ones"},
     {"quantised-collectives", CLI_FLAG, NULL, NULL, "also try ZeRO-3 with int8 weights and int4 gradients between nodes; they change the numerics"},
+    {"bytes", CLI_TEXT, "W,G,O", NULL, "bytes per parameter of weights, gradients and optimizer state (default: 2,4,12, mixed-precision Adam)"},
     {"no-flash", CLI_FLAG, NULL, NULL, "attention keeps its scores in memory"},
     {"dropout", CLI_FLAG, NULL, NULL, "dropout masks are kept for the backward pass"},
     {"fp8", CLI_FLAG, NULL, NULL, "products of the blocks, what they keep and what goes to experts in fp8 (router, head and attention stay 16-bit)"},
@@ -167,6 +169,15 @@ static void print_trade(const json_t *a) {
   }
 }
 
+// One step by each convention of counting FLOPs.
+static void print_rates(const char *name, const json_t *o, const char *key) {
+  const json_t *r = cli_json_at(o, key);
+  if (!r) return;
+  cli_row(name, "MFU %.2f%% causal, %.2f%% every pair, %.2f%% by 6 N; %.1f TFLOP/s a device, %.1f with what is computed again",
+          100 * cli_at(r, "mfu"), 100 * cli_at(r, "mfu_full_attention"), 100 * cli_at(r, "mfu_6n"), cli_at(r, "model_tflop_per_s_per_device"),
+          cli_at(r, "hardware_tflop_per_s_per_device"));
+}
+
 static void print_one(const char *name, const json_t *o) {
   char text[280], b[40], c[40], d[40];
   iso_str s = {0};
@@ -176,6 +187,10 @@ static void print_one(const char *name, const json_t *o) {
           iso_unit_print(cli_at(o, "step.step_s_lo"), ISO_UNIT_S, c, sizeof c), iso_unit_print(cli_at(o, "step.step_s_hi"), ISO_UNIT_S, d, sizeof d));
   cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu_lo"),
           100 * cli_at(o, "step.mfu_hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
+  print_rates("  by convention", o, "rates");
+  print_rates("  measured", o, "measured");
+  if (!isnan(cli_at(o, "measured.predicted_over_measured"))) cli_row("", "predicted / measured %.3f", cli_at(o, "measured.predicted_over_measured"));
+  if (json_is_false(json_object_get(o, "fits"))) cli_row("  memory", "%s", cli_text_at(o, "why_not"));
   parts_text(cli_json_at(o, "step.parts"), "_s", cli_at(o, "step.step_s"), ISO_UNIT_S, &s);
   cli_row("  step parts", "%s", s.p ? s.p : "");
   iso_str_free(&s);
@@ -284,29 +299,40 @@ static iso_status choose_block(const iso_layout_job *job, const cli_cluster *c, 
   return st;
 }
 
-// A given layout: its price beside the number of a whole run.
-static iso_status price(const iso_layout_job *job, const cli_cluster *c, const iso_layout_cal *cal, const char *text, double share, json_t **out,
-                        iso_err *err) {
+// A given layout: its price, that of a run of `tokens`, and what a measured step comes to. A step that was measured did fit.
+static iso_status price(const cli_args *a, const iso_layout_job *job, const cli_cluster *c, double tokens, double share, json_t **out, iso_err *err) {
   given g = {.layout = iso_layout_default()};
+  iso_layout_step s;
+  double measured;
   json_t *one;
   *out = NULL;
-  ISO_TRY(cli_pairs(text, "--layout", put_layout, &g, err));
+  ISO_TRY(cli_pairs(cli_text(a, "layout"), "--layout", put_layout, &g, err));
+  ISO_TRY(cli_quantity(a, "measured", ISO_UNIT_S, &measured, err));
   if (!g.seq_parallel_given) g.layout.seq_parallel = g.layout.tensor > 1;
   int64_t n = iso_layout_devices(&g.layout);
   if (n > c->devices)
     return iso_fail(err, ISO_EINVAL, "--layout: %lld devices (t x p x d x c), the cluster has %lld", (long long)n, (long long)c->devices);
   json_t *waits = NULL;
-  ISO_TRY(choose_block(job, c, cal, &g, share, &waits, err));
-  iso_status st = iso_layout_cost_json(job, &c->machine, cal, &g.layout, true, &one, err);
+  ISO_TRY(choose_block(job, c, &c->cal, &g, share, &waits, err));
+  iso_status st = iso_layout_cost_json(job, &c->machine, &c->cal, &g.layout, isnan(measured), &one, err);
+  if (st == ISO_OK) st = iso_layout_step_cost(job, &c->machine, &c->cal, &g.layout, &s, err);
   if (st != ISO_OK) {
     json_decref(waits);
+    json_decref(one);
     return st;
   }
   if (waits) json_object_set_new(one, "activation_trade", waits);
-  *out =
-      json_pack("{s:o, s:I, s:I, s:o, s:{s:s}, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences",
-                (json_int_t)job->batch, "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "numbers", iso_layout_numbers_json(job), "machine",
-                "name", c->machine.name, "calibration", iso_layout_cal_json(cal), "binding", cli_text_at(one, "step.bound"), "given", one);
+  if (!isnan(measured)) {
+    json_t *m = iso_layout_rates_json(job, &c->machine, &g.layout, measured);
+    json_object_set_new(m, "predicted_over_measured", iso_json_num(s.step_s / measured));
+    if (!isnan(tokens)) json_object_set_new(m, "run_s", iso_json_num(tokens / cli_at(m, "tok_per_s")));
+    json_object_set_new(one, "measured", m);
+  }
+  *out = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:s, s:o}", "model", iso_layout_shape_json(&job->shape), "batch_sequences", (json_int_t)job->batch,
+                   "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "numbers", iso_layout_numbers_json(job), "machine",
+                   iso_layout_machine_json(&c->machine), "calibration", iso_layout_cal_json(&c->cal), "binding", cli_text_at(one, "step.bound"),
+                   "given", one);
+  if (!isnan(tokens)) json_object_set_new(*out, "run", iso_layout_run_json(job, &s, tokens));
   return ISO_OK;
 }
 
@@ -321,11 +347,21 @@ static void add_carbon(json_t *result, const iso_prices *p) {
   json_object_set_new(result, "prices", iso_prices_json(p));
 }
 
+static iso_status read_bytes(const cli_args *a, iso_layout_job *j, iso_err *err) {
+  const char *text = cli_text(a, "bytes");
+  char rest;
+  if (!text) return ISO_OK;
+  if (sscanf(text, "%lf,%lf,%lf%c", &j->weight_b, &j->grad_b, &j->optim_b, &rest) != 3 || !(j->weight_b > 0 && j->grad_b > 0 && j->optim_b >= 0) ||
+      j->weight_b > 64 || j->grad_b > 64 || j->optim_b > 64)
+    return iso_fail(err, ISO_EINVAL, "--bytes: %.40s, expected three numbers as in 2,4,12", text);
+  return ISO_OK;
+}
+
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   iso_layout_job job = iso_layout_job_default();
   cli_cluster c = {0};
   double tokens, share = cli_given(a, "activation-limit") ? cli_real(a, "activation-limit") : NAN;
-  int64_t seq = cli_int(a, "seq");
+  int64_t seq = cli_seq(a);
   const char *model = cli_text(a, "model"), *layout = cli_text(a, "layout");
   if (!model) return iso_fail(err, ISO_EINVAL, "--model is missing");
   if (seq < 1) return iso_fail(err, ISO_EINVAL, "--seq: %lld, expected at least 1", (long long)seq);
@@ -334,6 +370,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   if (!job.batch) return iso_fail(err, ISO_EINVAL, "--batch is missing: sequences or tokens of an optimizer step, as in --batch 4Mtok");
   if (share <= 0 || share > 4) return iso_fail(err, ISO_EINVAL, "--activation-limit: %g, expected more than 0 and at most 4", share);
   ISO_TRY(cli_quantity(a, "tokens", ISO_UNIT_TOK, &tokens, err));
+  ISO_TRY(read_bytes(a, &job, err));
   job.flash = !cli_flag(a, "no-flash");
   job.dropout = cli_flag(a, "dropout");
   if (cli_flag(a, "fp8")) iso_layout_job_fp8(&job);
@@ -341,7 +378,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   iso_status st = cli_cluster_open(a, prices, &c, err);
   if (st == ISO_OK) iso_layout_job_use(&job, c.device);
   if (st == ISO_OK && layout) {
-    st = price(&job, &c, &c.cal, layout, share, out, err);
+    st = price(a, &job, &c, tokens, share, out, err);
   } else if (st == ISO_OK) {
     iso_layout_search_opts o = iso_layout_search_opts_default(&c.machine, c.devices);
     o.quantised = cli_flag(a, "quantised-collectives");
@@ -363,7 +400,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
 static int run(cli_args *a) {
   if (cli_given(a, "layout") && cli_flag(a, "quantised-collectives"))
     return cli_usage(a, "--layout says itself whether collectives are quantised (quantised=1); --quantised-collectives goes with the search");
-  if (cli_given(a, "layout") && cli_given(a, "tokens")) return cli_usage(a, "--layout prices one step; --tokens goes with the search");
+  if (cli_given(a, "measured") && !cli_given(a, "layout")) return cli_usage(a, "--measured is a step of --layout");
   return cli_plan_run(a, plan, print_plan);
 }
 
@@ -371,12 +408,13 @@ const cli_verb cli_verb_plan_layout = {
     .name = "plan layout",
     .summary = "Parallel layouts of a training step on a cluster: time, MFU, memory, dollars, joules, and what binds.",
     .examples = EXAMPLES,
-    .usage = "--model MODEL --cluster NxDEVICE --batch SIZE [--seq N] [--tokens TOKENS | --layout KEY=N,...]",
+    .usage = "--model MODEL --cluster NxDEVICE --batch SIZE [--seq N] [--tokens TOKENS] [--layout KEY=N,... [--measured TIME]]",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .notes =
         "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage, splits inside nodes\n"
         "(ZeRO++) and offload of up to so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node "
-        "steps.\n" CLI_PLAN_NOTE_EXIT,
+        "steps.\nMFU counts causal pairs of attention; other conventions stand beside it. Memory is in powers of 1,024 (GiB), rates in powers of "
+        "ten.\n" CLI_PLAN_NOTE_EXIT,
     .stops_at_once = true,
     .run = run};

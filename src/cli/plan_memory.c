@@ -159,6 +159,7 @@ static iso_status read_model(const cli_args *a, iso_memory_job *j, iso_err *err)
     return ISO_OK;
   }
   iso_layout_shape s;
+  if (isnan(seq) && cli_model_seq(text)) j->seq = cli_model_seq(text);
   ISO_TRY(cli_model_layout(text, j->seq, &s, err));
   return iso_memory_config(&s, &j->model, err);
 }

@@ -4,15 +4,20 @@
 #include <string.h>
 
 #include "cli/plan_args.h"
+#include "cli/plan_rates.h"
 
 static const char *const EXAMPLES[] = {
     "isoflop plan serve --model llama3-70b --trace trace.csv --slo ttft=1s,itl=50ms --fleet a10g,l4,a100,h100",
     "isoflop plan serve --model llama3-8b --trace trace.csv --slo itl=80ms,share=0.99 --fleet l4:20,a10g,2xa100 --rate 40",
-    "isoflop plan serve --model llama3-8b --trace trace.csv --slo ttft=2s,itl=50ms --fleet a100,h100 --split --json", NULL};
+    "isoflop plan serve --model llama3-8b --trace trace.csv --slo ttft=2s,itl=50ms --fleet a100,h100 --split --json",
+    "isoflop plan serve --throughputs tput.csv --rate 30 --fleet a10g,a100 --usd-h a10g=1.01,a100=3.67", NULL};
 static const cli_opt OPTS[] = {
-    {"model", CLI_TEXT, "MODEL", NULL, "a name as llama3-70b, layers,width,heads/kv_heads,mlp,vocab, or a config.json"},
+    {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"trace", CLI_TEXT, "FILE", NULL,
      "CSV of requests: TIMESTAMP, ContextTokens, GeneratedTokens, or arrival_s, prompt_tok, output_tok, or other traces' names"},
+    {"throughputs", CLI_TEXT, "FILE", NULL,
+     "instead of both: CSV with share, of the requests of a size, and a column for each kind: requests a second of that size on a replica"},
+    {"slices", CLI_INT, "N", "0", "with --throughputs: equal parts that the requests of a size are dealt out in (default: any proportion)"},
     {"fleet", CLI_TEXT, "KIND,...", NULL,
      "devices to choose from: [N x]DEVICE[:MOST], as in l4:20,2xa100 (N: of a replica, else the fewest that fit and multiples; MOST: replicas, of "
      "the "
@@ -22,6 +27,7 @@ static const cli_opt OPTS[] = {
     {"rate", CLI_REAL, "PER_S", NULL, "requests a second, with sizes drawn from the trace (default: the trace as it is)"},
     {"format", CLI_TEXT, "NAME", "bf16", "bf16, fp8, fp4 or int4 (weights only)"},
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
+    {"usd-h", CLI_TEXT, "DEVICE=USD,...", NULL, "prices of a device-hour (default: the devices')"},
     {"split", CLI_FLAG, NULL, NULL, "also separate pools for prompts and for tokens, beside mixed pools"},
     {"no-simulate", CLI_FLAG, NULL, NULL, "do not check the fleet by simulating the trace"},
     {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
@@ -31,6 +37,7 @@ static const cli_opt OPTS[] = {
 
 typedef struct fleet {
   int n;
+  char name[ISO_FLEET_TYPES_MAX][80];  // as given
   iso_serve_device dev[ISO_FLEET_TYPES_MAX];
   const iso_serve_device *at[ISO_FLEET_TYPES_MAX];
   iso_device *device[ISO_FLEET_TYPES_MAX];  // owned
@@ -64,6 +71,7 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
       if (*end || end == colon + 1 || f->most[f->n] < 0)
         return iso_fail(err, ISO_EINVAL, "--fleet %s:%s: expected a number of replicas", part, colon + 1);
     }
+    memcpy(f->name[f->n], part, sizeof part);
     ISO_TRY(cli_devices(part, "--fleet", &f->per_replica[f->n], &f->device[f->n], err));
     f->measured[f->n] = f->device[f->n];
     f->at[f->n] = &f->dev[f->n];
@@ -75,6 +83,20 @@ static iso_status read_fleet(const char *text, fleet *f, iso_err *err) {
     s += n;
     if (!*s) return ISO_OK;
   }
+}
+
+static iso_status put_price(void *self, const char *key, const char *value, iso_err *err) {
+  fleet *f = self;
+  char *end;
+  double usd = strtod(value, &end);
+  bool found = false;
+  if (*end || !(usd > 0 && usd < 1e6)) return iso_fail(err, ISO_EINVAL, "%s=%s: expected dollars, more than 0", key, value);
+  for (int i = 0; i < f->n; i++) {
+    if (!iso_device_spec_is(&f->device[i]->spec, key)) continue;
+    f->dev[i].usd_h = usd;
+    found = true;
+  }
+  return found ? ISO_OK : iso_fail(err, ISO_EINVAL, "%s is no kind of --fleet", key);
 }
 
 // The limit that stops the replicas which carry most of the load.
@@ -123,6 +145,10 @@ static void print_simulation(const json_t *r) {
 }
 
 static void print_plan(const json_t *r) {
+  if (json_object_get(r, "throughputs")) {
+    cli_rates_print(r);
+    return;
+  }
   char b[40], c[40];
   const char *type;
   const json_t *v;
@@ -152,6 +178,20 @@ static void print_plan(const json_t *r) {
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
 }
 
+// The integer program alone, on throughputs of the user's own.
+static iso_status plan_rates(const cli_args *a, fleet *f, json_t **out, iso_err *err) {
+  cli_rates_kind kind[ISO_FLEET_TYPES_MAX];
+  double rate = cli_real(a, "rate");
+  if (!cli_text(a, "fleet")) return iso_fail(err, ISO_EINVAL, "--fleet is missing");
+  if (!(rate > 0)) return iso_fail(err, ISO_EINVAL, "--throughputs needs --rate, requests a second, more than 0");
+  if (cli_int(a, "slices") < 0 || cli_int(a, "slices") > 1000) return iso_fail(err, ISO_EINVAL, "--slices: expected 0 to 1000");
+  ISO_TRY(read_fleet(cli_text(a, "fleet"), f, err));
+  if (cli_text(a, "usd-h")) ISO_TRY(cli_pairs(cli_text(a, "usd-h"), "--usd-h", put_price, f, err));
+  for (int i = 0; i < f->n; i++)
+    kind[i] = (cli_rates_kind){f->name[i], &f->device[i]->spec, f->dev[i].usd_h * (double)(f->per_replica[i] ? f->per_replica[i] : 1), f->most[i]};
+  return cli_rates_plan(cli_text(a, "throughputs"), kind, f->n, rate, (int)cli_int(a, "slices"), out, err);
+}
+
 static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *err) {
   iso_serve_req q = iso_serve_req_default();
   iso_serve_shape shape;
@@ -163,6 +203,7 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   ISO_TRY(cli_model_serve(cli_text(a, "model"), &shape, err));
   ISO_TRY(read_fleet(cli_text(a, "fleet"), f, err));
   if (slo) ISO_TRY(cli_pairs(slo, "--slo", put_slo, &q.fleet, err));
+  if (cli_text(a, "usd-h")) ISO_TRY(cli_pairs(cli_text(a, "usd-h"), "--usd-h", put_price, f, err));
   double rate = cli_real(a, "rate"), share = cli_real(a, "mem-share");
   if (rate <= 0) return iso_fail(err, ISO_EINVAL, "--rate: %g, expected more than 0", rate);
   if (!(share > 0 && share <= 1)) return iso_fail(err, ISO_EINVAL, "--mem-share: %g, expected more than 0 and at most 1", share);
@@ -190,19 +231,28 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   (void)prices;
   fleet *f = calloc(1, sizeof *f);
-  iso_status st = f ? plan_with(a, f, out, err) : iso_fail(err, ISO_ENOMEM, "plan serve: no memory");
+  iso_status st = !f                            ? iso_fail(err, ISO_ENOMEM, "plan serve: no memory")
+                  : cli_given(a, "throughputs") ? plan_rates(a, f, out, err)
+                                                : plan_with(a, f, out, err);
   for (int i = 0; f && i < ISO_FLEET_TYPES_MAX; i++) iso_device_close(f->device[i]);
   free(f);
   return st;
 }
 
-static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
+static int run(cli_args *a) {
+  static const char *const OTHER[] = {"model", "trace", "slo", "format", "mem-share", "split", "no-simulate", "backend", "seed"};
+  for (size_t i = 0; cli_given(a, "throughputs") && i < ISO_COUNT(OTHER); i++)
+    if (cli_given(a, OTHER[i])) return cli_usage(a, "--throughputs stands for a model and its times; --%s does not go with it", OTHER[i]);
+  if (cli_given(a, "slices") && !cli_given(a, "throughputs")) return cli_usage(a, "--slices goes with --throughputs");
+  return cli_plan_run(a, plan, print_plan);
+}
 
 const cli_verb cli_verb_plan_serve = {
     .name = "plan serve",
     .summary = "The cheapest fleet of devices that serves a trace of requests within latency limits.",
     .examples = EXAMPLES,
-    .usage = "--model MODEL --trace FILE --fleet KIND,... [--slo ttft=TIME,itl=TIME,share=S] [options]",
+    .usage =
+        "--model MODEL --trace FILE --fleet KIND,... [--slo ttft=TIME,itl=TIME,share=S] [options] | --throughputs FILE --rate PER_S --fleet KIND,...",
     .opts = OPTS,
     .n_opts = ISO_COUNT(OPTS),
     .notes =

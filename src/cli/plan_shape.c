@@ -50,7 +50,7 @@ typedef struct request {
 
 static iso_status read_size(const cli_args *a, request *r, iso_err *err) {
   const char *model = cli_text(a, "model");
-  int64_t seq = cli_int(a, "seq"), vocab = cli_int(a, "vocab");
+  int64_t seq = cli_seq(a), vocab = cli_int(a, "vocab");
   double params;
   ISO_TRY(cli_quantity(a, "params", ISO_UNIT_COUNT, &params, err));
   if (seq < 1 || vocab < 2) return iso_fail(err, ISO_EINVAL, "--vocab and --seq must be positive");

@@ -350,6 +350,10 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
                                   "effective_tokens", iso_json_num(p->effective_tok), "loss_with_repetition", iso_json_num(p->loss_effective),
                                   "missing_tokens", iso_json_num(fmax(0, p->tokens.mean - q->unique_tok))));
   json_object_set_new(o, "warnings", warnings(q, p));
+  json_object_set_new(
+      o, "conventions",
+      json_string("train_flop: as the law counts, 6 N D unless it says otherwise; mfu: causal pairs of attention, no recomputation, of the "
+                  "dense 16-bit peak; energy: at the meter, PUE with it; loss: in the law's unit, not to be compared between laws"));
   return o;
 }
 

@@ -29,6 +29,7 @@ void cli_why_heads(const json_t *plan, cli_why *w);
 void cli_why_distil(const json_t *plan, cli_why *w);
 void cli_why_serve(const json_t *plan, cli_why *w);
 void cli_why_infer(const json_t *plan, cli_why *w);
+void cli_why_ledger(const json_t *plan, cli_why *w);
 // isoflop plan without a subverb, and train and demo with --dry-run.
 void cli_why_machine(const json_t *plan, cli_why *w);
 // Kinds that have none of the above: what they say themselves in "binding", "shadow" and "warnings".

@@ -353,22 +353,47 @@ static iso_status settle_at(const plan *p, double params, iso_train_plan *o, iso
   return ISO_OK;
 }
 
-// The best of the shapes within half an octave of the optimum: interpolated costs say where to look, exact ones decide.
-static iso_status settle(const plan *p, iso_train_plan *o, iso_err *err) {
+// Whether a size can beat a loss: by its interpolated costs, which may be a twentieth too high where times are among them; without them when
+// it is near the optimum.
+static bool promising(plan *p, double params, double loss, bool near) {
+  double per_tok[ISO_TRAIN_LIMITS];
+  if (!costs_at(p, params, per_tok)) return near;
+  for (int i = 0; i < ISO_TRAIN_LIMITS; i++) per_tok[i] /= i >= WALL && i <= CO2 ? 1.05 : 1.01;
+  return loss_of(p->q, p->q->set, params, iso_train_tokens_of(&p->budget, per_tok)) < loss;
+}
+
+enum { SIZES = 33 };  // eighths of an octave looked at: two octaves on each side of the optimum
+
+// The best of the shapes around the optimum: interpolated costs say where to look, exact ones decide. Sizes are eighths of an octave,
+// whatever the budget, so that one that pays for more of each never ends with a worse loss.
+static iso_status settle(plan *p, iso_train_plan *o, iso_err *err) {
   iso_train_plan best = *o, at = *o;
-  double least = INFINITY, seen = 0;
+  double least = INFINITY;
+  int64_t seen[SIZES];
+  int n_seen = 0;
+  long mid = lround(8 * log2(o->ideal.params));
   iso_err first = {0};
   iso_status st = ISO_OK;
-  for (int k = 0; k <= 8; k++) {
-    // 0, -1, 1, -2, ... eighths of an octave
+  for (int k = 0; k < SIZES; k++) {
     iso_err e = {0};
-    iso_status s = settle_at(p, o->ideal.params * exp2((k % 2 ? -(k + 1) / 2 : k / 2) / 8.0), &at, &e);
+    iso_layout_shape shape;
+    iso_layout_counts n = {0};
+    long off = k % 2 ? -(k + 1) / 2 : k / 2;  // 0, -1, 1, -2, ... eighths
+    double params = exp2((double)(mid + off) / 8);
+    if (k > 0 && !promising(p, params, least, off >= -4 && off <= 4)) continue;
+    bool again = false;
+    if (iso_layout_shape_family(params, p->q->vocab, p->q->seq, &shape, NULL) == ISO_OK) {
+      iso_layout_count(&shape, &n);
+      for (int i = 0; i < n_seen; i++) again = again || seen[i] == n.params;
+      seen[n_seen++] = n.params;
+    }
+    if (again) continue;
+    iso_status s = settle_at(p, params, &at, &e);
     if (k == 0 && s != ISO_OK) {
       st = s;
       first = e;
     }
-    if (s != ISO_OK || at.params == seen) continue;
-    seen = at.params;
+    if (s != ISO_OK) continue;
     double loss = loss_of(p->q, p->q->set, at.params, at.tokens.mean);
     if (!(loss < least)) continue;
     least = loss;

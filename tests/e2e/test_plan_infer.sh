@@ -16,7 +16,54 @@ json 'j["itl_s"]["lo"] <= j["itl_s"]["mid"] <= j["itl_s"]["hi"] and j["ttft_s"][
 json "j['itl_s']['mid'] >= $ideal and j['switch_s']['mid'] > 0 and 0 < j['usd_per_mtok_output']['lo'] < j['usd_per_mtok_output']['mid'] < j['usd_per_mtok_output']['hi']"
 json 'abs(j["energy"]["decode_j_per_tok"]["hi"] / j["energy"]["decode_j_per_tok"]["mid"] / (j["itl_s"]["hi"] / j["itl_s"]["mid"]) - 1) < 1e-9'
 json '"memory" in j["binding"] and j["shadow"]["itl_s_per_sequence"] > 0 and j["batch"] == j["memory"]["users"]'
+# The same at 4k on the rates that the paper takes, 2 TB/s and 20 GB/s: 0.91 GiB of cache, 0.89 s, 8.5 s for 250 tokens, 0.1 s to switch. It
+# rounds 34.4 B parameters to 34 and takes a width of 4,096 for attention.
+run $E_OK plan infer --model yi-34b --device 1xa100-80 --prompt 4000 --output 1 --batch 1 --ideal --mem-share 1 --memory-rate 2TB --host-rate 20GB --json
+json 'abs(j["memory"]["kv_b_per_seq"] / 2**30 - 0.91) < 0.01 and abs(j["ttft_s"]["mid"] / 0.89 - 1) < 0.02 and abs(250 * j["itl_s"]["mid"] / 8.5 - 1) < 0.02'
+json 'abs(j["switch_s"]["mid"] - 0.1) < 0.003 and 10 <= j["memory"]["users"] <= 13 and "causal half" in j["conventions"]'
+# llm-analysis (github.com/cli99/llm-analysis, examples): LLaMA at 512 tokens, ms at peak and at 0.7 of FLOPs and 0.9 of bytes. It counts the
+# head at every position and both halves of attention, and activations' bytes.
+while read -r model device prefill decode options; do
+  run $E_OK plan infer --model $model --device $device --prompt 512 --output 10 --batch 1 --mem-share 1 $options --json
+  json "-0.05 < 1e3 * j['ttft_s']['mid'] / $prefill - 1 < 0.01 and -0.025 < 1e3 * j['itl_s']['mid'] / $decode - 1 < 0.01"
+  json 'j["ttft_s"]["bound"] == "compute" and j["itl_s"]["bound"] == "memory" and j["ttft_s"]["hi"] is None'
+done <<'ROWS'
+llama-7b a100-80 22.41 6.73 --ideal
+llama-13b a100-80 43.1 12.94 --ideal
+llama-7b a100-80 31.89 7.48 --efficiency 0.7,0.9
+llama-13b a100-80 61.38 14.38 --efficiency 0.7,0.9
+llama-13b a100-40 62.15 18.97 --efficiency 0.7,0.9
+llama-13b 2xa100-40 32.98 10.32 --efficiency 0.7,0.9 --exchange 10us
+ROWS
+json 'abs(1e3 * j["request_s"]["mid"] / 136.15 - 1) < 0.025 and "0.7 of peak FLOPs" in j["calibration"]'
+for row in 0.5,0.5:1.78 0.5,1:1.85 0.5,2:1.99 1,1:3.43; do
+  run $E_OK plan infer --model llama-7b --device a100-80 --prompt 512 --output 32 --batch 1 --ideal --bytes "${row%:*}" --json
+  json "-0.13 < 1e3 * j['itl_s']['mid'] / ${row#*:} - 1 < 0 and j['memory']['weight_b_per_device'] == 6738149376 * ${row%%,*}"
+done
+# Llama-2-70B on two A100 of $2.21 an hour: seconds and dollars; 32 prompts at once.
+run $E_OK plan infer --model llama-2-70b --device 2xa100-80 --prompt 128 --output 242 --batch 1 --efficiency 0.7,0.9 --exchange 10us --usd-h 2.21 --json
+json 'abs(242 * j["itl_s"]["mid"] / 9.425 - 1) < 0.01 and abs(j["usd_per_mtok_output"]["mid"] / 47.8 - 1) < 0.01 and abs(j["usd_per_mtok_prompt"]["mid"] / 0.383 - 1) < 0.1'
+run $E_OK plan infer --model llama-2-70b --device 2xa100-80 --prompt 512 --output 512 --batch 32 --efficiency 0.7,0.9 --exchange 10us --mem-share 1 --json
+json 'abs(512 * j["itl_s"]["mid"] / 22.981 - 1) < 0.1 and abs(j["batch_prefill_s"]["mid"] / (32 * j["ttft_s"]["mid"]) - 1) < 0.02'
+run $E_OK plan infer --model llama-2-70b --device 4xa100-80 --prompt 512 --output 512 --batch 32 --samples 4
+out_has '^all prompts at once +'
+out_has '^FLOPs of the samples +'
+# Kinetics (arXiv:2506.05333) on B200, 562.5 FLOPs an element: 213.37 TFLOP to compute and 11480.45 for the cache at 256 and 16,384 tokens.
+run $E_OK plan infer --model qwen3-4b --device b200 --prompt 256 --output 16384 --batch 1 --json
+json 'j["eflop"]["flop_per_cached_element"] == 562.5 and abs(j["eflop"]["compute"] / 213.37e12 - 1) < 1e-3 and abs(j["eflop"]["memory"] / 11480.45e12 - 1) < 1e-4'
+run $E_OK plan infer --model qwen3-32b --device b200 --prompt 256 --output 4096 --batch 1 --json
+json 'abs(j["eflop"]["memory_share"] - 0.828) < 0.002'
+# The 0.6B as the paper counts it, the head apart from the embedding: 56.39 and 8929.24.
+cat >config.json <<'J'
+{"model_type": "qwen3", "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+ "intermediate_size": 3072, "vocab_size": 151936, "tie_word_embeddings": false}
+J
+run $E_OK plan infer --model ./config.json --device b200 --prompt 256 --output 16384 --batch 1 --json
+json 'abs(j["eflop"]["compute"] / 56.39e12 - 1) < 1e-3 and abs(j["eflop"]["memory"] / 8929.24e12 - 1) < 1e-4'
+run $E_OK plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --json
+json 'j["eflop"] is None'
 # More devices hold more users; a smaller batch is faster.
+run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --json
 users=$(json_get 'j["memory"]["users"]')
 run $E_OK plan infer --model yi-34b --device 4xa100-80 --prompt 50k --output 250 --json
 json "j['memory']['users'] > 2 * $users"
@@ -50,4 +97,15 @@ run $E_OK plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --
 json 'j["device"]["source"].endswith("nvidia-tensor-core-gpu-datasheet, 2023-03")'
 run $E_USAGE plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --eps -1
 err_has 'eps: -1, expected 0 to 1'
+I="--model llama3-8b --device h100 --prompt 1k --output 1k"
+run $E_USAGE plan infer $I --efficiency 0.7
+err_has 'two positive numbers'
+run $E_USAGE plan infer $I --efficiency 0.7,1.2
+err_has 'at most 1'
+run $E_USAGE plan infer $I --efficiency 0.7,0.9 --ideal
+run $E_USAGE plan infer $I --exchange 10us
+run $E_USAGE plan infer $I --bytes 0,1
+run $E_USAGE plan infer $I --samples 0
+run $E_USAGE plan infer $I --usd-h -1
+run $E_USAGE plan infer $I --memory-rate fast
 finish

@@ -44,6 +44,37 @@ done
 sed '1s/output_tok/answers/' trace.csv >named.csv
 run $E_INPUT plan serve --model llama3-8b --trace named.csv --fleet a100
 err_has "no column .GeneratedTokens. \\(or .output_tok."
+# Prices of the user's own: the fleet costs what its replicas do.
+run $E_OK plan serve $S --fleet l4,a10g,a100,h100 --usd-h l4=0.7,a10g=1.01,a100=3.67,h100=7.516 --json
+json 'abs(sum(n * (int(k.split("x")[0]) if k[0].isdigit() else 1) * {"l4": 0.7, "a10g": 1.01, "a100-80": 3.67, "h100-sxm": 7.516}[k.split("x", 1)[1] if k[0].isdigit() else k] for k, n in j["fleet"].items()) / j["usd_h"]["mid"] - 1) < 1e-9'
+run $E_USAGE plan serve $S --fleet l4 --usd-h t4=1
+err_has 'no kind of --fleet'
+run $E_USAGE plan serve $S --fleet l4 --usd-h l4=free
+# Measured throughputs alone: the example of Melange's repository (arXiv:2404.14527), three A10G and an A100 for $6.70 an hour.
+printf 'share,a10g,a100\n0.2,2,20\n0.1,1,20\n0.5,5,40\n0.2,2,20\n' >tput.csv
+M="--rate 30 --fleet a10g,a100 --usd-h a10g=1.01,a100=3.67"
+run $E_OK plan serve --throughputs tput.csv $M --slices 1 --json
+json 'j["fleet"] == {"a10g": 3, "a100": 1} and abs(j["usd_h"]["mid"] - 6.7) < 1e-9 and j["gap"] == 0'
+json 'abs(j["usd_h_one_type"]["a10g"] - 12.12) < 1e-9 and abs(j["usd_h_one_type"]["a100"] - 7.34) < 1e-9'
+run $E_OK plan serve --throughputs tput.csv $M --json
+json 'j["usd_h"]["mid"] <= 6.7 + 1e-9 and all(abs(sum(b["served_by"].values()) - 1) < 1e-9 for b in j["buckets"])'
+run $E_OK plan serve --throughputs tput.csv $M --slices 1
+out_has '^fleet +3 x a10g'
+out_has '^price an hour +\$6\.70'
+run $E_OK why
+run $E_BUDGET plan serve --throughputs tput.csv --rate 30 --fleet a10g:1,a100:0
+run $E_USAGE plan serve --throughputs tput.csv --fleet a10g,a100
+err_has 'rate'
+run $E_USAGE plan serve --throughputs tput.csv $M --model llama3-8b
+run $E_USAGE plan serve --throughputs tput.csv --rate 30 --fleet mi250x
+err_has 'price'
+run $E_USAGE plan serve $S --fleet a100 --slices 2
+run $E_INPUT plan serve --throughputs tput.csv --rate 30 --fleet a10g,l4
+err_has "no column 'l4'"
+printf 'share,a10g\n0.2,-2\n' >bad.csv
+run $E_INPUT plan serve --throughputs bad.csv --rate 30 --fleet a10g
+err_has 'line 2'
+run $E_INPUT plan serve --throughputs none.csv --rate 30 --fleet a10g
 # Ten times the requests need more; kinds that do not hold the model are named.
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
 few=$(json_get 'j["usd_h"]["mid"]')

@@ -133,7 +133,10 @@ err_has 'parameters.*bytes'
 run $E_MEMORY plan train --budget 1e22flop --cluster 8xh100 --memory-limit 100MiB
 err_has 'needs [0-9]+ bytes'
 run $E_BUDGET plan train --budget 1flop --cluster 8xh100
-run $E_BUDGET plan train --budget 1e15flop --cluster 8xh100 --batch 100Mtok --vocab 256
+# A batch that the optimum cannot pay for leaves a smaller model, if there is one that makes a step.
+run $E_OK plan train --budget 1e15flop --cluster 8xh100 --batch 100Mtok --vocab 256 --json
+json 'j["steps"] == 1 and j["params"] < j["optimum"]["params"]'
+run $E_BUDGET plan train --budget 1e14flop --cluster 8xh100 --batch 100Mtok --vocab 256
 err_has 'less than a step'
 run $E_USAGE plan train --budget 1Ttok --cluster 8xh100
 err_has 'nothing bounds the size'

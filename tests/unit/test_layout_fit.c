@@ -228,6 +228,49 @@ static void test_one_size(void **state) {
   free(q);
 }
 
+// Few rows: one number, found again; each row is predicted from the others, a lone one from itself.
+static void test_few(void **state) {
+  (void)state;
+  enum { N = 7 };
+  iso_layout_machine m = a100();
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, -0.4);
+  iso_layout_row row[N];
+  iso_layout_rows r = {.n = N, .row = row};
+  iso_layout_step s;
+  iso_err e;
+  for (int i = 0; i < N; i++) {
+    row[i] = (iso_layout_row){.job = iso_layout_job_default(), .line = i + 2};
+    row[i].job.shape = gpt(16 + 4 * (i % 2), 2048, 16);
+    row[i].job.batch = 128;
+    row[i].layout = random_layout(&row[i].job, 900000 + (uint64_t)i);
+    ok(iso_layout_step_cost(&row[i].job, &m, &c, &row[i].layout, &s, &e), &e);
+    row[i].step_s = s.step_s;
+  }
+  iso_layout_fit_opts o = iso_layout_fit_opts_for(&r, &m);
+  iso_layout_check_result *q = calloc(1, sizeof *q);
+  assert_non_null(q);
+  assert_int_equal(o.n_free, 0);
+  ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
+  assert_true(q->held.splits == 0 && q->out.errors.n == N && q->out.errors.mape < 1e-5 && q->all.mape < 1e-5 && q->all.n == N);
+  for (int i = 0; i < ISO_LAYOUT_CALS; i++) near(q->all.cal.v[i], c.v[i], 1e-5 * c.v[i], iso_layout_cal_name(i));
+  near(q->all.cal.resid_sd, base.resid_sd, 1e-12, "a spread that rows do not show is the base's");
+  near(q->out.worst_mfu[0],
+       iso_layout_model_flop(&row[q->out.worst[0]].job.shape, 128, ISO_LAYOUT_ATTN_FULL) /
+           (row[q->out.worst[0]].step_s * 312e12 * (double)iso_layout_devices(&row[q->out.worst[0]].layout)),
+       1e-12, "mfu");
+  // A row that is off by a half is predicted from the others, which do not follow it.
+  row[3].step_s *= 1.5;
+  ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
+  assert_true(q->out.worst[0] == 3 && q->all.cal.resid_sd > base.resid_sd);
+  near(q->out.worst_s[0] * 1.5, row[3].step_s, 1e-5 * row[3].step_s, "left out");
+  r.n = 1;
+  ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
+  assert_true(q->out.errors.n == 1 && q->out.errors.mape < 1e-5);
+  r.n = 0;
+  assert_int_equal(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), ISO_EINVAL);
+  free(q);
+}
+
 #define HEAD "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,iteration_ms\n"
 
 static void refuse(const char *text, const char *word) {
@@ -257,6 +300,36 @@ static void test_csv(void **state) {
   ok(iso_layout_rows_parse(more, strlen(more), "runs.csv", &m, &r, &e), &e);
   assert_true(!r.recompute_inferred && r.row[0].layout.recompute == ISO_LAYOUT_SELECTIVE && r.row[0].layout.chunks == 3);
   iso_layout_rows_close(&r);
+  // What shapes, kernels and measures may say besides.
+  const char *all =
+      "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,recompute,kv_heads,mlp,vocab,gated,tied,head_dim,flash,"
+      "offload,chunks,experts,experts_used,mfu\n"
+      "64,64,2,4096,32,32,4096,8,4,2,full,8,14336,128256,1,1,64,1,1,2,8,2,0.4\n"
+      "64,64,2,4096,32,32,4096,8,4,2,none,32,16384,128256,0,1,128,0,0,1,0,0,0.4\n";
+  ok(iso_layout_rows_parse(all, strlen(all), "runs.csv", &m, &r, &e), &e);
+  const iso_layout_row *w = r.row;
+  assert_true(w->job.shape.gated && w->job.shape.tied && !w->job.shape.bias && !w->job.shape.learned_pos && w->job.shape.head_dim == 64);
+  assert_true(w->job.shape.kv_heads == 8 && w->job.shape.mlp == 14336 && w->job.shape.experts == 8 && w->job.shape.experts_used == 2);
+  assert_true(w->job.flash && !w->job.dropout && w->layout.offload && w->layout.schedule == ISO_LAYOUT_INTERLEAVED && w->layout.chunks == 2);
+  assert_true(!w[1].job.shape.gated && w[1].job.shape.bias && w[1].job.dropout && !w[1].job.flash && w[1].layout.schedule == ISO_LAYOUT_1F1B);
+  for (int i = 0; i < 2; i++) near(iso_layout_model_flop(&w[i].job.shape, 64, ISO_LAYOUT_ATTN_FULL) / (64 * 312e12 * w[i].step_s), 0.4, 1e-12, "mfu");
+  iso_layout_rows_close(&r);
+  // Megatron-LM's TFLOP/s are of 96 B s l h^2 (1 + s/6h + V/16lh), recomputation with it: 24.82 s of 145.6 B at 148 (arXiv:2104.04473).
+  const char *tf =
+      "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,recompute,schedule,chunks,tflops\n"
+      "1536,2304,1,12288,96,80,2048,8,24,8,full,1f1b,1,148\n1536,2304,1,12288,96,80,2048,8,24,8,full,v_half,2,148\n";
+  ok(iso_layout_rows_parse(tf, strlen(tf), "runs.csv", &m, &r, &e), &e);
+  near(r.row[0].step_s, 24.82, 0.005, "seconds");
+  assert_int_equal(r.row[1].layout.schedule, ISO_LAYOUT_V_HALF);
+  iso_layout_rows_close(&r);
+  const char *alone =
+      "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,zero,seq_parallel,iteration_s\n"
+      "8,64,2,1024,16,24,2048,1,8,1,1,1,3\n8,64,2,1024,16,24,2048,8,1,1,1,1,3\n";
+  ok(iso_layout_rows_parse(alone, strlen(alone), "runs.csv", &m, &r, &e), &e);
+  assert_true(r.row[0].layout.zero == 1 && !r.row[0].layout.seq_parallel && r.row[1].layout.zero == 0 && r.row[1].layout.seq_parallel);
+  iso_layout_rows_close(&r);
+  refuse("gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline\n8,64,2,1024,16,24,2048,2,2,2\n",
+         "one of iteration_ms, iteration_s, tflops and mfu");
   refuse("", "empty");
   refuse(HEAD, "no row below");
   refuse("gpus,gpus\n", "both called gpus");
@@ -285,6 +358,6 @@ static void test_csv(void **state) {
 int main(void) {
   const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery),   cmocka_unit_test(test_csv),     cmocka_unit_test(test_single_node),
                                  cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default), cmocka_unit_test(test_saved),
-                                 cmocka_unit_test(test_one_size)};
+                                 cmocka_unit_test(test_one_size),   cmocka_unit_test(test_few)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "plan/ledger.h"
 
 static void near(double got, double want, double tol) {
@@ -166,8 +167,50 @@ static void test_sums(void **s) {
   assert_non_null(strstr(err.msg, "device-hours"));
 }
 
+// Over random runs: parts add up, twice the hours cost twice as much, a PUE of 1 has no overhead, and more of anything never costs less.
+static void test_random(void **s) {
+  (void)s;
+  for (uint64_t i = 0; i < 2000; i++) {
+#define U(k, lo, hi) ((lo) + ((hi) - (lo)) * iso_rng_unit(11, ISO_RNG_TEST, i, k))
+    iso_ledger_run r = {.device_h = exp(U(0, 0, 18)),
+                        .active_w = U(1, 20, 1500),
+                        .idle_kwh = U(2, 0, 1e6),
+                        .pue = i % 5 ? U(3, 1, 2) : 1,
+                        .g_per_kwh = U(4, 10, 900),
+                        .embodied_g = U(5, 0, 1e6),
+                        .life_h = U(6, 1e3, 1e5),
+                        .used_share = U(7, 0.1, 1),
+                        .rent_usd_h = U(8, 0, 20),
+                        .capex_usd = U(9, 0, 1e5),
+                        .usd_per_kwh = U(10, 0, 1),
+                        .staff_usd = U(11, 0, 1e6)};
+#undef U
+    iso_ledger l, twice, more;
+    iso_err err = {0};
+    assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_OK);
+    near(l.active_kwh + l.idle_kwh + l.overhead_kwh, l.kwh, 1e-12);
+    near(l.active_g + l.idle_g + l.overhead_g + l.embodied_g, l.co2_g, 1e-12);
+    near(l.hardware_usd + l.energy_usd + l.staff_usd, l.own_total_usd, 1e-12);
+    near(l.rent_usd + l.staff_usd, l.rent_total_usd, 1e-12);
+    near(l.kwh * r.g_per_kwh, l.co2_g - l.embodied_g, 1e-9);
+    assert_true(r.pue > 1 ? l.overhead_kwh > 0 : l.overhead_kwh == 0);
+    iso_ledger_run t = r;
+    t.device_h *= 2;
+    t.idle_kwh *= 2;
+    t.staff_usd *= 2;
+    assert_int_equal(iso_ledger_of(&t, &twice, &err), ISO_OK);
+    near(twice.co2_g, 2 * l.co2_g, 1e-12);
+    near(twice.own_total_usd, 2 * l.own_total_usd, 1e-12);
+    double *at[] = {&t.device_h, &t.active_w, &t.idle_kwh, &t.pue, &t.g_per_kwh, &t.embodied_g};
+    t = r;
+    *at[i % 6] *= 1.1;
+    assert_int_equal(iso_ledger_of(&t, &more, &err), ISO_OK);
+    assert_true(more.co2_g > l.co2_g && more.kwh >= l.kwh && more.own_usd >= l.own_usd);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama), cmocka_unit_test(test_patterson), cmocka_unit_test(test_bloom),
-                                     cmocka_unit_test(test_cottier), cmocka_unit_test(test_sums)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama),   cmocka_unit_test(test_patterson), cmocka_unit_test(test_bloom),
+                                     cmocka_unit_test(test_cottier), cmocka_unit_test(test_sums),      cmocka_unit_test(test_random)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,22 @@ static void applies(void **state) {
   assert_int_equal(iso_prices_region(&p, "Atlantis", &e), ISO_EINVAL);
 }
 
+// Grams of a kWh in 2023 (codecarbon's global_energy_mix.json); the EU of 27 and the world are means of that file by TWh.
+static void regions(void **state) {
+  (void)state;
+  static const struct {
+    const char *code;
+    double g;
+  } ROW[] = {{"IN", 713.441}, {"CN", 582.317}, {"DE", 380.95},  {"GB", 237.589}, {"NO", 30.08},  {"CA", 170.043},
+             {"BR", 98.348},  {"JP", 485.392}, {"AU", 548.692}, {"ZA", 707.686}, {"EU", 243.83}, {"world", 480.62}};
+  iso_prices p = iso_prices_default();
+  iso_err e;
+  for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {
+    assert_int_equal(iso_prices_region(&p, ROW[i].code, &e), ISO_OK);
+    near(p.g_per_kwh, ROW[i].g);
+  }
+}
+
 static void overrides(void **state) {
   (void)state;
   char path[] = "/tmp/iso_test_price.XXXXXX";
@@ -94,6 +110,6 @@ static void overrides(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(applies), cmocka_unit_test(overrides)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(applies), cmocka_unit_test(regions), cmocka_unit_test(overrides)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,33 @@ static void judge(bool by_shape) {
   json_decref(j);
   iso_serve_points_close(&p);
 }
+
+// A fixed batch takes its prompts at once, so that four take four times one's prefill, and then decodes with no prompt between its tokens.
+static void test_static(void **state) {
+  (void)state;
+  const char *text =
+      "backend,model,system,precision,mode,prompt_tok,output_tok,batch_size,tp_size,pp_size,attention_dp_size,moe_tp_size,moe_ep_size,ttft_ms,tpot_"
+      "ms\n"
+      "x,bloom-176b,a100,bf16,static,512,128,1,8,1,,,,174,49\nx,bloom-176b,a100,bf16,static,512,128,4,8,1,,,,640,51\n"
+      "x,bloom-176b,a100,bf16,agg,512,128,4,8,1,,,,640,51\n";
+  iso_serve_points p;
+  iso_calib c = iso_calib_default();
+  iso_err e;
+  double tpot[3], ttft[3];
+  c.ttft_fixed_s = c.ttft_step = c.ttft_queue = 0;
+  ok(iso_serve_points_parse(text, strlen(text), "points.csv", NULL, &p, &e), &e);
+  assert_true(p.used == 3 && p.at[0].together && p.at[1].together && !p.at[2].together && !p.at[1].split);
+  for (int i = 0; i < 3; i++) ok(iso_calib_predict(&c, &p.at[i], &tpot[i], &ttft[i], &e), &e);
+  assert_true(fabs(ttft[1] / ttft[0] - 4) < 1e-9 && fabs(ttft[2] / ttft[0] - 1) < 1e-9);
+  assert_true(tpot[1] < tpot[2] && tpot[1] > tpot[0]);
+  iso_serve_points_close(&p);
+  const char *bad =
+      "backend,model,system,precision,mode,prompt_tok,output_tok,batch_size,tp_size,pp_size,attention_dp_size,moe_tp_size,moe_ep_size,ttft_ms,tpot_"
+      "ms\nx,bloom-176b,a100,bf16,still,512,128,1,8,1,,,,1,1\n";
+  assert_int_equal(iso_serve_points_parse(bad, strlen(bad), "points.csv", NULL, &p, &e), ISO_EFORMAT);
+  assert_non_null(strstr(e.msg, "agg, disagg or static"));
+}
+
 static void test_by_model(void **state) {
   (void)state;
   judge(false);
@@ -319,8 +346,8 @@ static void test_files(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_columns), cmocka_unit_test(test_by_model), cmocka_unit_test(test_by_shape),
-                                     cmocka_unit_test(test_default), cmocka_unit_test(test_recovery), cmocka_unit_test(test_files),
-                                     cmocka_unit_test(test_system)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_columns),  cmocka_unit_test(test_static),  cmocka_unit_test(test_by_model),
+                                     cmocka_unit_test(test_by_shape), cmocka_unit_test(test_default), cmocka_unit_test(test_recovery),
+                                     cmocka_unit_test(test_files),    cmocka_unit_test(test_system)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,47 @@ static void test_limits(void **s) {
   assert_true(few.tokens.mean <= 2e9 && few.ideal.params > p.ideal.params);
 }
 
+// A bigger budget never predicts a worse loss, by steps of 2% and of factors. Returns whether the law's set plans at all.
+static bool never_worse(const iso_law *law, const iso_law_const *set, iso_res r, double from, int64_t devices) {
+  static const double STEP[] = {1.02, 1.02, 1.3, 1.02, 4, 1.02, 30};
+  bench b;
+  iso_train_plan p;
+  iso_err err = {0};
+  double limit = from, ideal = INFINITY, loss = INFINITY;
+  bool any = false;
+  open_bench(&b, devices);
+  b.q.law = law;
+  b.q.set = set;
+  b.q.batch = 64;
+  iso_law_absent(law, b.q.x);
+  for (size_t n = 0; n < ISO_COUNT(STEP); n++) {
+    *iso_budget_at(&b.q.budget, r) = limit;
+    if (iso_train_plan_run(&b.q, &p, &err) != ISO_OK) break;
+    any = true;
+    if (!(p.ideal.loss <= ideal * (1 + 1e-9) && p.loss.mean <= loss * (1 + 1e-9)))
+      fail_msg("%s, %s: %.9g, %.9g after %.9g, %.9g with %g %s", law->base.name, set->name, p.ideal.loss, p.loss.mean, ideal, loss, limit,
+               iso_res_get(r)->name);
+    ideal = p.ideal.loss;
+    loss = p.loss.mean;
+    limit *= STEP[n];
+  }
+  return any;
+}
+
+// Every confirmed set of every law that splits a budget, in FLOPs; one also in seconds and dollars.
+static void test_never_worse(void **s) {
+  (void)s;
+  int sets = 0;
+  for (int64_t i = 0; i < iso_law_count(); i++) {
+    const iso_law *law = iso_law_at(i);
+    for (int k = 0; k < law->n_consts; k++) sets += never_worse(law, &law->consts[k], ISO_RES_train_flop, 1e19, 2);
+  }
+  print_message("%d sets of laws plan\n", sets);
+  assert_true(sets >= 8);
+  assert_true(never_worse(&iso_law_chinchilla, &iso_law_chinchilla.consts[1], ISO_RES_wall, 86400, 16));
+  assert_true(never_worse(&iso_law_chinchilla, &iso_law_chinchilla.consts[0], ISO_RES_usd, 900, 32));
+}
+
 // Other sizes reach the same loss and cost more FLOPs.
 static void test_others(void **s) {
   (void)s;
@@ -246,8 +287,8 @@ static void test_refused(void **s) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_flops),       cmocka_unit_test(test_limits), cmocka_unit_test(test_others),
-                                     cmocka_unit_test(test_enumeration), cmocka_unit_test(test_memory), cmocka_unit_test(test_repetition),
-                                     cmocka_unit_test(test_refused)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_flops),      cmocka_unit_test(test_limits),      cmocka_unit_test(test_never_worse),
+                                     cmocka_unit_test(test_others),     cmocka_unit_test(test_enumeration), cmocka_unit_test(test_memory),
+                                     cmocka_unit_test(test_repetition), cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,12 @@ static iso_status score(const check *k, const int *size, iso_layout_score *out, 
   for (int64_t i = 0; i < n; i++) k->pick[i] = w[i].layout.pipeline;
   out->n_pipeline = iso_score_by(k->pred, k->measured, k->pick, n, out->pipeline);
   out->n_worst = iso_score_worst(k->pred, k->measured, n, out->worst);
-  for (int i = 0; i < out->n_worst; i++) out->worst_s[i] = k->pred[out->worst[i]];
+  for (int i = 0; i < out->n_worst; i++) {
+    const iso_layout_row *x = &w[out->worst[i]];
+    out->worst_s[i] = k->pred[out->worst[i]];
+    out->worst_mfu[i] = iso_layout_model_flop(&x->job.shape, (double)x->job.batch, ISO_LAYOUT_ATTN_FULL) /
+                        (x->step_s * k->m->peak_flop_s * (double)iso_layout_devices(&x->layout));
+  }
   return ISO_OK;
 }
 
@@ -190,6 +195,32 @@ static int different(const iso_layout_rows *r, int enough) {
   return n;
 }
 
+// One number: each row is predicted with what the others say of it. The spread stays the base's unless the rows have a larger one.
+static iso_status check_shift(const check *k, int *size, iso_layout_check_result *out, iso_err *err) {
+  double z, all;
+  int64_t n = k->r->n;
+  ISO_TRY(find_sizes(k, size, &out->out, err));
+  ISO_TRY(iso_layout_fit_shift(k->r, -1, k->m, &k->o->base, &all, err));
+  for (int64_t i = 0; i < n; i++) {
+    z = all;
+    if (n > 1) ISO_TRY(iso_layout_fit_shift(k->r, i, k->m, &k->o->base, &z, err));
+    iso_layout_cal c = iso_layout_cal_shift(&k->o->base, z);
+    ISO_TRY(predict(k, &c, i, &k->pred[i], err));
+  }
+  out->held = iso_score_splits_of(NULL, 0);
+  ISO_TRY(score(k, size, &out->out, err));
+  out->all.n = n;
+  out->all.cal = iso_layout_cal_shift(&k->o->base, all);
+  out->all.cal.resid_sd = fmax(k->o->base.resid_sd, out->out.errors.sd_log);
+  iso_layout_score *own = calloc(1, sizeof *own);
+  if (!own) return iso_fail(err, ISO_ENOMEM, "layout check: no memory");
+  iso_status st = iso_layout_score_rows(k->r, k->m, &out->all.cal, own, err);
+  out->all.mape = own->errors.mape;
+  out->all.resid_sd = own->errors.sd_log;
+  free(own);
+  return st;
+}
+
 iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,
                                 iso_layout_check_result *out, iso_err *err) {
   check k = {.r = r, .m = m, .o = o};
@@ -197,7 +228,7 @@ iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machi
   if (splits < 0 || splits > ISO_SCORE_SPLITS_MAX)
     return iso_fail(err, ISO_EINVAL, "layout check: %d splits, expected 0 to %d", splits, ISO_SCORE_SPLITS_MAX);
   // Every fit, also one without a third of the rows, needs as many rows as free numbers.
-  if (2 * r->n / 3 < o->n_free)
+  if (r->n < 1 || 2 * r->n / 3 < o->n_free)
     return iso_fail(err, ISO_EINVAL, "layout check: %lld rows, expected at least %d to fit %d numbers to two thirds of them", (long long)r->n,
                     (3 * o->n_free + 1) / 2, o->n_free);
   int runs = different(r, o->n_free);
@@ -208,7 +239,7 @@ iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machi
   if (!size) return iso_fail(err, ISO_ENOMEM, "layout check: no memory for %lld rows", (long long)r->n);
   iso_status st = open_check(&k, err);
   if (st == ISO_OK) {
-    st = run_check(&k, size, splits, seed, out, err);
+    st = o->n_free ? run_check(&k, size, splits, seed, out, err) : check_shift(&k, size, out, err);
     close_check(&k);
   }
   free(size);
@@ -224,9 +255,10 @@ static json_t *worst_json(const iso_layout_score *s, const iso_layout_rows *r) {
     json_t *o = iso_layout_json(&w->layout);
     if (!o) continue;
     (void)json_object_update_new(
-        o, json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "line", (json_int_t)w->line, "layers", (json_int_t)w->job.shape.layers, "width",
+        o, json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "line", (json_int_t)w->line, "layers", (json_int_t)w->job.shape.layers, "width",
                      (json_int_t)w->job.shape.width, "batch", (json_int_t)w->job.batch, "measured_s", w->step_s, "predicted_s", s->worst_s[i],
-                     "error", s->worst_s[i] / w->step_s - 1));
+                     "error", s->worst_s[i] / w->step_s - 1, "measured_mfu_full_attention", s->worst_mfu[i], "predicted_mfu_full_attention",
+                     s->worst_mfu[i] * w->step_s / s->worst_s[i]));
     (void)json_array_append_new(a, o);
   }
   return a;
@@ -255,8 +287,12 @@ json_t *iso_layout_score_json(const iso_layout_score *s, const iso_layout_rows *
 json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_rows *r, const iso_layout_fit_opts *o) {
   json_t *names = json_array();
   for (int i = 0; i < o->n_free; i++) (void)json_array_append_new(names, json_string(iso_layout_cal_name(o->free[i])));
+  if (!o->n_free) (void)json_array_append_new(names, json_string("shift"));
   return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:o}", "rows", (json_int_t)c->all.n, "fitted", names, "recompute",
                    r->recompute_inferred ? iso_layout_recompute_name(r->recompute) : "by row", "calibration", iso_layout_cal_json(&c->all.cal),
                    "mape_all_rows", iso_json_num(c->all.mape), "held_out_third", iso_score_splits_json(&c->held), "left_out_by",
-                   c->out.n_sizes > 1 ? "model size" : "thirds of the rows", "left_out", iso_layout_score_json(&c->out, r));
+                   !o->n_free           ? (c->all.n > 1 ? "row" : "nothing: one row")
+                   : c->out.n_sizes > 1 ? "model size"
+                                        : "thirds of the rows",
+                   "left_out", iso_layout_score_json(&c->out, r));
 }

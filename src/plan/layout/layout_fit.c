@@ -41,7 +41,11 @@ iso_layout_fit_opts iso_layout_fit_opts_default(bool nodes) {
 iso_layout_fit_opts iso_layout_fit_opts_for(const iso_layout_rows *r, const iso_layout_machine *m) {
   bool nodes = false;
   for (int64_t i = 0; i < r->n; i++) nodes |= iso_layout_devices(&r->row[i].layout) > m->per_node;
-  return iso_layout_fit_opts_default(nodes);
+  iso_layout_fit_opts o = iso_layout_fit_opts_default(nodes);
+  if (2 * r->n / 3 >= o.n_free) return o;
+  o.n_free = 0;
+  o.base = iso_layout_cal_default();
+  return o;
 }
 
 static double to_z(int id, double v) { return CALS[id].share ? log(v / (1 - v)) : log(v); }

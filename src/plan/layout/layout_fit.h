@@ -20,8 +20,11 @@ typedef struct iso_layout_rows {
 
 // A CSV of measured steps (base/csv.h). Columns:
 //   gpus (checked against the product of the degrees), global_batch, micro_batch, d_model, heads, layers, seq_len, tensor, data, pipeline,
-//   iteration_ms or iteration_s; optional vocab (51,200), kv_heads, mlp, context, expert, chunks, zero, recompute (none, selective, full),
-//   schedule (1f1b), seq_parallel, params_b (not used). Shapes are GPT's unless kv_heads or mlp say otherwise.
+//   one of iteration_ms, iteration_s, tflops (TFLOP/s a device, with what is recomputed and every pair of attention, as Megatron-LM prints
+//   them) and mfu (a share of the 16-bit peak, without recomputation, every pair); optional vocab (51,200), kv_heads, mlp, head_dim, gated,
+//   tied, experts, experts_used, context, expert, chunks, zero, recompute (none, selective, full), schedule (interleaved with chunks, else
+//   1f1b), seq_parallel (zero and this are off where there is nothing to split), offload, flash, dropout (1 unless flash or gated), params_b (not
+//   used). Shapes are GPT's unless the row says otherwise; gated: LLaMA's, no biases and positions, and not tied.
 // ISO_EFORMAT names line and column; ISO_EINVAL a layout that breaks a rule. Close with iso_layout_rows_close.
 iso_status iso_layout_rows_parse(const char *text, size_t n, const char *what, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);
 iso_status iso_layout_rows_load(const char *path, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err);
@@ -40,7 +43,8 @@ typedef struct iso_layout_fit_opts {
 // Twelve numbers, nine of them common: on one node also what tensor parallelism and unfused kernels add to launches and the head's extra;
 // over several nodes also the links between them, the overlap and the stragglers. What is not fitted stands at nought or its start value.
 iso_layout_fit_opts iso_layout_fit_opts_default(bool nodes);
-// The same by whether a row has more devices than a node.
+// The same by whether a row has more devices than a node. Too few rows for twelve numbers: n_free = 0, one number moves the default
+// calibration (iso_layout_cal_shift).
 iso_layout_fit_opts iso_layout_fit_opts_for(const iso_layout_rows *r, const iso_layout_machine *m);
 
 typedef struct iso_layout_fit {
@@ -75,8 +79,9 @@ typedef struct iso_layout_score {
   int n_sizes, n_tensor, n_data, n_pipeline, n_worst;
   iso_layout_size_score size[ISO_LAYOUT_SIZES_MAX];  // a model size is (layers, width)
   iso_score_bias tensor[ISO_SCORE_DEGREES_MAX], data[ISO_SCORE_DEGREES_MAX], pipeline[ISO_SCORE_DEGREES_MAX];
-  int64_t worst[ISO_SCORE_WORST];   // indices of rows, largest error first
-  double worst_s[ISO_SCORE_WORST];  // predicted for them
+  int64_t worst[ISO_SCORE_WORST];     // indices of rows, largest error first
+  double worst_s[ISO_SCORE_WORST];    // predicted for them
+  double worst_mfu[ISO_SCORE_WORST];  // measured, every pair of attention
 } iso_layout_score;
 // Every row predicted with `c`.
 iso_status iso_layout_score_rows(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_cal *c, iso_layout_score *out, iso_err *err);
@@ -84,10 +89,10 @@ json_t *iso_layout_score_json(const iso_layout_score *s, const iso_layout_rows *
 
 typedef struct iso_layout_check_result {
   iso_layout_fit all;     // fitted to every row; all.cal.resid_sd is out.errors.sd_log
-  iso_score_splits held;  // fitted to two thirds, on the rest
-  iso_layout_score out;   // every size left out in turn; with one size in the file, every third of the rows
+  iso_score_splits held;  // fitted to two thirds, on the rest; none with one number
+  iso_layout_score out;   // every size left out in turn; with one size in the file, every third of the rows; with one number, every row
 } iso_layout_check_result;
-// `seed` numbers the splits, of which there are at most ISO_SCORE_SPLITS_MAX. Nothing to close.
+// Of a single row, `out` is its own fit. `seed` numbers the splits, of which there are at most ISO_SCORE_SPLITS_MAX. Nothing to close.
 iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,
                                 iso_layout_check_result *out, iso_err *err);
 json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_rows *r, const iso_layout_fit_opts *o);

@@ -164,8 +164,11 @@ iso_status iso_layout_fits(const iso_layout_machine *m, const iso_layout_mem *k,
   for (int i = 1; i < (int)ISO_COUNT(part); i++)
     if (part[i] > part[most]) most = i;
   if (!(k->total_b <= m->mem_b)) {
-    iso_fail(err, ISO_ENOMEM, "layout: a device needs %.0f bytes (%.2f GiB) and has %.0f (%.2f GiB); %s take %.0f", k->total_b, k->total_b / 0x1p30,
-             m->mem_b, m->mem_b / 0x1p30, name[most], part[most]);
+    iso_fail(err, ISO_ENOMEM,
+             "layout: a device needs %.0f bytes (%.2f GiB) and has %.0f (%.2f GiB); %s take %.0f (weights %.2f GiB, gradients %.2f, optimizer state "
+             "%.2f, activations %.2f, working space %.2f)",
+             k->total_b, k->total_b / 0x1p30, m->mem_b, m->mem_b / 0x1p30, name[most], part[most], part[0] / 0x1p30, part[1] / 0x1p30,
+             part[2] / 0x1p30, part[3] / 0x1p30, part[4] / 0x1p30);
     return iso_hint(err, ISO_ENOMEM, "%s",
                     most == 3   ? "recompute activations, take smaller micro-batches or more tensor and context parallelism"
                     : most == 4 ? "take smaller micro-batches or more tensor parallelism"

@@ -5,7 +5,7 @@
 #include "plan/layout/layout_search.h"
 #include "plan/layout/layout_sim.h"
 
-static json_t *machine_json(const iso_layout_machine *m) {
+json_t *iso_layout_machine_json(const iso_layout_machine *m) {
   const struct {
     const char *key;
     double v;
@@ -61,6 +61,7 @@ iso_status iso_layout_cost_json(const iso_layout_job *j, const iso_layout_machin
   json_object_set_new(o, "fits", json_boolean(fits == ISO_OK));
   if (fits != ISO_OK) json_object_set_new(o, "why_not", json_string(why.msg));
   json_object_set_new(o, "step", iso_layout_step_json(&s));
+  json_object_set_new(o, "rates", iso_layout_rates_json(j, m, l, s.step_s));
   json_object_set_new(o, "schedule_check", schedule_json(j, m, c, l, &s));
   *out = o;
   return ISO_OK;
@@ -85,11 +86,26 @@ static iso_status front_json(const iso_layout_job *j, const iso_layout_machine *
   return ISO_OK;
 }
 
+// What is reported of a step that takes so long: each paper counts its own FLOPs.
+json_t *iso_layout_rates_json(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout *l, double step_s) {
+  double batch = (double)j->batch, s = (double)iso_layout_devices(l) * step_s, peak = s * m->peak_flop_s;
+  double causal = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_CAUSAL);
+  double full = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_FULL), six = iso_layout_model_flop(&j->shape, batch, ISO_LAYOUT_ATTN_6N);
+  double done = iso_layout_hardware_flop(&j->shape, batch, l->recompute, ISO_LAYOUT_ATTN_FULL);
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "step_s", iso_json_num(step_s), "tok_per_s",
+                   iso_json_num(batch * (double)j->shape.seq / step_s), "mfu", iso_json_num(causal / peak), "mfu_full_attention",
+                   iso_json_num(full / peak), "mfu_6n", iso_json_num(six / peak), "hfu_full_attention", iso_json_num(done / peak),
+                   "model_tflop_per_s_per_device", iso_json_num(full / s / 1e12), "hardware_tflop_per_s_per_device", iso_json_num(done / s / 1e12),
+                   "conventions",
+                   "mfu: causal pairs of attention; full_attention: every pair (PaLM, Megatron-LM, MegaScale); 6n: six FLOPs a parameter and token, "
+                   "embeddings with them; hfu and hardware: every pair and what is computed again (Megatron-LM's TFLOP/s); of the dense 16-bit peak");
+}
+
 static json_t *range(double mid, double lo, double hi) {
   return json_pack("{s:o, s:o, s:o}", "value", iso_json_num(mid), "lo", iso_json_num(lo), "hi", iso_json_num(hi));
 }
 
-static json_t *run_json(const iso_layout_job *j, const iso_layout_step *s, double tokens) {
+json_t *iso_layout_run_json(const iso_layout_job *j, const iso_layout_step *s, double tokens) {
   double steps = ceil(tokens / ((double)j->batch * (double)j->shape.seq)), lo = s->lo_s / s->step_s, hi = s->hi_s / s->step_s, t = steps * s->step_s;
   return json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", iso_json_num(tokens), "steps", iso_json_num(steps), "wall_s", range(t, t * lo, t * hi),
                    "usd", range(steps * s->usd, steps * s->usd * lo, steps * s->usd * hi), "energy_j",
@@ -139,7 +155,7 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
   json_object_set_new(plan, "batch_sequences", json_integer((json_int_t)j->batch));
   json_object_set_new(plan, "batch_tokens", json_integer((json_int_t)(j->batch * j->shape.seq)));
   json_object_set_new(plan, "numbers", iso_layout_numbers_json(j));
-  json_object_set_new(plan, "machine", machine_json(m));
+  json_object_set_new(plan, "machine", iso_layout_machine_json(m));
   json_object_set_new(plan, "calibration", iso_layout_cal_json(c));
   json_object_set_new(plan, "front", front);
   json_object_set_new(plan, "shadow", price);
@@ -151,7 +167,7 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
   const iso_layout *best = &s.best[ISO_LAYOUT_FASTEST].layout;
   ISO_TRYG(iso_layout_step_cost(j, m, c, best, &t, err));
   json_object_set_new(plan, "binding", json_string(t.bound));
-  if (tokens > 0) json_object_set_new(plan, "run", run_json(j, &t, tokens));
+  if (tokens > 0) json_object_set_new(plan, "run", iso_layout_run_json(j, &t, tokens));
   ISO_TRYG(front_json(j, m, c, &s, front, err));
   ISO_TRYG(shadow(j, m, c, o, &s, price, err));
   json_object_set_new(plan, "search",

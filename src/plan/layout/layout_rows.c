@@ -19,9 +19,11 @@ typedef enum col {
   COL_TENSOR,
   COL_DATA,
   COL_PIPELINE,
-  COL_NEEDED,  // those above must be there
-  COL_MS = COL_NEEDED,
+  COL_NEEDED,           // those above must be there
+  COL_MS = COL_NEEDED,  // one of these four
   COL_S,
+  COL_TFLOPS,
+  COL_MFU,
   COL_VOCAB,
   COL_KV,
   COL_MLP,
@@ -33,11 +35,20 @@ typedef enum col {
   COL_RECOMPUTE,
   COL_SCHEDULE,
   COL_PARAMS,
+  COL_GATED,
+  COL_TIED,
+  COL_HEAD_DIM,
+  COL_EXPERTS,
+  COL_USED,
+  COL_FLASH,
+  COL_DROPOUT,
+  COL_OFFLOAD,
   COLS
 } col;
-static const char *const NAMES[COLS] = {"gpus",   "global_batch", "micro_batch",  "d_model",      "heads",     "layers",   "seq_len", "tensor",
-                                        "data",   "pipeline",     "iteration_ms", "iteration_s",  "vocab",     "kv_heads", "mlp",     "context",
-                                        "expert", "chunks",       "zero",         "seq_parallel", "recompute", "schedule", "params_b"};
+static const char *const NAMES[COLS] = {
+    "gpus",        "global_batch", "micro_batch", "d_model", "heads",    "layers",   "seq_len", "tensor",       "data",   "pipeline", "iteration_ms",
+    "iteration_s", "tflops",       "mfu",         "vocab",   "kv_heads", "mlp",      "context", "expert",       "chunks", "zero",     "seq_parallel",
+    "recompute",   "schedule",     "params_b",    "gated",   "tied",     "head_dim", "experts", "experts_used", "flash",  "dropout",  "offload"};
 
 typedef struct table {
   const iso_csv *csv;
@@ -53,8 +64,10 @@ static iso_status header(table *t, iso_err *err) {
       return iso_fail(err, ISO_EFORMAT, "%s, line %lld: no meaning is known for column '%s'", c->what, (long long)c->header, iso_csv_name(c, i));
   }
   for (int k = 0; k < COLS; k++) ISO_TRY(k < COL_NEEDED ? iso_csv_need(c, NAMES[k], &t->at[k], err) : iso_csv_find_like(c, NAMES[k], &t->at[k], err));
-  if ((t->at[COL_MS] >= 0) == (t->at[COL_S] >= 0))
-    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: expected one of iteration_ms and iteration_s", c->what, (long long)c->header);
+  int measured = 0;
+  for (int k = COL_MS; k <= COL_MFU; k++) measured += t->at[k] >= 0;
+  if (measured != 1)
+    return iso_fail(err, ISO_EFORMAT, "%s, line %lld: expected one of iteration_ms, iteration_s, tflops and mfu", c->what, (long long)c->header);
   return ISO_OK;
 }
 
@@ -77,23 +90,39 @@ static iso_status value(const table *t, int64_t row, int k, double *out, iso_err
   int64_t v;
   int at = t->at[k];
   if (k == COL_RECOMPUTE) return name_of(t, row, k, ISO_LAYOUT_FULL + 1, recompute_name, out, err);
-  if (k == COL_SCHEDULE) return name_of(t, row, k, ISO_LAYOUT_ZB_H2 + 1, sched_name, out, err);
-  if (k == COL_MS || k == COL_S || k == COL_PARAMS) return iso_csv_within(t->csv, row, at, NAMES[k], 1e-12, 1e15, out, err);
-  ISO_TRY(iso_csv_whole(t->csv, row, at, NAMES[k], k == COL_ZERO || k == COL_SEQ_PARALLEL ? 0 : 1, (int64_t)1e15, &v, err));
+  if (k == COL_SCHEDULE) return name_of(t, row, k, ISO_LAYOUT_SCHEDS, sched_name, out, err);
+  if (k == COL_MFU) return iso_csv_within(t->csv, row, at, NAMES[k], 1e-9, 1, out, err);
+  if ((k >= COL_MS && k < COL_MFU) || k == COL_PARAMS) return iso_csv_within(t->csv, row, at, NAMES[k], 1e-12, 1e15, out, err);
+  bool off = k == COL_ZERO || k == COL_SEQ_PARALLEL || k == COL_EXPERTS || k == COL_USED;
+  bool flag = k == COL_GATED || k == COL_TIED || k == COL_FLASH || k == COL_DROPOUT || k == COL_OFFLOAD;
+  ISO_TRY(iso_csv_whole(t->csv, row, at, NAMES[k], off || flag ? 0 : 1, flag ? 1 : (int64_t)1e15, &v, err));
   *out = (double)v;
   return ISO_OK;
 }
 
-static iso_status one_row(const table *t, int64_t row, iso_layout_row *w, double *gpus, iso_err *err) {
-  double v[COLS] = {[COL_VOCAB] = 51200, [COL_CONTEXT] = 1, [COL_EXPERT] = 1, [COL_CHUNKS] = 1, [COL_SCHEDULE] = ISO_LAYOUT_1F1B};
+// GPT's shape unless the row says otherwise; gated: LLaMA's, without biases and positions, its head not tied.
+static void shape_of(const table *t, const double *v, iso_layout_shape *s) {
+  *s = iso_layout_shape_gpt("", (int64_t)v[COL_LAYERS], (int64_t)v[COL_WIDTH], (int64_t)v[COL_HEADS], (int64_t)v[COL_VOCAB], (int64_t)v[COL_SEQ]);
+  s->gated = v[COL_GATED] > 0;
+  if (s->gated) s->tied = s->bias = s->learned_pos = false;
+  if (t->at[COL_TIED] >= 0) s->tied = v[COL_TIED] > 0;
+  if (t->at[COL_KV] >= 0) s->kv_heads = (int64_t)v[COL_KV];
+  if (t->at[COL_MLP] >= 0) s->mlp = (int64_t)v[COL_MLP];
+  if (t->at[COL_HEAD_DIM] >= 0) s->head_dim = (int64_t)v[COL_HEAD_DIM];
+  s->experts = (int64_t)v[COL_EXPERTS];
+  s->experts_used = (int64_t)v[COL_USED];
+}
+
+static iso_status one_row(const table *t, int64_t row, iso_layout_row *w, double *v, iso_err *err) {
+  const double usual[COLS] = {[COL_VOCAB] = 51200, [COL_CONTEXT] = 1, [COL_EXPERT] = 1, [COL_CHUNKS] = 1};
+  memcpy(v, usual, sizeof usual);
   for (int k = 0; k < COLS; k++)
     if (t->at[k] >= 0) ISO_TRY(value(t, row, k, &v[k], err));
   w->job = iso_layout_job_default();
-  w->job.shape =
-      iso_layout_shape_gpt("", (int64_t)v[COL_LAYERS], (int64_t)v[COL_WIDTH], (int64_t)v[COL_HEADS], (int64_t)v[COL_VOCAB], (int64_t)v[COL_SEQ]);
-  if (t->at[COL_KV] >= 0) w->job.shape.kv_heads = (int64_t)v[COL_KV];
-  if (t->at[COL_MLP] >= 0) w->job.shape.mlp = (int64_t)v[COL_MLP];
+  shape_of(t, v, &w->job.shape);
   w->job.batch = (int64_t)v[COL_BATCH];
+  w->job.flash = v[COL_FLASH] > 0;
+  w->job.dropout = t->at[COL_DROPOUT] >= 0 ? v[COL_DROPOUT] > 0 : !w->job.flash && !w->job.shape.gated;
   w->layout = iso_layout_default();
   w->layout.tensor = (int64_t)v[COL_TENSOR];
   w->layout.data = (int64_t)v[COL_DATA];
@@ -102,13 +131,25 @@ static iso_status one_row(const table *t, int64_t row, iso_layout_row *w, double
   w->layout.context = (int64_t)v[COL_CONTEXT];
   w->layout.expert = (int64_t)v[COL_EXPERT];
   w->layout.chunks = (int64_t)v[COL_CHUNKS];
-  w->layout.zero = (int)fmin(v[COL_ZERO], 100);
-  w->layout.seq_parallel = v[COL_SEQ_PARALLEL] > 0;
+  // A stack's settings stand in every row of its file, also where there is nothing to split.
+  w->layout.zero = w->layout.data * w->layout.context > 1 ? (int)fmin(v[COL_ZERO], 100) : 0;
+  w->layout.seq_parallel = v[COL_SEQ_PARALLEL] > 0 && w->layout.tensor > 1;
+  w->layout.offload = v[COL_OFFLOAD] > 0;
   w->layout.recompute = (iso_layout_recompute)(int)v[COL_RECOMPUTE];
-  w->layout.schedule = (iso_layout_sched)(int)v[COL_SCHEDULE];
-  w->step_s = t->at[COL_S] >= 0 ? v[COL_S] : v[COL_MS] * 1e-3;
-  *gpus = v[COL_GPUS];
+  w->layout.schedule = t->at[COL_SCHEDULE] >= 0 ? (iso_layout_sched)(int)v[COL_SCHEDULE]
+                       : w->layout.chunks > 1   ? ISO_LAYOUT_INTERLEAVED
+                                                : ISO_LAYOUT_1F1B;
   return ISO_OK;
+}
+
+// Seconds of a step, from what the file has measured; after recomputation is known.
+static double seconds(const table *t, const iso_layout_row *w, const iso_layout_machine *m, const double *v) {
+  double batch = (double)w->job.batch, n = v[COL_GPUS];
+  if (t->at[COL_MS] >= 0) return v[COL_MS] * 1e-3;
+  if (t->at[COL_S] >= 0) return v[COL_S];
+  if (t->at[COL_TFLOPS] >= 0)
+    return iso_layout_hardware_flop(&w->job.shape, batch, w->layout.recompute, ISO_LAYOUT_ATTN_FULL) / (n * v[COL_TFLOPS] * 1e12);
+  return iso_layout_model_flop(&w->job.shape, batch, ISO_LAYOUT_ATTN_FULL) / (n * v[COL_MFU] * m->peak_flop_s);
 }
 
 static iso_status check_row(const table *t, int64_t row, const iso_layout_row *w, double gpus, iso_err *err) {
@@ -132,18 +173,23 @@ static void infer_recompute(const iso_layout_machine *m, iso_layout_rows *r) {
 
 static iso_status read_rows(const iso_csv *c, const iso_layout_machine *m, iso_layout_rows *out, iso_err *err) {
   table t = {.csv = c};
+  double v[COLS];
   ISO_TRY(header(&t, err));
   if (!c->rows) return iso_fail(err, ISO_EFORMAT, "%s: no row below the header", c->what);
   out->row = calloc((size_t)c->rows, sizeof *out->row);
   if (!out->row) return iso_fail(err, ISO_ENOMEM, "%s: no memory for %lld rows", c->what, (long long)c->rows);
   for (; out->n < c->rows; out->n++) {
-    double gpus = 0;
     iso_layout_row *w = &out->row[out->n];
     w->line = c->line[out->n];
-    ISO_TRY(one_row(&t, out->n, w, &gpus, err));
-    ISO_TRY(check_row(&t, out->n, w, gpus, err));
+    ISO_TRY(one_row(&t, out->n, w, v, err));
+    ISO_TRY(check_row(&t, out->n, w, v[COL_GPUS], err));
   }
   if (t.at[COL_RECOMPUTE] < 0) infer_recompute(m, out);
+  for (int64_t i = 0; i < out->n; i++) {
+    iso_layout_row seen;
+    ISO_TRY(one_row(&t, i, &seen, v, err));
+    out->row[i].step_s = seconds(&t, &out->row[i], m, v);
+  }
   return ISO_OK;
 }
 

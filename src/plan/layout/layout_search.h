@@ -56,4 +56,9 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
 // `must_fit` is ISO_ENOMEM.
 iso_status iso_layout_cost_json(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout *l, bool must_fit,
                                 json_t **out, iso_err *err);
+// Parts of both: the machine; a run of so many tokens in steps like this one; and a step of so many seconds by each convention of counting
+// FLOPs that papers use: mfu, mfu_full_attention, mfu_6n, hfu_full_attention, TFLOP/s a device.
+json_t *iso_layout_machine_json(const iso_layout_machine *m);
+json_t *iso_layout_run_json(const iso_layout_job *j, const iso_layout_step *s, double tokens);
+json_t *iso_layout_rates_json(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout *l, double step_s);
 #endif

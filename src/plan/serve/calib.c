@@ -34,11 +34,15 @@ static iso_status fill_row(const iso_serve_point *p, iso_calib_row *r, iso_err *
   iso_serve_setup u;
   ISO_TRY(iso_serve_point_setup(p, &u, err));
   ISO_TRY(prefill_of(p, &u, &r->prefill_s, err));
-  iso_serve_work w = iso_serve_mean_work(&u, p->in_flight, p->prompt, p->output, !p->split);
+  iso_serve_work w = iso_serve_mean_work(&u, p->in_flight, p->prompt, p->output, !p->split && !p->together);
   const double x[ISO_CALIB_TIME_N] = {w.mem_s, w.flop_s, w.link_s, w.prefill_s, w.launches, w.collectives, w.net_collectives};
   memcpy(r->x, x, sizeof x);
   r->floor_s = iso_serve_floor_s(&w);
   r->queue = p->in_flight * p->workers / p->prefill_workers;
+  if (p->together) {
+    r->prefill_s *= p->in_flight;
+    r->queue = 0;
+  }
   r->log_tpot = log(p->tpot_s);
   r->log_ttft = log(p->ttft_s);
   return ISO_OK;

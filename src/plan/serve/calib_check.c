@@ -22,7 +22,7 @@ static bool same_layout(const iso_serve_layout *a, const iso_serve_layout *b) {
 }
 
 static bool same_config(const iso_serve_point *a, const iso_serve_point *b) {
-  return a->split == b->split && a->batch == b->batch && a->workers == b->workers && same_layout(&a->file, &b->file) &&
+  return a->split == b->split && a->together == b->together && a->batch == b->batch && a->workers == b->workers && same_layout(&a->file, &b->file) &&
          !strcmp(a->backend, b->backend) && !strcmp(a->precision, b->precision);
 }
 

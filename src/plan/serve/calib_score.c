@@ -76,7 +76,7 @@ static void predict(check *k, const iso_calib *c, int64_t i) { iso_calib_predict
 // ---- one score ----
 
 static bool same_choice(const iso_serve_point *a, const iso_serve_point *b) {
-  return a->prompt == b->prompt && a->output == b->output && a->in_flight == b->in_flight && a->split == b->split &&
+  return a->prompt == b->prompt && a->output == b->output && a->in_flight == b->in_flight && a->split == b->split && a->together == b->together &&
          a->layout.tp * a->layout.dp == b->layout.tp * b->layout.dp && strcmp(a->model, b->model) == 0 && strcmp(a->system, b->system) == 0 &&
          strcmp(a->precision, b->precision) == 0;
 }

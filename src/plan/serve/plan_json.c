@@ -8,7 +8,9 @@
 
 enum { REPLICA_TIMES_MAX = 8 };  // of the fewest devices that hold the model
 
-iso_infer_req iso_infer_req_default(void) { return (iso_infer_req){.mem_share = 0.9, .slo_itl_s = INFINITY, .eps = 0.1}; }
+iso_infer_req iso_infer_req_default(void) {
+  return (iso_infer_req){.mem_share = 0.9, .slo_itl_s = INFINITY, .eps = 0.1, .flop_eff = NAN, .mem_eff = NAN, .samples = 1};
+}
 
 iso_serve_req iso_serve_req_default(void) { return (iso_serve_req){.fleet = iso_fleet_opts_default()}; }
 
@@ -99,6 +101,31 @@ static json_t *energy_json(const iso_infer_req *q, const iso_serve_format *f, co
   return json_pack("{s:o, s:o, s:s}", "best_under_limit", choice, "front", front, "source", "model: watts by phase x predicted time");
 }
 
+// Efficiencies of the user's own in place of a calibration: no interval is known.
+static iso_status own_rates(const iso_infer_req *q, iso_serve_rates *r, iso_err *err) {
+  if (!(q->flop_eff > 0 && q->flop_eff <= 1 && q->mem_eff > 0 && q->mem_eff <= 1))
+    return iso_fail(err, ISO_EINVAL, "plan infer: efficiencies %g and %g, expected more than 0 and at most 1", q->flop_eff, q->mem_eff);
+  if (!(q->collective_s >= 0 && q->collective_s < 1))
+    return iso_fail(err, ISO_EINVAL, "plan infer: %g s an exchange, expected 0 to 1", q->collective_s);
+  *r = (iso_serve_rates){.coef = iso_serve_coef_efficiency(q->flop_eff, q->mem_eff), .lo = 1, .hi = NAN, .ttft_lo = 1, .ttft_hi = NAN};
+  r->coef.collective_s = q->collective_s;
+  snprintf(r->source, sizeof r->source, "model: %g of peak FLOPs, %g of peak bytes, %g us an exchange", q->flop_eff, q->mem_eff,
+           1e6 * q->collective_s);
+  return ISO_OK;
+}
+
+// Kinetics' count: the cache's reads as the FLOPs that fit beside them at the device's peaks, every parameter as one that a token uses.
+static json_t *eflop_json(const iso_infer_req *q, const iso_serve_setup *u) {
+  const iso_serve_shape *s = &u->shape;
+  if (s->kv_rank > 0 || s->window_layers > 0 || s->linear_layers > 0 || s->top_k > 0) return json_null();
+  double per_element = u->device.bf16_flop_s / u->device.mem_b_s * u->format.kv_b, params = u->n.active + (s->tied || s->params > 0 ? 0 : u->n.head);
+  iso_eflops e = iso_serve_eflops(params, (double)s->layers, (double)s->heads, (double)s->kv_heads, (double)s->head_dim, q->prompt, q->output,
+                                  q->samples, per_element);
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "samples", iso_json_num(q->samples), "params", iso_json_num(params), "flop_per_cached_element",
+                   iso_json_num(per_element), "compute", iso_json_num(e.compute), "memory", iso_json_num(e.memory), "memory_share",
+                   iso_json_num(e.memory / (e.compute + e.memory)));
+}
+
 static json_t *advice_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c) {
   iso_batch_advice a;
   iso_err e = {0};
@@ -138,14 +165,24 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   const char *format = q->format ? q->format : "bf16";
   ISO_TRY(iso_serve_shape_check(q->shape, err));
   ISO_TRY(iso_serve_device_check(q->device, err));
+  bool own = !isnan(q->flop_eff) || !isnan(q->mem_eff);
+  if (!(q->samples >= 1 && q->samples < 1e9)) return iso_fail(err, ISO_EINVAL, "plan infer: %g samples, expected at least 1", q->samples);
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
+  if (q->weight_b > 0) f.weight_b = f.expert_b = f.head_b = q->weight_b;
+  if (q->kv_b > 0) f.kv_b = q->kv_b;
   ISO_TRY(choose_setup(q, &f, &u, err));
-  ISO_TRY(iso_serve_rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
-  if (!q->ideal) use_tables(q->measured, ops, &u, &r.coef);
+  if (own)
+    ISO_TRY(own_rates(q, &r, err));
+  else
+    ISO_TRY(iso_serve_rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
+  if (!q->ideal && !own) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
   ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
   double batch = q->batch > 0 ? q->batch : p.room.seqs, usd_s = q->device->usd_h * (double)u.devices / 3600;
   iso_serve_step more = {.seqs = batch + 1, .ctx = q->prompt + q->output / 2};
+  iso_serve_step all = {.prefill_tok = batch * q->prompt, .prefill_ctx = q->prompt / 2};
+  iso_serve_work together = iso_serve_work_of(&u, &all);
+  double prefill = iso_serve_time_s(&together, &r.coef);
   double marginal = iso_serve_step_s(&u, &r.coef, &more) - p.itl_s;
   json_t *o =
       json_pack("{s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:s}", "model", iso_serve_shape_json(q->shape), "device", iso_serve_device_json(q->device),
@@ -156,6 +193,8 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
                                 iso_json_num(p.room.free_b), "kv_b_per_seq", iso_json_num(p.room.kv_b_per_seq), "users", iso_json_num(p.room.seqs),
                                 "users_per_gb", iso_json_num(1e9 / p.room.kv_dev_b_per_seq * (double)u.layout.dp)));
   json_object_set_new(o, "ttft_s", interval(p.ttft_s, r.ttft_lo, r.ttft_hi, p.ttft_floor_s, p.ttft_bound));
+  json_object_set_new(o, "batch_prefill_s",
+                      interval(prefill, r.ttft_lo, r.ttft_hi, iso_serve_floor_s(&together), iso_serve_bound(&together, &r.coef)));
   json_object_set_new(o, "itl_s", interval(p.itl_s, r.lo, r.hi, p.itl_floor_s, p.itl_bound));
   json_object_set_new(o, "switch_s",
                       json_pack("{s:o, s:s}", "mid", iso_json_num(p.switch_s), "source", "model: cache out and in over the host link"));
@@ -173,7 +212,11 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   json_object_set_new(o, "experts_in_host_memory", offload);
   json_object_set_new(
       o, "conventions",
-      json_string("FLOPs: 2 per active parameter and token, attention on the causal half; link traffic of a prompt is part of ttft_s"));
+      json_string(
+          "FLOPs: 2 per active parameter and token, attention on the causal half, the head for the last token of a prompt; bytes: weights and "
+          "cache once a step, GB = 1e9; users: whole sequences of prompt + output in mem_share of memory; ttft_s: one prompt alone, link "
+          "traffic with it; itl_s: at the middle of the output; request_s = ttft_s + output x itl_s"));
+  json_object_set_new(o, "eflop", eflop_json(q, &u));
   *out = o;
   return ISO_OK;
 }

@@ -32,13 +32,17 @@ typedef struct iso_infer_req {
   // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise. A device without one has its
   // operator tables stand for the roofline where there are any (ops.h).
   const iso_device *measured;
-  const iso_calib *calib;  // NULL: the measured device's, else iso_calib_default
-  const char *backend;     // of the calibration; NULL: pooled
-  bool ideal;              // peak rates in place of a calibration
+  const iso_calib *calib;                  // NULL: the measured device's, else iso_calib_default
+  const char *backend;                     // of the calibration; NULL: pooled
+  bool ideal;                              // peak rates in place of a calibration
+  double flop_eff, mem_eff, collective_s;  // NaN, or peak rates times these two shares, and so many seconds an exchange between devices
+  double weight_b, kv_b;                   // 0, or bytes of a weight and of a cached element in place of the format's
+  double samples;                          // answers to one prompt, for FLOPs with the cache's reads among them (iso_serve_eflops)
 } iso_infer_req;
-// bf16, 90% of memory, no limit, eps 0.1.
+// bf16, 90% of memory, no limit, eps 0.1, one sample.
 iso_infer_req iso_infer_req_default(void);
-// *out: memory, users, ttft_s, itl_s, switch_s, throughput, energy, cost, advice. Predicted times carry {lo, mid, hi, floor, bound}; lo and hi span
+// *out: memory, users, ttft_s (of one prompt), batch_prefill_s (of all of the batch at once), itl_s, switch_s, throughput, energy, cost, eflop,
+// advice. Predicted times carry {lo, mid, hi, floor, bound}; lo and hi span
 // 90% of measured over predicted of models that a calibration had not seen. `source` says which times come from tables. Errors: ISO_ENOMEM names the
 // bytes that do not fit.
 iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err);

@@ -140,8 +140,9 @@ static iso_status read_point(const place *c, const columns *k, iso_serve_point *
   ISO_TRY(text_cell(c, k->need[C_BACKEND], p->backend, sizeof p->backend, false, err));
   ISO_TRY(text_cell(c, k->need[C_MODEL], p->model, sizeof p->model, false, err));
   ISO_TRY(text_cell(c, k->need[C_PRECISION], p->precision, sizeof p->precision, true, err));
-  if (strcmp(mode, "agg") && strcmp(mode, "disagg")) return refuse(c, k->need[C_MODE], "agg or disagg", err);
+  if (strcmp(mode, "agg") && strcmp(mode, "disagg") && strcmp(mode, "static")) return refuse(c, k->need[C_MODE], "agg, disagg or static", err);
   p->split = mode[0] == 'd';
+  p->together = mode[0] == 's';
   ISO_TRY(number(c, k->need[C_PROMPT], 1, 1e9, &p->prompt, err));
   ISO_TRY(number(c, k->need[C_OUTPUT], 1, 1e9, &p->output, err));
   ISO_TRY(number(c, k->need[C_TTFT], 1e-6, 1e12, &ttft_ms, err));

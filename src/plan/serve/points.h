@@ -17,6 +17,7 @@ typedef struct iso_serve_point {
   int64_t line;  // in the file
   char backend[16], model[64], system[32], precision[8];
   bool split;                       // prefill and decode on separate workers; the layout below is then of a decode worker
+  bool together;                    // a fixed batch: all of its prompts at once, then its tokens with no prompt between them
   double prompt, output, batch;     // tokens; batch as in the file: per attention rank
   iso_serve_layout file;            // degrees as in the file; 0 where empty
   iso_serve_layout layout;          // as understood, see below
@@ -41,7 +42,7 @@ typedef struct iso_serve_points {
   int64_t skipped[ISO_POINT_SKIPS];
 } iso_serve_points;
 
-// Columns: backend, model, system, precision, mode (agg or disagg), prompt_tok, output_tok, batch_size, tp_size, pp_size, attention_dp_size,
+// Columns: backend, model, system, precision, mode (agg, disagg or static), prompt_tok, output_tok, batch_size, tp_size, pp_size, attention_dp_size,
 // moe_tp_size, moe_ep_size, the same with decode_ and prefill_ and *_num_workers when mode is disagg, ttft_ms, tpot_ms. Others are ignored.
 // Systems are names of compiled-in devices, or of `own` (may be NULL), which stands before them.
 // Errors: ISO_EFORMAT names line, column and value. An unknown model or system is not an error but a skip. Close with iso_serve_points_close.
