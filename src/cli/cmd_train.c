@@ -67,6 +67,13 @@ static int run(cli_args *a) {
   o.replay = cli_text(a, "replay");
   o.measure_gns = cli_flag(a, "measure-gns");
   o.plan_only = cli_flag(a, "dry-run");
+  static const char *const FIXED[] = {"model",       "config",           "steps",           "batch", "micro",    "seq", "vocab",
+                                      "recompute",   "recompute-layers", "recompute-cheap", "optim", "schedule", "lr",  "muon-lr",
+                                      "weight-decay"};
+  for (size_t i = 0; o.replay && i < ISO_COUNT(FIXED); i++)
+    if (cli_given(a, FIXED[i])) return cli_usage(a, "--replay and --%s exclude each other: a run is repeated as it was", FIXED[i]);
+  if (o.init_dir && (o.shape || o.config_path || cli_given(a, "vocab")))
+    return cli_usage(a, "--init excludes --model, --config and --vocab: shape and tokenizer are the model's");
   iso_status st = cli_budget(a, &eo.budget, &err);
   if (st == ISO_OK && !iso_env_bounds(&eo.budget) && o.steps <= 0 && !o.replay && !o.config_path)
     return cli_usage(a, "nothing bounds this run: give --budget (as in --budget 5m) or --steps");

@@ -92,6 +92,7 @@ static iso_status sweep(demo *d, iso_err *err) {
                       .peak_ram = left.peak_ram,
                       .tokens = d->o->sweep_share * left.tok,
                       .moved = d->o->sweep_share * left.moved,
+                      .share = d->o->sweep_share,
                       .key = d->key,
                       .vocab = e->data->vocab,
                       .ctx = context(d),
@@ -136,7 +137,12 @@ static iso_status fit(demo *d, iso_err *err) {
   ISO_TRY(iso_phase_start(e, "fit", &cost, &p, err));
   iso_status st = iso_sweep_fit_run(e, &d->sweep, RESAMPLES, d->o->seed, &d->fit, err);
   d->fitted = st == ISO_OK;
-  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+  iso_err late = {0};
+  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : &late);
+  if (st == ISO_EINVAL || st == ISO_EFORMAT || st == ISO_ENUM) {  // too few points in time, or losses that no law describes: no reason to stop
+    iso_env_note(e, ISO_EVENT_WARN, "fit", "%s: the shipped law decides alone", err->msg);
+    return end;
+  }
   if (st != ISO_OK || end != ISO_OK) return st != ISO_OK ? st : end;
   const iso_fit *f = &d->fit.fit;
   iso_note(e->ctx, ISO_EVENT_PHASE, "fit", "bits per byte = %.3f + (%.3g/N)^%.3f + (%.3g/D)^%.3f on %lld points, noise %.2f%%",
@@ -164,14 +170,17 @@ static void compare_laws(demo *d, const iso_choice *c) {
                apart ? ": it disagrees, runs of a few hundred steps alone extrapolate poorly" : "");
 }
 
+static iso_loss_law law_of(const demo *d) { return d->fitted ? iso_sweep_law(&d->fit) : iso_loss_law_shipped(); }
+
 static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
   iso_env *e = d->e;
   double largest = 0;
   for (int i = 0; i < d->sweep.n; i++) largest = fmax(largest, d->sweep.p[i].params);
-  iso_loss_law law = iso_sweep_law(&d->fit);
+  iso_loss_law law = law_of(d);
   iso_choose_opts o = iso_choose_limits(e, LAST_S, context(d), d->o->seed);
-  o.params_max = 4 * largest;
+  if (largest > 0) o.params_max = 4 * largest;
   ISO_TRY(iso_choose(e, &o, &law, c, err));
+  if (!d->fitted) return ISO_OK;
   double flop = 6 * (double)c->price.params * c->tokens;
   iso_fit_reach r = iso_fit_extrapolation(&d->fit.fit, (double)c->price.params, c->tokens, flop);
   if (r.flop > 1.5 || r.params > 1.5)  // the report says so by itself
@@ -274,7 +283,7 @@ done:
 
 static iso_status pending_choice(demo *d, iso_choice *c, int64_t *steps, iso_err *err) {
   iso_job_pending p;
-  iso_loss_law law = iso_sweep_law(&d->fit);
+  iso_loss_law law = law_of(d);
   json_t *now = asked(d);
   *steps = 0;
   iso_status st = iso_job_pending_open(d->o->out_dir, &p, err);
@@ -318,7 +327,7 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   iso_status st;
   iso_text_opts text = {.texts = o->texts, .n = o->n_texts, .out_dir = o->out_dir, .vocab = o->vocab, .max_bytes = o->max_bytes};
   ISO_TRYG(iso_env_text_there(&text, err));
-  ISO_TRYG(iso_mkdirs(o->out_dir, err));
+  ISO_TRYG(iso_env_own(e, o->out_dir, err));
   if (iso_file_exists(d->state)) ISO_TRYG(iso_json_load(d->state, &d->saved, err));
   text.as = json_object_get(d->saved, "data");
   ISO_TRYG(iso_env_machine(e, true, o->precision, err));

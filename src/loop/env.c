@@ -1,11 +1,17 @@
 // Opening, metering and closing a job.
 #include "loop/env.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
 
 bool iso_env_bounds(const iso_budget *b) {
   for (int r = 0; r < ISO_RES_COUNT; r++)
@@ -60,6 +66,19 @@ done:
   return st;
 }
 
+iso_status iso_env_own(iso_env *e, const char *dir, iso_err *err) {
+  ISO_TRY(iso_mkdirs(dir, err));
+  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return iso_fail(err, ISO_EIO, "%s: cannot open: %s", dir, strerror(errno));
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {  // file systems without locks: nothing to be done
+    close(fd);
+    iso_fail(err, ISO_EINVAL, "%s: another isoflop is at work in this folder", dir);
+    return iso_hint(err, ISO_EINVAL, "wait for it, or give another --out");
+  }
+  e->dir_fd = fd;
+  return ISO_OK;
+}
+
 void iso_env_close(iso_env *e, const char *status, const json_t *result) {
   if (!e) return;
   if (e->store && e->run_id[0]) {
@@ -87,6 +106,7 @@ void iso_env_close(iso_env *e, const char *status, const json_t *result) {
   iso_run_close(e->run);
   iso_arena_close(e->arena);
   json_decref(e->notes);
+  if (e->dir_fd > 0) close(e->dir_fd);
   free(e);
 }
 

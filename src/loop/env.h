@@ -39,10 +39,13 @@ typedef struct iso_env {
   iso_tok *tok;       // owned
   double val_bytes_per_tok;
   int64_t text_vocab, text_max_b;  // settled on by iso_env_text
+  int dir_fd;                      // owned: the folder that is locked for this job; 0: none
   iso_arena *arena;                // owned: strings of the summary
   json_t *notes;                   // owned array of text
 } iso_env;
 
+// Makes the folder of a job and keeps other processes' jobs out of it until iso_env_close.
+iso_status iso_env_own(iso_env *e, const char *dir, iso_err *err);
 // Whether a limit ends a training run; memory, disk and inference alone do not.
 bool iso_env_bounds(const iso_budget *b);
 iso_status iso_env_open(iso_ctx *c, const iso_env_opts *o, iso_env **out, iso_err *err);

@@ -266,8 +266,9 @@ static iso_status record_schedule(job *j, iso_err *err) {
   const double *f = iso_trainer_factors(j->t, &n);
   json_t *a = json_array();
   for (int64_t i = 0; a && i < n; i++) json_array_append_new(a, json_real(f[i]));
-  json_t *doc = json_pack("{s:s, s:I, s:o, s:o, s:o}", "run", j->e->run_id, "kept_back_tok", (json_int_t)j->watch_tok, "config",
-                          iso_config_json(&j->m->config), "options", iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
+  json_t *doc =
+      json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "run", j->e->run_id, "text", iso_job_data_json(j->e), "kept_back_tok", (json_int_t)j->watch_tok,
+                "config", iso_config_json(&j->m->config), "options", iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
   (void)snprintf(path, sizeof path, "%s/schedule.json", j->o->out_dir);
   iso_status st = doc ? iso_json_save(j->e->ctx, path, doc, err) : iso_fail(err, ISO_ENOMEM, "no memory for the schedule");
   json_decref(doc);
@@ -310,7 +311,7 @@ static iso_status evaluate(job *j, iso_job_result *out, iso_err *err) {
   if (st == ISO_OK && out->val.tokens < (int64_t)n - 1)
     iso_env_note(j->e, ISO_EVENT_WARN, "evaluate", "the machine is slower than it was: scored on the first %.0f%% of the held-out tokens",
                  100 * (double)out->val.tokens / n);
-  iso_meter_count(&p.meter, ISO_RES_infer_flop, flop);
+  iso_meter_count(&p.meter, ISO_RES_infer_flop, out->val.tokens < (int64_t)n - 1 ? iso_eval_flop(&ch->config, out->val.tokens, ch->opts.seq) : flop);
   iso_status closed = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   out->eval = p.measured;
   out->bits_per_byte = out->val.nats_per_tok / log(2) / j->e->val_bytes_per_tok;

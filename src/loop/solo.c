@@ -65,6 +65,8 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
     ISO_TRY(iso_config_parse(o->shape, &fixed, err));
     if (fixed.vocab != e->data->vocab) {
       iso_fail(err, ISO_EINVAL, "--model %s has a vocabulary of %lld, the data of %d", o->shape, (long long)fixed.vocab, e->data->vocab);
+      if (o->vocab >= fixed.vocab && e->data->vocab < fixed.vocab)
+        return iso_hint(err, ISO_EINVAL, "this text gives no more tokens: write %d in its place", e->data->vocab);
       return iso_hint(err, ISO_EINVAL, "write %d in its place, or give --vocab %lld", e->data->vocab, (long long)fixed.vocab);
     }
     if (o->seq <= 0) c.ctx = fixed.ctx;
@@ -226,6 +228,13 @@ static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, const
   iso_loss_law law = iso_loss_law_shipped();
   *steps = 0;
   if (replay) {
+    json_t *text = iso_job_data_json(e);
+    bool same = !json_object_get(replay, "text") || json_equal(json_object_get(replay, "text"), text);
+    json_decref(text);
+    if (!same) {
+      iso_fail(err, ISO_EINVAL, "--replay %s: that run was trained on another text", o->replay);
+      return iso_hint(err, ISO_EINVAL, "give the same --text, --max-bytes or --data as then");
+    }
     json_t *j = json_pack("{s:O, s:O}", "model", json_object_get(replay, "config"), "options", json_object_get(replay, "options"));
     if (j && o->measure_gns) json_object_set_new(json_object_get(j, "options"), "measure_gns", json_true());
     st =
@@ -256,7 +265,7 @@ iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso
   iso_choice c;
   iso_job_result r;
   iso_status st;
-  ISO_TRYG(iso_mkdirs(o->out_dir, err));
+  ISO_TRYG(iso_env_own(e, o->out_dir, err));
   if (o->replay) ISO_TRYG(load_replay(e, o->replay, &factor, &n_factor, &replay, err));
   ISO_TRYG(iso_env_machine(e, false, o->precision, err));
   if (!replay && !o->plan_only) ISO_TRYG(iso_job_pending_open(o->out_dir, &p, err));

@@ -126,6 +126,27 @@ static bool largest_plan(iso_env *e, const iso_sweep_opts *o, const iso_loss_law
   return found;
 }
 
+// The smallest plan there is, and the budget whose share would pay for it.
+static iso_status refuse(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_err *err) {
+  iso_sweep_opts free = *o;
+  iso_sweep_plan p;
+  bool found = false;
+  free.peak_ram = INFINITY;
+  for (double x = 18; !found && x < 60; x += 0.02) found = plan_at(e, &free, law, exp(x), 2048, SPREADS - 1, &p);
+  iso_fail(err, ISO_EBUDGET, "the sweep's share of the budget does not pay for three sizes at three token counts");
+  iso_hint(err, ISO_EBUDGET, "give a larger --budget, or plan from the shipped law with isoflop train");
+  if (!found || !(o->share > 0)) return ISO_EBUDGET;
+  iso_cost need = iso_cost_times(p.cost, 1.05 / o->share);
+  for (int r = 0; r < ISO_RES_COUNT; r++)
+    if (iso_res_get((iso_res)r)->kind == ISO_KIND_CONSUMABLE) *iso_cost_at(&need, (iso_res)r) = iso_est_exact(iso_cost_get(&need, (iso_res)r).mean);
+  iso_cost all = iso_cost_serial(iso_env_measured(e), need);
+  iso_budget b = iso_run_budget(e->run);
+  iso_err least = {0};
+  if (iso_budget_fits(&b, &all, NULL)) return ISO_EBUDGET;
+  (void)iso_budget_refuse(&b, &all, &need, "the sweep", &least);
+  return iso_hint(err, ISO_EBUDGET, "%.200s; or plan from the shipped law with isoflop train", least.hint);
+}
+
 iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_sweep_plan *out, iso_err *err) {
   // What an interrupted sweep has measured belongs to its plan: the rest of it is what is left to do.
   if (o->key.flop > 0 && plan_at(e, o, law, o->key.flop, o->key.eval_tok, o->key.spread, out)) return ISO_OK;
@@ -133,8 +154,7 @@ iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_lo
   for (int spread = 0; spread < SPREADS; spread++)
     for (int64_t eval_tok = 16384; eval_tok >= 2048; eval_tok /= 2)
       if (largest_plan(e, o, law, eval_tok, spread, out)) return ISO_OK;
-  iso_fail(err, ISO_EBUDGET, "the sweep's share of the budget does not pay for three sizes at three token counts");
-  return iso_hint(err, ISO_EBUDGET, "give a larger --budget, or plan from the shipped law with isoflop train");
+  return refuse(e, o, law, err);
 }
 
 // ---- running --------------------------------------------------------------------------------------------------------

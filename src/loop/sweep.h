@@ -38,6 +38,7 @@ typedef struct iso_sweep_plan {
 
 typedef struct iso_sweep_opts {
   double seconds, train_flop, peak_ram, tokens, moved;  // what the sweep may use
+  double share;                                         // of the budget that these are, for advice
   iso_sweep_key key;                                    // of an interrupted sweep, or none
   int64_t vocab, ctx;
   uint64_t seed;

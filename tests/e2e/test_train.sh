@@ -32,6 +32,11 @@ run $E_OK runs --json
 id=$(json_get '[r for r in j["runs"] if r["kind"] == "train" and (r["out_dir"] or "").endswith("/a")][0]["id"]')
 run $E_OK train --text text.txt --replay "$id" --out c2 --quiet
 same_file a/model.safetensors c2/model.safetensors
+run $E_USAGE train --text text.txt --replay a --steps 5 --out c3
+err_has 'exclude'
+head -c 60000 text.txt > part.txt
+run $E_USAGE train --text part.txt --replay a --out c3
+err_has 'another text'
 run $E_USAGE train --text text.txt --replay nothing --out c3
 err_has 'neither a folder .* nor a run'
 
@@ -69,6 +74,14 @@ checks=$((checks + 1))
 [ $CODE = 130 ] || fail "an interrupted run ends with 130"
 file_there d/checkpoint.safetensors
 run $E_USAGE train --text text.txt $tiny --steps $long --out d --seed 3 --seed 4
+# Nobody else works in a folder meanwhile.
+"$ISOFLOP" train --text text.txt $tiny --steps 100000 --out busy --quiet --log-jsonl busy.log >/dev/null 2>&1 &
+pid=$!
+training $pid busy.log
+run $E_USAGE train --text text.txt $tiny --steps 5 --out busy
+err_has 'another isoflop is at work'
+kill -INT $pid
+wait $pid
 # Other options or another text do not go on with it.
 run $E_USAGE train --text text.txt --model 2,32,2/2,64,320,32 --vocab 320 --batch 8 --seed 3 --steps $long --out d
 err_has 'unfinished run .* another --batch'
@@ -140,6 +153,8 @@ run 3 train --text text.txt --config a/job.json --budget 1e8flop --out c6
 err_has 'train_flop pays for'
 
 # Starting from a model: its loss is where the other ended.
+run $E_USAGE train --text text.txt --init a --vocab 400 --steps 5 --out f
+err_has 'init excludes'
 run $E_OK train --text text.txt --init a --steps 5 --batch 4 --out f --json
 json 'j["bits_per_byte"] < 6'
 
