@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,8 @@ static int flush_out(int code) {
   errno = 0;
   if (fflush(stdout) == 0 && !before) return code;
   int why = errno;
+  struct pollfd reader = {.fd = STDOUT_FILENO};
+  if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)) return code != EXIT_DONE ? code : EXIT_FAILED;  // | head has read enough
   if (!before || code == EXIT_DONE) fprintf(stderr, "isoflop: standard output cannot be written%s%s\n", why ? ": " : "", why ? strerror(why) : "");
   return code != EXIT_DONE ? code : why == ENOSPC ? EXIT_DISK : EXIT_FAILED;
 }

@@ -74,10 +74,22 @@ checks=$((checks + 1))
 [ $CODE = 130 ] || fail "an interrupted run ends with 130"
 file_there d/checkpoint.safetensors
 run $E_USAGE train --text text.txt $tiny --steps $long --out d --seed 3 --seed 4
+# A closed terminal saves too, and takes standard error with it; under nohup it is nothing.
+LAST="isoflop train (terminal closed)"
+"$ISOFLOP" train --text text.txt $tiny --steps 100000 --out hup --log-jsonl hup.log >/dev/null 2>&- &
+pid=$!
+training $pid hup.log
+kill -HUP $pid
+wait $pid
+CODE=$?
+checks=$((checks + 1))
+[ $CODE = 130 ] || fail "a closed terminal ends a run with 130"
+file_there hup/checkpoint.safetensors
 # Nobody else works in a folder meanwhile.
-"$ISOFLOP" train --text text.txt $tiny --steps 100000 --out busy --quiet --log-jsonl busy.log >/dev/null 2>&1 &
+nohup "$ISOFLOP" train --text text.txt $tiny --steps 100000 --out busy --quiet --log-jsonl busy.log >/dev/null 2>&1 &
 pid=$!
 training $pid busy.log
+kill -HUP $pid
 run $E_USAGE train --text text.txt $tiny --steps 5 --out busy
 err_has 'another isoflop is at work'
 kill -INT $pid
