@@ -1,5 +1,4 @@
-// Ctrl-C, SIGTERM and a terminal that is closed: once, save and stop; twice, stop as soon as possible; three times, leave. A verb with nothing to
-// save leaves at once.
+// Ctrl-C, SIGTERM and SIGHUP: once, save and stop; twice, stop as soon as possible; three times, leave. A verb with nothing to save leaves.
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
