@@ -208,8 +208,8 @@ iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c,
   return st;
 }
 
-iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, int64_t done, iso_choice *out,
-                                iso_err *err) {
+iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, int64_t done, int64_t steps,
+                                iso_choice *out, iso_err *err) {
   static const char *const KEYS[] = {"model", "options", "predicted", "why", "asked", "data", NULL};
   iso_model_config c;
   iso_train_opts opts = iso_train_defaults();
@@ -220,8 +220,10 @@ iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, d
   if (c.vocab != e->data->vocab)
     return iso_fail(err, ISO_EINVAL, "%s: a vocabulary of %lld, the data has %d", what, (long long)c.vocab, e->data->vocab);
   iso_choose_opts o = iso_choose_limits(e, other_s, opts.seq, opts.seed);
+  iso_train_opts priced = opts;
+  if (steps > opts.steps) priced.steps = steps;  // where the clock decides, more than were planned may be taken
   o.fixed = &c;
-  o.fixed_opts = &opts;
+  o.fixed_opts = &priced;
   o.done = done;
   if (!(opts.lr > 0)) return iso_fail(err, ISO_EINVAL, "%s: lr must be more than zero", what);
   if (!iso_choose_price(e, &o, &c, law, out)) return iso_choose_refuse(e, &o, law, &c, out->why, err);

@@ -58,8 +58,8 @@ iso_cost iso_choice_whole(iso_env *e, const iso_choice *c, iso_est last);
 
 // job.json: {"model": ..., "options": ...} and what was predicted. Reading takes the first two, as --config gives them; the choice is priced
 // under the limits that are left, steps and rates stay as they are written. `asked` (borrowed, may be NULL): what the user fixed; `done`: steps
-// that an interrupted run has taken.
+// that an interrupted run has taken, of `steps` that it was opened for (0: of those written).
 iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c, const json_t *asked, iso_err *err);
-iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, int64_t done, iso_choice *out,
-                                iso_err *err);
+iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, int64_t done, int64_t steps,
+                                iso_choice *out, iso_err *err);
 #endif

@@ -289,12 +289,20 @@ static iso_status pending_choice(demo *d, iso_choice *c, int64_t *steps, iso_err
   iso_status st = iso_job_pending_open(d->o->out_dir, &p, err);
   if (st == ISO_OK && p.there) {
     st = iso_job_same(json_object_get(p.job, "asked"), now, d->o->out_dir, "checkpoint.safetensors", err);
-    if (st == ISO_OK) st = iso_choice_from_json(d->e, p.job, "job.json", LAST_S, &law, p.step, c, err);
+    if (st == ISO_OK) st = iso_choice_from_json(d->e, p.job, "job.json", LAST_S, &law, p.step, p.steps, c, err);
     *steps = p.steps;
   } else if (st == ISO_OK) {
     st = iso_choice_save(d->e, d->o->out_dir, c, now, err);
   }
   json_decref(now);
+  iso_job_pending_close(&p);
+  return st;
+}
+
+static iso_status is_training(const demo *d, bool *out, iso_err *err) {
+  iso_job_pending p;
+  iso_status st = iso_job_pending_open(d->o->out_dir, &p, err);
+  *out = st == ISO_OK && p.there && d->sweep.n > 0;
   iso_job_pending_close(&p);
   return st;
 }
@@ -330,10 +338,12 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   ISO_TRYG(iso_env_own(e, o->out_dir, err));
   if (iso_file_exists(d->state)) ISO_TRYG(iso_json_load(d->state, &d->saved, err));
   text.as = json_object_get(d->saved, "data");
-  ISO_TRYG(iso_env_machine(e, true, o->precision, err));
+  ISO_TRYG(iso_env_machine(e, d->saved == NULL, o->precision, err));
   ISO_TRYG(iso_env_text(e, &text, err));
   ISO_TRYG(load_state(d, err));
-  ISO_TRYG(sweep(d, err));
+  bool training;  // then the sweep is over, whether or not time cut it short
+  ISO_TRYG(is_training(d, &training, err));
+  if (!training) ISO_TRYG(sweep(d, err));
   ISO_TRYG(fit(d, err));
   ISO_TRYG(choose(d, &c, err));
   ISO_TRYG(pending_choice(d, &c, &steps, err));

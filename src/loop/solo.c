@@ -218,7 +218,7 @@ static iso_status from_config(iso_env *e, const iso_solo_opts *o, iso_choice *c,
   json_decref((json_t *)(uintptr_t)given);
   if (o->seed > 0) json_object_set_new(to, "seed", json_integer((json_int_t)o->seed));
   if (o->measure_gns) json_object_set_new(to, "measure_gns", json_true());
-  iso_status st = iso_choice_from_json(e, file, o->config_path, LAST_S, &law, 0, c, err);
+  iso_status st = iso_choice_from_json(e, file, o->config_path, LAST_S, &law, 0, 0, c, err);
   json_decref(file);
   return st;
 }
@@ -237,15 +237,15 @@ static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, const
     }
     json_t *j = json_pack("{s:O, s:O}", "model", json_object_get(replay, "config"), "options", json_object_get(replay, "options"));
     if (j && o->measure_gns) json_object_set_new(json_object_get(j, "options"), "measure_gns", json_true());
-    st =
-        j ? iso_choice_from_json(e, j, "schedule.json", LAST_S, &law, 0, c, err) : iso_fail(err, ISO_EFORMAT, "schedule.json: no config and options");
+    st = j ? iso_choice_from_json(e, j, "schedule.json", LAST_S, &law, 0, 0, c, err)
+           : iso_fail(err, ISO_EFORMAT, "schedule.json: no config and options");
     json_decref(j);
     return st;
   }
   json_t *now = asked(e, o);
   if (p->there) {
     st = iso_job_same(json_object_get(p->job, "asked"), now, o->out_dir, "checkpoint.safetensors", err);
-    if (st == ISO_OK) st = iso_choice_from_json(e, p->job, "job.json", LAST_S, &law, p->step, c, err);
+    if (st == ISO_OK) st = iso_choice_from_json(e, p->job, "job.json", LAST_S, &law, p->step, p->steps, c, err);
     *steps = p->steps;
   } else {
     st = o->config_path ? from_config(e, o, c, err) : choose(e, o, c, err);
