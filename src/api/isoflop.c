@@ -41,12 +41,13 @@ void isoflop_close(isoflop *f) {
   free(f);
 }
 
-const char *isoflop_error(const isoflop *f) { return f->text; }
+const char *isoflop_error(const isoflop *f) { return f ? f->text : "isoflop_open: no memory, or no kernels for this CPU"; }
 void isoflop_stop(isoflop *f) { atomic_store(&f->ctx->cancel, 1); }
 
 // Puts message and hint where isoflop_error finds them.
 static isoflop_status done(isoflop *f, iso_status st) {
   f->text[0] = 0;
+  if (st == ISO_ECANCEL) atomic_store(&f->ctx->cancel, 0);  // the call that was asked to has stopped: the next one runs
   if (st != ISO_OK) {
     size_t n = strlen(f->err.msg), h = strlen(f->err.hint);
     memcpy(f->text, f->err.msg, n + 1);
@@ -95,25 +96,32 @@ isoflop_status isoflop_train(isoflop *f, const char *const *texts, int n_texts, 
   iso_solo_opts o = {.texts = texts, .n_texts = n_texts, .out_dir = out_dir, .precision = "auto", .lr = NAN, .muon_lr = NAN, .weight_decay = NAN};
   iso_env_opts eo = {.kind = "train", .command = "isoflop_train", .rev = ISO_REV};
   iso_env *e = NULL;
+  iso_job_pending pending = {0};
   json_t *opts = NULL, *result = NULL;
   iso_err *err = &f->err;
   iso_status st;
   if (result_json) *result_json = NULL;
   f->ctx->start_s = iso_now_s(f->ctx);  // the budget counts from this call
+  if (!out_dir || (n_texts > 0 && !texts)) {
+    st = iso_fail(err, ISO_EINVAL, "isoflop_train needs a folder for the model, and as many texts as it says");
+    goto done;
+  }
   eo.budget = iso_budget_none();
   if (budget) ISO_TRYG(iso_budget_parse(budget, &eo.budget, err));
   ISO_TRYG(read_options(options, &opts, &o, err));
-  if (!iso_budget_is_bounded(&eo.budget) && o.steps <= 0) {
+  if (!iso_env_bounds(&eo.budget) && o.steps <= 0) {
     st = iso_fail(err, ISO_EINVAL, "nothing bounds this run: give a budget or \"steps\"");
     goto done;
   }
   eo.seed = (int64_t)o.seed;
-  ISO_TRYG(iso_solo_used(&o, &eo.used_s, err));
+  ISO_TRYG(iso_job_pending_open(o.out_dir, &pending, err));
+  if (pending.there) eo.used = &pending.used;
   ISO_TRYG(iso_env_open(f->ctx, &eo, &e, err));
   ISO_TRYG(iso_solo_run(e, &o, &result, err));
   if (result_json) *result_json = json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(12));
 done:
   iso_env_close(e, st == ISO_OK ? "done" : st == ISO_ECANCEL ? "stopped" : "failed", result);
+  iso_job_pending_close(&pending);
   json_decref(result);
   json_decref(opts);
   return done(f, st);
@@ -181,6 +189,10 @@ isoflop_status isoflop_model_sample(isoflop_model *m, const char *prompt, int64_
   iso_status st;
   *text = NULL;
   ISO_TRYG(iso_tok_encode(m->tok, prompt, strlen(prompt), false, &ids, err));
+  int32_t eot = iso_tok_eot(m->tok);
+  if (ids.n == 0 && eot >= 0) {  // the start of a document
+    ISO_TRYG(iso_ids_put(&ids, &eot, 1, err));
+  }
   ISO_TRYG(iso_generate(m->m, ids.p, ids.n, &o, take_token, &s, &stats, err));
   iso_str_put(&s.text, "", 0);
   if (s.text.failed)

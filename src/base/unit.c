@@ -92,6 +92,7 @@ static iso_status parse(const char *s, bool want_known, iso_unit want, iso_unit 
   if (!*p) return iso_fail(err, ISO_EINVAL, "\"%.60s\": no number", s);
   for (; *p; pieces++) {
     char *end;
+    if (*p == '-') return iso_fail(err, ISO_EINVAL, "\"%.60s\": cannot be negative", s);
     if (!isdigit((unsigned char)*p) && *p != '.') return iso_fail(err, ISO_EINVAL, "\"%.60s\": expected a number at \"%.20s\"", s, p);
     if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) return iso_fail(err, ISO_EINVAL, "\"%.60s\": hexadecimal is not understood", s);
     double v = strtod(p, &end);

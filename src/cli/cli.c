@@ -2,7 +2,9 @@
 #include "cli/cli.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,13 +110,25 @@ iso_status cli_budget(const cli_args *a, iso_budget *out, iso_err *err) {
   return st == ISO_OK ? st : iso_err_prefix(err, st, "--budget");
 }
 
+// What could not be written is said once and ends with its own code; `code` is the exit code otherwise.
+static int flush_out(int code) {
+  bool before = ferror(stdout) != 0;
+  errno = 0;
+  if (fflush(stdout) == 0 && !before) return code;
+  int why = errno;
+  struct pollfd reader = {.fd = STDOUT_FILENO};
+  if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)) return code != EXIT_DONE ? code : EXIT_FAILED;  // | head has read enough
+  if (!before || code == EXIT_DONE) fprintf(stderr, "isoflop: standard output cannot be written%s%s\n", why ? ": " : "", why ? strerror(why) : "");
+  return code != EXIT_DONE ? code : why == ENOSPC ? EXIT_DISK : EXIT_FAILED;
+}
+
 int cli_put_json(json_t *j) {
   char *s = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
   json_decref(j);
   if (!s) return EXIT_MEMORY;
   puts(s);
   free(s);
-  return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+  return flush_out(EXIT_DONE);
 }
 
 void cli_row(const char *name, const char *fmt, ...) {
@@ -260,7 +274,7 @@ static int run_verb(cli_args *a) {
   cli_progress *p = cli_progress_open(a->ctx, a->quiet, a->color, a->log);
   int code = a->verb->run(a);
   cli_progress_close(p);
-  if (a->log) fclose(a->log);
+  if (a->log && (ferror(a->log) | fclose(a->log)) != 0) fprintf(stderr, "isoflop: --log-jsonl %s: could not be written whole\n", log);
   return code;
 }
 
@@ -318,7 +332,7 @@ static int unexpected(const cli_args *a) {
   return cli_usage(a, "unexpected argument \"%.60s\"", s);
 }
 
-int cli_main(int argc, char **argv) {
+static int dispatch(int argc, char **argv) {
   cli_args a = {.argc = argc, .argv = argv};
   const char *name = argc > 1 ? argv[1] : "help", *near;
   int first = 2;
@@ -366,3 +380,5 @@ int cli_main(int argc, char **argv) {
   free(a.pos);
   return code;
 }
+
+int cli_main(int argc, char **argv) { return flush_out(dispatch(argc, argv)); }

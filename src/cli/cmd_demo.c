@@ -95,13 +95,22 @@ static int run(cli_args *a) {
   if (cli_given(a, "vocab") && (o.vocab < 256 + ISO_TOK_SPECIALS || o.vocab > ISO_TOK_VOCAB_MAX))
     return cli_usage(a, "--vocab must be between %d and %d", 256 + ISO_TOK_SPECIALS, ISO_TOK_VOCAB_MAX);
   iso_status st = cli_budget(a, &eo.budget, &err);
+  if (st == ISO_OK && !iso_env_bounds(&eo.budget)) return cli_usage(a, "nothing bounds this demo: give a time, FLOPs, or another --budget to use up");
   if (st == ISO_OK && cli_flag(a, "dry-run")) return dry_run(a, &o, &eo);
-  if (st == ISO_OK) st = iso_demo_used(o.out_dir, &eo.used_s, &err);
+  iso_cost used;
+  bool any = false;
+  if (st == ISO_OK) st = iso_demo_used(o.out_dir, &used, &any, &err);
+  if (any) eo.used = &used;
   if (st == ISO_OK) st = iso_env_open(a->ctx, &eo, &e, &err);
   if (st == ISO_OK) st = iso_demo_run(e, &o, &result, &err);
   char id[ISO_RUN_ID] = "";
   if (e) memcpy(id, e->run_id, sizeof id);
-  if (st == ISO_ECANCEL) iso_hint(&err, st, "saved in %s; the same command goes on", o.out_dir);
+  if (st == ISO_ECANCEL) {
+    iso_err none = {0};
+    bool saved = iso_demo_used(o.out_dir, &used, &any, &none) == ISO_OK && any;
+    iso_hint(&err, st, saved ? "saved in %s; the same command goes on" : "there was nothing yet to save in %s; the same command begins anew",
+             o.out_dir);
+  }
   iso_env_close(e, st == ISO_OK ? "done" : st == ISO_ECANCEL ? "stopped" : "failed", result);
   if (st == ISO_OK) st = report(a, id, o.out_dir, eo.store, &err);
   int code = st != ISO_OK ? cli_fail(a, st, &err) : a->json ? cli_put_json(json_incref(result)) : EXIT_DONE;

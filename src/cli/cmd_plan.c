@@ -20,7 +20,7 @@ static int run(cli_args *a) {
   if (code) return code;
   o.plan_only = true;
   iso_status st = cli_budget(a, &eo.budget, &err);
-  if (st == ISO_OK && !iso_budget_is_bounded(&eo.budget) && o.steps <= 0 && !o.config_path)
+  if (st == ISO_OK && !iso_env_bounds(&eo.budget) && o.steps <= 0 && !o.config_path)
     return cli_usage(a, "nothing bounds this plan: give --budget (as in --budget 5m) or --steps");
   if (st == ISO_OK) st = iso_env_open(a->ctx, &eo, &e, &err);
   if (st == ISO_OK) st = iso_solo_run(e, &o, &result, &err);

@@ -118,7 +118,7 @@ typedef struct input {
 static iso_status input_open(const char *path, input *in, iso_err *err) {
   *in = (input){.p = ""};
   if (path && strcmp(path, "-") != 0) {
-    ISO_TRY(iso_map_open(path, &in->map, err));
+    ISO_TRY(cli_input(iso_map_open(path, &in->map, err), err));
     if (in->map.size) in->p = (const char *)in->map.data, in->n = in->map.size;
     return ISO_OK;
   }
@@ -138,7 +138,7 @@ static void input_close(input *in) {
 
 static iso_status flush_out(iso_err *err) {
   if (fflush(stdout) == 0 && !ferror(stdout)) return ISO_OK;
-  return iso_fail(err, errno == ENOSPC ? ISO_EFULL : ISO_EIO, "standard output cannot be written: %s", strerror(errno));
+  return iso_fail(err, errno == ENOSPC ? ISO_EFULL : ISO_EBUG, "standard output cannot be written: %s", strerror(errno));
 }
 
 static iso_status encode(cli_args *a, const iso_tok *t, const input *in, iso_err *err) {
@@ -170,6 +170,8 @@ static iso_status parse_ids(const input *in, int vocab, iso_ids *ids, iso_err *e
     int64_t v = 0;
     size_t from = i;
     for (; i < in->n && isdigit((unsigned char)in->p[i]) && i - from < 10; i++) v = v * 10 + (in->p[i] - '0');
+    if (i - from == 10 && i < in->n && isdigit((unsigned char)in->p[i]))
+      return iso_fail(err, ISO_EFORMAT, "line %lld: a token id of more than 10 digits", (long long)line);
     if (i == from || (i < in->n && isalnum((unsigned char)in->p[i])))
       return iso_fail(err, ISO_EFORMAT, "line %lld: byte 0x%02x is not part of a token id", (long long)line, c);
     if (v >= vocab) return iso_fail(err, ISO_EFORMAT, "line %lld: token %lld, the vocabulary has %d", (long long)line, (long long)v, vocab);

@@ -70,11 +70,20 @@ static int run(cli_args *a) {
   if (o.measure_gns && o.batch == 1) return cli_usage(a, "--measure-gns compares two micro-batches: --batch 1 is one sequence, give two or more");
   if (o.measure_gns && o.batch > 0 && o.micro >= o.batch)
     return cli_usage(a, "--measure-gns compares two micro-batches: --micro %lld is all of --batch %lld", (long long)o.micro, (long long)o.batch);
+  static const char *const FIXED[] = {"model",       "config",           "steps",           "batch", "micro",    "seq", "vocab",
+                                      "recompute",   "recompute-layers", "recompute-cheap", "optim", "schedule", "lr",  "muon-lr",
+                                      "weight-decay"};
+  for (size_t i = 0; o.replay && i < ISO_COUNT(FIXED); i++)
+    if (cli_given(a, FIXED[i])) return cli_usage(a, "--replay and --%s exclude each other: a run is repeated as it was", FIXED[i]);
+  if (o.init_dir && (o.shape || o.config_path || cli_given(a, "vocab")))
+    return cli_usage(a, "--init excludes --model, --config and --vocab: shape and tokenizer are the model's");
   iso_status st = cli_budget(a, &eo.budget, &err);
-  if (st == ISO_OK && !iso_budget_is_bounded(&eo.budget) && o.steps <= 0 && !o.replay && !o.config_path)
+  if (st == ISO_OK && !iso_env_bounds(&eo.budget) && o.steps <= 0 && !o.replay && !o.config_path)
     return cli_usage(a, "nothing bounds this run: give --budget (as in --budget 5m) or --steps");
   eo.seed = (int64_t)o.seed;
-  if (st == ISO_OK) st = iso_solo_used(&o, &eo.used_s, &err);
+  iso_job_pending p = {0};
+  if (st == ISO_OK && !o.plan_only && !o.replay) st = iso_job_pending_open(o.out_dir, &p, &err);
+  if (p.there) eo.used = &p.used;
   if (st == ISO_OK) st = iso_env_open(a->ctx, &eo, &e, &err);
   if (st == ISO_OK) st = iso_solo_run(e, &o, &result, &err);
   if (st == ISO_OK) {
@@ -85,9 +94,16 @@ static int run(cli_args *a) {
     else
       code = cli_print_plan(result);
   } else {
-    if (st == ISO_ECANCEL) iso_hint(&err, st, "saved in %s; the same command goes on", o.out_dir);
+    iso_err none = {0};
+    iso_job_pending left;
+    if (st == ISO_ECANCEL && iso_job_pending_open(o.out_dir, &left, &none) == ISO_OK) {
+      iso_hint(&err, st, left.there ? "saved in %s; the same command goes on" : "there was nothing yet to save in %s; the same command begins anew",
+               o.out_dir);
+      iso_job_pending_close(&left);
+    }
     code = cli_fail(a, st, &err);
   }
+  iso_job_pending_close(&p);
   iso_env_close(e, st == ISO_OK ? "done" : st == ISO_ECANCEL ? "stopped" : "failed", result);
   json_decref(result);
   return code;

@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM: once, save and stop; twice, stop as soon as possible; three times, leave. A verb with nothing to save leaves at once.
+// Ctrl-C, SIGTERM and SIGHUP: once, save and stop; twice, stop as soon as possible; three times, leave. A verb with nothing to save leaves.
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,6 +11,8 @@ static void fill(sigset_t *s) {
   sigemptyset(s);
   sigaddset(s, SIGINT);
   sigaddset(s, SIGTERM);
+  struct sigaction a;  // under nohup a closed terminal is to be ignored
+  if (sigaction(SIGHUP, NULL, &a) == 0 && a.sa_handler != SIG_IGN) sigaddset(s, SIGHUP);
 }
 
 // Must run before any thread starts, so that all inherit the mask and only the waiting thread sees the signals.
@@ -31,7 +33,9 @@ static void *wait_loop(void *arg) {
     if (sigwait(&s, &got) != 0) continue;
     int before = atomic_fetch_add(&c->cancel, 1);
     const char *text = before == 0 ? "\nstopping: saving what there is (again: at once)\n" : "\nstopping at once\n";
-    if (write(STDERR_FILENO, text, before == 0 ? 49 : 18) < 0 || before >= 2) _exit(EXIT_INTERRUPTED);
+    // With the terminal the place for messages may be gone; what there is is saved all the same.
+    if (write(STDERR_FILENO, text, before == 0 ? 49 : 18) < 0 && before == 0) continue;
+    if (before >= 2) _exit(EXIT_INTERRUPTED);
   }
   return NULL;
 }

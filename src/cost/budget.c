@@ -2,6 +2,8 @@
 #include "cost/budget.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const iso_res_info INFO[ISO_RES_COUNT] = {
@@ -167,6 +169,9 @@ iso_budget iso_budget_left(const iso_budget *b, const iso_cost *spent) {
 static void print_least(iso_str *s, double v, iso_unit u) {
   iso_budget b = iso_budget_none();
   double digits = pow(10, floor(log10(v)) - 2), up = ceil(v / digits * (1 - 1e-12)) * digits;
+  char three[40];
+  (void)snprintf(three, sizeof three, "%.3g", up);  // 189 * 0.01 is not 1.89
+  up = strtod(three, NULL);
   if (u == ISO_UNIT_BYTE) {
     double base = v < 0x1p20 ? 1 : 0x1p20;
     up = ceil(v / base) * base;

@@ -90,8 +90,8 @@ static void print_exact(iso_str *s, double v) {
     if (strtod(buf, NULL) == v) break;
   }
   if (v == floor(v) && v < 1e7) (void)snprintf(buf, sizeof buf, "%.0f", v);
-  char *plus = strstr(buf, "e+");  // 5e+17 reads better as 5e17
-  if (plus) memmove(plus + 1, plus + 2, strlen(plus + 2) + 1);
+  char *plus = strstr(buf, "e+");  // 5e+17 reads better as 5e17, 2e+09 as 2e9
+  if (plus) memmove(plus + 1, plus + (plus[2] == '0' ? 3 : 2), strlen(plus + (plus[2] == '0' ? 3 : 2)) + 1);
   iso_str_add(s, buf);
 }
 

@@ -31,16 +31,13 @@ static double eval_seconds(iso_env *e, const iso_model_config *c, double val_tok
 bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_config *c, const iso_loss_law *law, iso_choice *out) {
   iso_err none = {0};
   int threads = iso_pool_threads(e->ctx->pool);
-  *out = (iso_choice){.config = *c, .binding = ISO_RES_wall};
+  *out = (iso_choice){.config = *c, .binding = o->clock, .timed = true};
   out->eval_s = eval_seconds(e, c, o->val_tokens);
   double tokens = 1e6, train_s = o->seconds - o->other_s - 1.15 * out->eval_s;
   // Batch depends on tokens and tokens on the seconds a step: two rounds settle it.
   for (int round = 0; round < 3; round++) {
     out->opts = iso_recipe_opts(c, tokens, o->seed);
-    if (o->fixed_opts) {
-      out->opts = *o->fixed_opts;
-      if (o->fixed_opts->batch <= 0 || o->fixed_opts->lr <= 0) return false;
-    }
+    if (o->fixed_opts) out->opts = *o->fixed_opts;
     if (iso_train_price_of(c, &out->opts, e->ctx->kern, threads, &out->price, &none) != ISO_OK) {
       (void)snprintf(out->why, sizeof out->why, "%.290s", none.msg);
       return false;
@@ -51,23 +48,40 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
     struct {
       double steps;
       iso_res res;
-    } limits[] = {
-        {train_s / out->step_s, ISO_RES_wall}, {o->train_flop / out->price.model_flop_step, ISO_RES_train_flop}, {o->tokens / per_step, ISO_RES_tok}};
+    } limits[] = {{train_s / out->step_s, o->clock},
+                  {o->train_flop / out->price.model_flop_step, ISO_RES_train_flop},
+                  {o->tokens / per_step, ISO_RES_tok},
+                  {o->moved / out->price.bytes_step, ISO_RES_moved}};
     for (size_t i = 0; i < ISO_COUNT(limits); i++)
       if (limits[i].steps < steps) {
         steps = limits[i].steps;
         out->binding = limits[i].res;
+        out->timed = i == 0;
       }
-    if (o->fixed_opts && (double)o->fixed_opts->steps < steps) steps = (double)o->fixed_opts->steps;
-    if (!(steps >= 1)) {
+    if (o->fixed_opts && (double)(o->fixed_opts->steps - o->done) < steps) {
+      steps = (double)(o->fixed_opts->steps - o->done);
+      out->binding = ISO_RES_tok;
+      out->timed = false;
+    }
+    if (!(steps >= 1) && o->done == 0) {
       (void)snprintf(out->why, sizeof out->why, "not one step of %lld tokens fits", (long long)per_step);
       return false;
     }
-    tokens = floor(steps) * per_step;
+    out->more_steps = steps >= 1 ? (int64_t)steps : 0;
+    tokens = (double)(o->done + out->more_steps) * per_step;
   }
-  double ram = fixed_ram() + (double)out->price.mem_b;
-  if (ram > o->peak_ram) {
-    (void)snprintf(out->why, sizeof out->why, "needs %.0f MiB of memory", ram / 1048576);
+  double ram = fixed_ram() + (double)out->price.mem_b, ram_hi = ram * 1.05 + 16777216;
+  if (ram_hi > o->peak_ram) {
+    (void)snprintf(out->why, sizeof out->why, "it takes up to %.0f MiB of memory", ceil(ram_hi / 1048576));
+    return false;
+  }
+  double infer = iso_eval_flop(c, (int64_t)o->val_tokens, out->opts.seq), disk = (double)(out->price.params * 4);
+  if (infer > o->infer_flop) {
+    (void)snprintf(out->why, sizeof out->why, "scoring the held-out text needs infer_flop=%.3g", infer);
+    return false;
+  }
+  if (disk > o->disk) {
+    (void)snprintf(out->why, sizeof out->why, "the model needs %.0f KiB of disk", ceil(disk / 1024));
     return false;
   }
   out->tokens = tokens;
@@ -77,14 +91,43 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
   out->bpb = law->bpb(law->self, params, iso_recipe_effective_tokens(tokens, o->unique_tokens));
   double more = law->bpb(law->self, params, iso_recipe_effective_tokens(1.01 * tokens, o->unique_tokens)).mean;
   out->shadow = (more - out->bpb.mean) / log(1.01);
-  double steps = (double)out->opts.steps, s = steps * out->step_s;
-  iso_est seconds = isfinite(o->seconds) && out->binding == ISO_RES_wall ? iso_est_range(0.93 * s, s, fmin(train_s, 1.05 * s)) : iso_est_rel(s, 0.2);
+  double steps = (double)out->more_steps, s = steps * out->step_s;
+  iso_est seconds = isfinite(o->seconds) && out->timed ? iso_est_range(0.93 * s, s, fmin(train_s, 1.05 * s)) : iso_est_rel(s, 0.2);
   out->cost = iso_env_seconds(e, seconds);
   out->cost.train_flop = iso_est_exact(steps * out->price.model_flop_step);
   out->cost.moved = iso_est_exact(steps * out->price.bytes_step);
-  out->cost.tok = iso_est_exact(tokens);
-  out->cost.peak_ram = iso_est_range(ram * 0.95, ram, ram * 1.05 + 16777216);
+  out->cost.tok = iso_est_exact(steps * (double)(out->opts.batch * out->opts.seq));
+  out->cost.peak_ram = iso_est_range(ram * 0.95, ram, ram_hi);
+  out->cost.disk = iso_est_exact(disk);
   return true;
+}
+
+iso_status iso_choose_refuse(iso_env *e, const iso_choose_opts *o, const iso_loss_law *law, const iso_model_config *c, const char *why,
+                             iso_err *err) {
+  iso_choose_opts free = *o, roomy = *o;
+  iso_choice x, held;
+  bool priced = false;
+  roomy.peak_ram = roomy.disk = roomy.infer_flop = INFINITY;
+  free.seconds = free.train_flop = free.peak_ram = free.moved = free.infer_flop = free.disk = INFINITY;
+  for (free.tokens = 1024; !priced && free.tokens < 1e12; free.tokens *= 2) priced = iso_choose_price(e, &free, c, law, &x);
+  iso_fail(err, ISO_EBUDGET, "the budget does not pay for training: %.250s", why[0] ? why : "nothing fits");
+  if (!priced) return ISO_EBUDGET;
+  // One step, the evaluation and what follows; a second more, since the next call starts anew.
+  iso_cost need = x.cost, rest = iso_env_seconds(e, iso_est_exact(o->other_s + 1.15 * x.eval_s + 2 * x.step_s + 1));
+  rest.infer_flop = iso_est_exact(iso_eval_flop(&x.config, (int64_t)o->val_tokens, x.opts.seq));
+  need.train_flop = iso_est_exact(x.price.model_flop_step);
+  need.moved = iso_est_exact(x.price.bytes_step);
+  need.tok = iso_est_exact((double)(x.opts.batch * x.opts.seq));
+  const iso_res seconds[] = {ISO_RES_wall, ISO_RES_cpu, ISO_RES_energy, ISO_RES_co2, ISO_RES_usd};
+  for (size_t i = 0; i < ISO_COUNT(seconds); i++) *iso_cost_at(&need, seconds[i]) = iso_est_exact(0);
+  // What the limits on time and tokens leave room for takes larger batches than one step.
+  if (iso_choose_price(e, &roomy, c, law, &held)) need.peak_ram = iso_est_max(need.peak_ram, held.cost.peak_ram);
+  iso_cost asked = iso_cost_serial(need, rest), all = iso_cost_serial(iso_env_measured(e), asked);
+  iso_budget b = iso_run_budget(e->run);
+  if (iso_budget_fits(&b, &all, NULL)) return ISO_EBUDGET;
+  iso_err least = {0};
+  (void)iso_budget_refuse(&b, &all, &asked, "training", &least);
+  return least.hint[0] ? iso_hint(err, ISO_EBUDGET, "%s", least.hint) : ISO_EBUDGET;
 }
 
 iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *law, iso_choice *out, iso_err *err) {
@@ -106,15 +149,7 @@ iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *
       found = true;
     }
   }
-  if (!found) {
-    double need = smallest.step_s > 0 ? o->other_s + 1.15 * smallest.eval_s + 2 * smallest.step_s : NAN, used = iso_now_s(e->ctx) - e->ctx->start_s;
-    iso_fail(err, ISO_EBUDGET, "the budget does not pay for training: %s", smallest.why[0] ? smallest.why : "nothing fits");
-    if (isfinite(o->seconds) && isfinite(need) && need > o->seconds)
-      return iso_hint(err, ISO_EBUDGET, "the least that would do is wall=%.0fs", ceil(used + need + 1));
-    if (isfinite(o->train_flop)) return iso_hint(err, ISO_EBUDGET, "the least that would do is train_flop=%.3g", smallest.price.model_flop_step);
-    return iso_hint(err, ISO_EBUDGET, "the smallest model needs %.0f MiB of memory and %.3g FLOP a step",
-                    (fixed_ram() + (double)smallest.price.mem_b) / 1048576, smallest.price.model_flop_step);
-  }
+  if (!found) return iso_choose_refuse(e, o, law, &smallest.config, smallest.why, err);
   char text[160];
   (void)snprintf(best.why, sizeof best.why, "%s: best of %d shapes by the law (%s), limited by %s", iso_config_print(&best.config, text, sizeof text),
                  tried, law->source, iso_res_get(best.binding)->name);
@@ -132,11 +167,17 @@ json_t *iso_choice_json(const iso_choice *c) {
 
 iso_choose_opts iso_choose_limits(iso_env *e, double other_s, int64_t ctx, uint64_t seed) {
   iso_budget left = iso_run_left(e->run);
-  return (iso_choose_opts){.seconds = iso_env_affordable_s(e),
+  iso_res clock;
+  double end = iso_env_end_s(e, &clock);
+  return (iso_choose_opts){.seconds = end - iso_now_s(e->ctx),
+                           .clock = clock,
                            .other_s = other_s,
                            .train_flop = left.train_flop,
                            .tokens = left.tok,
                            .peak_ram = left.peak_ram,
+                           .moved = left.moved,
+                           .infer_flop = left.infer_flop,
+                           .disk = left.disk,
                            .vocab = e->data->vocab,
                            .ctx = ctx,
                            .unique_tokens = (double)e->data->train_tokens,
@@ -155,19 +196,21 @@ iso_cost iso_choice_whole(iso_env *e, const iso_choice *c, iso_est last) {
   return whole;
 }
 
-iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c, iso_err *err) {
+iso_status iso_choice_save(iso_env *e, const char *out_dir, const iso_choice *c, const json_t *asked, iso_err *err) {
   char path[4200];
   (void)snprintf(path, sizeof path, "%s/job.json", out_dir);
   json_t *j = json_pack("{s:o, s:o, s:o, s:s}", "model", iso_config_json(&c->config), "options", iso_train_opts_json(&c->opts), "predicted",
                         iso_choice_json(c), "why", c->why);
+  if (j && asked) json_object_set(j, "asked", (json_t *)(uintptr_t)asked);
+  if (j && e->text_vocab > 0) json_object_set_new(j, "data", iso_env_text_json(e));
   iso_status st = j ? iso_json_save(e->ctx, path, j, err) : iso_fail(err, ISO_ENOMEM, "no memory for job.json");
   json_decref(j);
   return st;
 }
 
-iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, iso_choice *out,
-                                iso_err *err) {
-  static const char *const KEYS[] = {"model", "options", "predicted", "why", NULL};
+iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, double other_s, const iso_loss_law *law, int64_t done, int64_t steps,
+                                iso_choice *out, iso_err *err) {
+  static const char *const KEYS[] = {"model", "options", "predicted", "why", "asked", "data", NULL};
   iso_model_config c;
   iso_train_opts opts = iso_train_defaults();
   ISO_TRY(iso_json_only_keys(j, what, KEYS, err));
@@ -177,11 +220,17 @@ iso_status iso_choice_from_json(iso_env *e, const json_t *j, const char *what, d
   if (c.vocab != e->data->vocab)
     return iso_fail(err, ISO_EINVAL, "%s: a vocabulary of %lld, the data has %d", what, (long long)c.vocab, e->data->vocab);
   iso_choose_opts o = iso_choose_limits(e, other_s, opts.seq, opts.seed);
+  iso_train_opts priced = opts;
+  if (steps > opts.steps) priced.steps = steps;  // where the clock decides, more than were planned may be taken
   o.fixed = &c;
-  o.fixed_opts = &opts;
-  if (!iso_choose_price(e, &o, &c, law, out)) {
-    iso_fail(err, ISO_EBUDGET, "the budget does not pay for the run of %s: %.250s", what, out->why);
-    return ISO_EBUDGET;
+  o.fixed_opts = &priced;
+  o.done = done;
+  if (!(opts.lr > 0)) return iso_fail(err, ISO_EINVAL, "%s: lr must be more than zero", what);
+  if (!iso_choose_price(e, &o, &c, law, out)) return iso_choose_refuse(e, &o, law, &c, out->why, err);
+  if (!out->timed && done + out->more_steps < opts.steps) {
+    iso_fail(err, ISO_EBUDGET, "%s: the budget's %s pays for %lld of %lld steps", what, iso_res_get(out->binding)->name,
+             (long long)(done + out->more_steps), (long long)opts.steps);
+    return iso_hint(err, ISO_EBUDGET, done > 0 ? "give a larger budget, or another --out to start afresh" : "give a larger budget, or fewer steps");
   }
   out->opts = opts;  // steps as they were planned: a resumed run keeps its schedule
   (void)snprintf(out->why, sizeof out->why, "as written in %.200s", what);

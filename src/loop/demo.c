@@ -20,8 +20,10 @@ typedef struct demo {
   const iso_demo_opts *o;
   char state[4200];
   iso_sweep_result sweep;
+  iso_sweep_key key;  // of its plan
   iso_sweep_fit fit;
   bool fitted;
+  json_t *saved;  // owned: demo.json of an interrupted call, or NULL
   json_t *summary;
 } demo;
 
@@ -29,40 +31,50 @@ typedef struct demo {
 
 static void state_path(const char *out_dir, char *buf, size_t n) { (void)snprintf(buf, n, "%s/demo.json", out_dir); }
 
-iso_status iso_demo_used(const char *out_dir, double *used_s, iso_err *err) {
+iso_status iso_demo_used(const char *out_dir, iso_cost *used, bool *any, iso_err *err) {
   char path[4200];
-  json_t *j, *config = NULL;
-  bool pending = false;
-  *used_s = 0;
+  json_t *j;
+  iso_job_pending p;
+  *used = iso_cost_zero();
+  *any = false;
   state_path(out_dir, path, sizeof path);
   if (!iso_file_exists(path)) return ISO_OK;
   ISO_TRY(iso_json_load(path, &j, err));
-  *used_s = json_number_value(json_object_get(j, "used_s"));
+  iso_status st = iso_job_used(j, path, used, err);
   json_decref(j);
-  double train_s = 0;
-  ISO_TRY(iso_job_pending(out_dir, &pending, &train_s, &config, err));
-  json_decref(config);
-  if (train_s > *used_s) *used_s = train_s;
+  if (st != ISO_OK) return iso_hint(err, st, "delete %.300s to start this demo afresh", path);
+  ISO_TRY(iso_job_pending_open(out_dir, &p, err));
+  if (p.there && p.used.wall.mean > used->wall.mean) *used = p.used;
+  iso_job_pending_close(&p);
+  *any = true;
   return ISO_OK;
+}
+
+// What the user fixed: an unfinished demo goes on with the same only.
+static json_t *asked(const demo *d) {
+  const iso_demo_opts *o = d->o;
+  return json_pack("{s:I, s:I, s:f, s:s, s:o}", "seed", (json_int_t)o->seed, "seq", (json_int_t)(o->seq > 0 ? o->seq : 0), "sweep-share",
+                   o->sweep_share, "precision", o->precision, "text", iso_job_data_json(d->e));
 }
 
 static void save_state(void *arg, const iso_sweep_result *r) {
   demo *d = arg;
   iso_err none = {0};
-  json_t *j =
-      json_pack("{s:f, s:I, s:o}", "used_s", iso_now_s(d->e->ctx) - d->e->ctx->start_s, "seed", (json_int_t)d->o->seed, "sweep", iso_sweep_json(r));
+  iso_cost used = iso_env_measured(d->e);
+  json_t *j = json_pack("{s:o, s:o, s:o, s:o, s:o}", "used", iso_cost_json(&used), "asked", asked(d), "data", iso_env_text_json(d->e), "plan",
+                        iso_sweep_key_json(&d->key), "sweep", iso_sweep_json(r));
   if (j) (void)iso_json_save(d->e->ctx, d->state, j, &none);
   json_decref(j);
 }
 
 static iso_status load_state(demo *d, iso_err *err) {
-  if (!iso_file_exists(d->state)) return ISO_OK;
-  json_t *j;
-  ISO_TRY(iso_json_load(d->state, &j, err));
-  iso_status st = ISO_OK;
-  if (json_integer_value(json_object_get(j, "seed")) == (json_int_t)d->o->seed) st = iso_sweep_from_json(json_object_get(j, "sweep"), &d->sweep, err);
+  if (!d->saved) return ISO_OK;
+  json_t *now = asked(d);
+  iso_status st = iso_job_same(json_object_get(d->saved, "asked"), now, d->o->out_dir, "demo.json", err);
+  if (st == ISO_OK) st = iso_sweep_from_json(json_object_get(d->saved, "sweep"), &d->sweep, err);
+  if (st == ISO_OK) st = iso_sweep_key_from_json(json_object_get(d->saved, "plan"), &d->key, err);
   if (st == ISO_OK && d->sweep.n > 0) iso_env_note(d->e, ISO_EVENT_NOTE, "sweep", "going on with %d points of an interrupted demo", d->sweep.n);
-  json_decref(j);
+  json_decref(now);
   return st;
 }
 
@@ -78,6 +90,10 @@ static iso_status sweep(demo *d, iso_err *err) {
   iso_sweep_opts o = {.seconds = d->o->sweep_share * (isfinite(total) ? fmin(total, s) : 1e9),
                       .train_flop = d->o->sweep_share * left.train_flop,
                       .peak_ram = left.peak_ram,
+                      .tokens = d->o->sweep_share * left.tok,
+                      .moved = d->o->sweep_share * left.moved,
+                      .share = d->o->sweep_share,
+                      .key = d->key,
                       .vocab = e->data->vocab,
                       .ctx = context(d),
                       .seed = d->o->seed,
@@ -85,12 +101,15 @@ static iso_status sweep(demo *d, iso_err *err) {
                       .val_tokens = (double)e->data->val_tokens};
   iso_sweep_plan p;
   ISO_TRY(iso_sweep_plan_make(e, &o, &law, &p, err));
+  bool again = d->key.flop > 0;
+  d->key = p.key;
   char b[40];
   iso_note(e->ctx, ISO_EVENT_PHASE, "plan",
            "sweep of %d sizes (%.2f M to %.2f M parameters) at %.2g, %.2g, %.2g FLOP each: about %s, %.0f%% of the budget", p.n,
            (double)p.model[0].price.params / 1e6, (double)p.model[p.n - 1].price.params / 1e6, p.flop[0], p.flop[1], p.flop[2],
            iso_unit_print(p.cost.wall.mean, ISO_UNIT_S, b, sizeof b), 100 * p.cost.wall.mean / total);
-  double deadline = isfinite(total) ? iso_now_s(e->ctx) + 1.35 * o.seconds : INFINITY;
+  // An interrupted sweep may take up to half of what is left to come to its end.
+  double deadline = isfinite(total) ? iso_now_s(e->ctx) + (again ? fmin(1.35 * p.cost.wall.mean, 0.5 * s) : 1.35 * o.seconds) : INFINITY;
   iso_status st = iso_sweep_run(e, &p, &o, deadline, save_state, d, &d->sweep, err);
   if (st == ISO_ECANCEL) save_state(d, &d->sweep);
   return st;
@@ -118,7 +137,12 @@ static iso_status fit(demo *d, iso_err *err) {
   ISO_TRY(iso_phase_start(e, "fit", &cost, &p, err));
   iso_status st = iso_sweep_fit_run(e, &d->sweep, RESAMPLES, d->o->seed, &d->fit, err);
   d->fitted = st == ISO_OK;
-  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
+  iso_err late = {0};
+  iso_status end = iso_phase_end(&p, st == ISO_OK ? err : &late);
+  if (st == ISO_EINVAL || st == ISO_EFORMAT || st == ISO_ENUM) {  // too few points in time, or losses that no law describes: no reason to stop
+    iso_env_note(e, ISO_EVENT_WARN, "fit", "%s: the shipped law decides alone", err->msg);
+    return end;
+  }
   if (st != ISO_OK || end != ISO_OK) return st != ISO_OK ? st : end;
   const iso_fit *f = &d->fit.fit;
   iso_note(e->ctx, ISO_EVENT_PHASE, "fit", "bits per byte = %.3f + (%.3g/N)^%.3f + (%.3g/D)^%.3f on %lld points, noise %.2f%%",
@@ -146,14 +170,17 @@ static void compare_laws(demo *d, const iso_choice *c) {
                apart ? ": it disagrees, runs of a few hundred steps alone extrapolate poorly" : "");
 }
 
+static iso_loss_law law_of(const demo *d) { return d->fitted ? iso_sweep_law(&d->fit) : iso_loss_law_shipped(); }
+
 static iso_status choose(demo *d, iso_choice *c, iso_err *err) {
   iso_env *e = d->e;
   double largest = 0;
   for (int i = 0; i < d->sweep.n; i++) largest = fmax(largest, d->sweep.p[i].params);
-  iso_loss_law law = iso_sweep_law(&d->fit);
+  iso_loss_law law = law_of(d);
   iso_choose_opts o = iso_choose_limits(e, LAST_S, context(d), d->o->seed);
-  o.params_max = 4 * largest;
+  if (largest > 0) o.params_max = 4 * largest;
   ISO_TRY(iso_choose(e, &o, &law, c, err));
+  if (!d->fitted) return ISO_OK;
   double flop = 6 * (double)c->price.params * c->tokens;
   iso_fit_reach r = iso_fit_extrapolation(&d->fit.fit, (double)c->price.params, c->tokens, flop);
   if (r.flop > 1.5 || r.params > 1.5)  // the report says so by itself
@@ -254,13 +281,29 @@ done:
 
 // ---- all of it ------------------------------------------------------------------------------------------------------
 
-static iso_status pending_choice(demo *d, iso_choice *c, bool *found, iso_err *err) {
-  double used;
-  json_t *saved = NULL;
-  ISO_TRY(iso_job_pending(d->o->out_dir, found, &used, &saved, err));
-  iso_loss_law law = iso_sweep_law(&d->fit);
-  iso_status st = *found ? iso_choice_from_json(d->e, saved, "job.json", LAST_S, &law, c, err) : ISO_OK;
-  json_decref(saved);
+static iso_status pending_choice(demo *d, iso_choice *c, int64_t *steps, iso_err *err) {
+  iso_job_pending p;
+  iso_loss_law law = law_of(d);
+  json_t *now = asked(d);
+  *steps = 0;
+  iso_status st = iso_job_pending_open(d->o->out_dir, &p, err);
+  if (st == ISO_OK && p.there) {
+    st = iso_job_same(json_object_get(p.job, "asked"), now, d->o->out_dir, "checkpoint.safetensors", err);
+    if (st == ISO_OK) st = iso_choice_from_json(d->e, p.job, "job.json", LAST_S, &law, p.step, p.steps, c, err);
+    *steps = p.steps;
+  } else if (st == ISO_OK) {
+    st = iso_choice_save(d->e, d->o->out_dir, c, now, err);
+  }
+  json_decref(now);
+  iso_job_pending_close(&p);
+  return st;
+}
+
+static iso_status is_training(const demo *d, bool *out, iso_err *err) {
+  iso_job_pending p;
+  iso_status st = iso_job_pending_open(d->o->out_dir, &p, err);
+  *out = st == ISO_OK && p.there && d->sweep.n > 0;
+  iso_job_pending_close(&p);
   return st;
 }
 
@@ -288,18 +331,22 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
   state_path(o->out_dir, d->state, sizeof d->state);
   iso_choice c;
   iso_job_result r;
-  bool pending = false;
+  int64_t steps = 0;
   iso_status st;
-  ISO_TRYG(iso_mkdirs(o->out_dir, err));
-  ISO_TRYG(load_state(d, err));
-  ISO_TRYG(iso_env_machine(e, true, o->precision, err));
   iso_text_opts text = {.texts = o->texts, .n = o->n_texts, .out_dir = o->out_dir, .vocab = o->vocab, .max_bytes = o->max_bytes};
+  ISO_TRYG(iso_env_text_there(&text, err));
+  ISO_TRYG(iso_env_own(e, o->out_dir, err));
+  if (iso_file_exists(d->state)) ISO_TRYG(iso_json_load(d->state, &d->saved, err));
+  text.as = json_object_get(d->saved, "data");
+  ISO_TRYG(iso_env_machine(e, d->saved == NULL, o->precision, err));
   ISO_TRYG(iso_env_text(e, &text, err));
-  ISO_TRYG(sweep(d, err));
+  ISO_TRYG(load_state(d, err));
+  bool training;  // then the sweep is over, whether or not time cut it short
+  ISO_TRYG(is_training(d, &training, err));
+  if (!training) ISO_TRYG(sweep(d, err));
   ISO_TRYG(fit(d, err));
   ISO_TRYG(choose(d, &c, err));
-  ISO_TRYG(pending_choice(d, &c, &pending, err));
-  if (!pending) ISO_TRYG(iso_choice_save(e, o->out_dir, &c, err));
+  ISO_TRYG(pending_choice(d, &c, &steps, err));
   iso_cost predicted = iso_choice_whole(e, &c, iso_est_range(0.1, 0.6, LAST_S));
   tell_plan(d, &c, &predicted);
   iso_job_opts jo = {.choice = &c,
@@ -307,6 +354,7 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
                      .follow_clock = isfinite(iso_env_affordable_s(e)),
                      .watch = true,
                      .reserve_s = LAST_S,
+                     .steps = steps,
                      .point_label = "chosen"};
   st = iso_job_run(e, &jo, &r, err);
   if (st == ISO_ECANCEL) save_state(d, &d->sweep);
@@ -325,6 +373,7 @@ iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso
 done:
   if (d->fitted) iso_sweep_fit_close(&d->fit);
   json_decref(d->summary);
+  json_decref(d->saved);
   free(d);
   return st;
 }

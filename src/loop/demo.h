@@ -16,6 +16,6 @@ typedef struct iso_demo_opts {
 
 // *result: the object that --json ends with (owned by the caller). ISO_ECANCEL: stopped, the same call goes on.
 iso_status iso_demo_run(iso_env *e, const iso_demo_opts *o, json_t **result, iso_err *err);
-// Wall seconds that an interrupted demo in out_dir has used.
-iso_status iso_demo_used(const char *out_dir, double *used_s, iso_err *err);
+// What an interrupted demo in out_dir has used, if there is *any.
+iso_status iso_demo_used(const char *out_dir, iso_cost *used, bool *any, iso_err *err);
 #endif

@@ -19,7 +19,7 @@ typedef struct iso_env_opts {
   const char *rev;      // of the program
   const char *parent;   // run that this one belongs to, or NULL
   int64_t seed;
-  double used_s;  // wall seconds that an earlier, interrupted call has used
+  const iso_cost *used;  // what earlier, interrupted calls have used, or NULL
 } iso_env_opts;
 
 typedef struct iso_env {
@@ -33,30 +33,36 @@ typedef struct iso_env {
   double pace;  // seconds that long runs take over what `steps` predicts from short ones; 1 until a sweep has measured it
   iso_precision precision;
   iso_meter meter;    // of the whole job
+  iso_cost used;      // by interrupted calls of the same job
   double base_rss_b;  // anonymous memory before anything was planned
   iso_shards *data;   // owned
   iso_tok *tok;       // owned
   double val_bytes_per_tok;
-  iso_arena *arena;  // owned: strings of the summary
-  json_t *notes;     // owned array of text
+  int64_t text_vocab, text_max_b;  // settled on by iso_env_text
+  int dir_fd;                      // owned: the folder that is locked for this job; 0: none
+  iso_arena *arena;                // owned: strings of the summary
+  json_t *notes;                   // owned array of text
 } iso_env;
 
+// Makes the folder of a job and keeps other processes' jobs out of it until iso_env_close.
+iso_status iso_env_own(iso_env *e, const char *dir, iso_err *err);
+// Whether a limit ends a training run; memory, disk and inference alone do not.
+bool iso_env_bounds(const iso_budget *b);
 iso_status iso_env_open(iso_ctx *c, const iso_env_opts *o, iso_env **out, iso_err *err);
 // Finishes the run in the store with `status` ("done", "failed", "stopped") and the result object (borrowed, may be NULL).
 void iso_env_close(iso_env *e, const char *status, const json_t *result);
 // Remembers a remark for the report, and shows it.
 void iso_env_note(iso_env *e, iso_event_kind kind, const char *phase, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-// Seconds of wall clock left of the budget (+INFINITY without one), counted from process start.
-double iso_env_left_s(const iso_env *e);
-// Clock time at which the wall budget ends.
-double iso_env_end_s(const iso_env *e);
+// Clock time at which the first limit is reached that seconds of full load use up (wall, cpu, energy, co2, usd; +INFINITY without one), as far as
+// the job has been measured now; *which (may be NULL) gets that resource.
+double iso_env_end_s(iso_env *e, iso_res *which);
 // The cost of `seconds` of full load on this machine, with train or infer FLOPs left at zero: wall, cpu, energy, co2, usd.
 iso_cost iso_env_seconds(const iso_env *e, iso_est seconds);
 // No prediction exceeds the wall limit: the clock stops the run.
 void iso_env_clamp(const iso_env *e, iso_cost *whole);
-// The most seconds of full load that every limit of the budget allows now (wall, cpu, energy, co2, usd).
-double iso_env_affordable_s(const iso_env *e);
+// The seconds to that time.
+double iso_env_affordable_s(iso_env *e);
 
 // A metered phase: reserve at the estimate, then settle with what the meter saw.
 typedef struct iso_phase {
@@ -82,8 +88,13 @@ typedef struct iso_text_opts {
   const char *out_dir;       // gets data/
   const char *tokenizer;     // of a model that is trained further, or NULL
   int64_t vocab, max_bytes;  // 0: by the budget
+  const json_t *as;          // what iso_env_text_json said of an interrupted call, or NULL: by the same budget, not by what is left of it
 } iso_text_opts;
+// The files are there: looked at before time is spent on the machine.
+iso_status iso_env_text_there(const iso_text_opts *o, iso_err *err);
 iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err);
+// The vocabulary and the bytes of text that were settled on, for a job that is interrupted.
+json_t *iso_env_text_json(const iso_env *e);
 // The longest context up to `want` (0: 256) that the training text fills several times.
 int64_t iso_env_context(const iso_env *e, int64_t want);
 iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err);

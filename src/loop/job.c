@@ -115,7 +115,11 @@ json_t *iso_job_noise_json(const iso_noise_window *w) {
 
 static iso_status save(job *j, iso_err *err) {
   double start = iso_now_s(j->e->ctx);
-  json_t *extra = json_pack("{s:f, s:s}", "used_s", start - j->e->ctx->start_s, "run", j->e->run_id);
+  iso_cost used = iso_env_measured(j->e);
+  const iso_res counted[] = {ISO_RES_train_flop, ISO_RES_moved, ISO_RES_tok};  // of the phase that is not closed yet
+  for (size_t i = 0; i < ISO_COUNT(counted); i++)
+    *iso_cost_at(&used, counted[i]) = iso_est_add(iso_cost_get(&used, counted[i]), iso_cost_get(&j->phase.meter.counted, counted[i]));
+  json_t *extra = json_pack("{s:o, s:s}", "used", iso_cost_json(&used), "run", j->e->run_id);
   if (extra && j->noise.n > 0) json_object_set_new(extra, "noise", noise_state(&j->noise));
   iso_status st = iso_trainer_save(j->t, j->checkpoint, extra, err);
   json_decref(extra);
@@ -188,7 +192,7 @@ static void keep_time(job *j) {
   const iso_choice *ch = j->o->choice;
   if (!j->o->follow_clock) return;
   double pace = iso_trainer_step_s(j->t) / ch->step_s;
-  iso_trainer_deadline(j->t, iso_env_end_s(j->e) - j->o->reserve_s - 1.1 * ch->eval_s * (pace > 1 ? pace : 1));
+  iso_trainer_deadline(j->t, iso_env_end_s(j->e, NULL) - j->o->reserve_s - 1.1 * ch->eval_s * (pace > 1 ? pace : 1));
 }
 
 static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
@@ -220,9 +224,9 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   ev.loss = j->loss_ema;
   ev.tok_per_s = per / step_s;
   ev.mfu = ch->price.model_flop_step / step_s / iso_env_peak_flop_s(e);
-  double end = iso_env_end_s(e);
+  double end = iso_env_end_s(e, NULL);
   ev.used_frac = isfinite(end) ? (now - e->ctx->start_s) / (end - e->ctx->start_s) : NAN;
-  ev.eta_s = isfinite(end) ? end - now : (double)(ev.steps - i->step) * step_s;
+  ev.eta_s = isfinite(end) ? fmax(0, end - now) : (double)(ev.steps - i->step) * step_s;
   if (ch->opts.measure_gns) ev.noise_tok = add_noise(j, i);
   ev.text = i->decaying ? "decay" : "";
   iso_emit(e->ctx, &ev);
@@ -262,8 +266,9 @@ static iso_status record_schedule(job *j, iso_err *err) {
   const double *f = iso_trainer_factors(j->t, &n);
   json_t *a = json_array();
   for (int64_t i = 0; a && i < n; i++) json_array_append_new(a, json_real(f[i]));
-  json_t *doc = json_pack("{s:s, s:I, s:o, s:o, s:o}", "run", j->e->run_id, "kept_back_tok", (json_int_t)j->watch_tok, "config",
-                          iso_config_json(&j->m->config), "options", iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
+  json_t *doc =
+      json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "run", j->e->run_id, "text", iso_job_data_json(j->e), "kept_back_tok", (json_int_t)j->watch_tok,
+                "config", iso_config_json(&j->m->config), "options", iso_train_opts_json(iso_trainer_opts(j->t)), "factor", a);
   (void)snprintf(path, sizeof path, "%s/schedule.json", j->o->out_dir);
   iso_status st = doc ? iso_json_save(j->e->ctx, path, doc, err) : iso_fail(err, ISO_ENOMEM, "no memory for the schedule");
   json_decref(doc);
@@ -301,12 +306,12 @@ static iso_status evaluate(job *j, iso_job_result *out, iso_err *err) {
   ISO_TRY(iso_phase_start(j->e, "evaluate", &cost, &p, err));
   iso_note(j->e->ctx, ISO_EVENT_PHASE, "evaluate", "%.3f M held-out tokens", n / 1e6);
   // A machine that has slowed down meanwhile does not make the job late: what has been scored by then counts.
-  double end = j->o->follow_clock ? iso_env_end_s(j->e) - j->o->reserve_s : INFINITY;
+  double end = j->o->follow_clock ? iso_env_end_s(j->e, NULL) - j->o->reserve_s : INFINITY;
   iso_status st = iso_job_eval(j->e, j->m, ch->opts.seq, 0, end, &out->val, err);
   if (st == ISO_OK && out->val.tokens < (int64_t)n - 1)
     iso_env_note(j->e, ISO_EVENT_WARN, "evaluate", "the machine is slower than it was: scored on the first %.0f%% of the held-out tokens",
                  100 * (double)out->val.tokens / n);
-  iso_meter_count(&p.meter, ISO_RES_infer_flop, flop);
+  iso_meter_count(&p.meter, ISO_RES_infer_flop, out->val.tokens < (int64_t)n - 1 ? iso_eval_flop(&ch->config, out->val.tokens, ch->opts.seq) : flop);
   iso_status closed = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   out->eval = p.measured;
   out->bits_per_byte = out->val.nats_per_tok / log(2) / j->e->val_bytes_per_tok;
@@ -322,7 +327,7 @@ static iso_status train(job *j, iso_job_result *out, iso_err *err) {
   iso_note(e->ctx, ISO_EVENT_PHASE, "train", "%s: %.2f M parameters, %.2f M tokens, batch %lld x %lld, lr %.2g",
            iso_config_print(&j->m->config, text, sizeof text), (double)ch->price.params / 1e6, ch->tokens / 1e6, (long long)ch->opts.batch,
            (long long)ch->opts.seq, ch->opts.lr);
-  if (j->o->follow_clock) iso_trainer_deadline(j->t, iso_env_end_s(e) - j->o->reserve_s - 1.1 * ch->eval_s);  // until keep_time knows more
+  if (j->o->follow_clock) iso_trainer_deadline(j->t, iso_env_end_s(e, NULL) - j->o->reserve_s - 1.1 * ch->eval_s);  // until keep_time knows more
   if (j->o->repeat) iso_trainer_replay(j->t, j->o->factors, j->o->n_factors);
   iso_status st = iso_trainer_run(j->t, on_step, j, err);
   iso_err late = {0};
@@ -381,9 +386,12 @@ iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, i
   j->feed = (iso_job_feed){e->data, o->choice->opts.seed};
   // With the clock in charge a faster machine than predicted takes more steps, also one that was calibrated while it was busy.
   iso_train_opts opts = o->choice->opts;
-  if (o->follow_clock && o->choice->binding == ISO_RES_wall) {
+  if (o->steps > 0) {
+    opts.steps = o->steps;
+  } else if (o->follow_clock && o->choice->timed) {
     iso_budget left = iso_run_left(e->run);
     double most = fmin(left.train_flop / o->choice->price.model_flop_step, left.tok / (double)(opts.batch * opts.seq));
+    most = fmin(most, left.moved / o->choice->price.bytes_step);
     opts.steps = (int64_t)fmin((double)opts.steps * 16 + 1000, fmax(most, (double)opts.steps));
   }
   ISO_TRYG(iso_trainer_open(e->ctx, j->m, &opts, iso_job_batch, &j->feed, &j->t, err));
@@ -394,7 +402,19 @@ iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, i
   ISO_TRYG(record_schedule(j, err));
   iso_trainer_close(j->t);  // its memory is not needed beside the evaluation's
   j->t = NULL;
-  ISO_TRYG(evaluate(j, out, err));
+  iso_err unpaid = {0};
+  st = evaluate(j, out, &unpaid);
+  if (st == ISO_EBUDGET) {  // what has been trained is kept: scoring can be done later
+    ISO_TRYG(export(j, err));
+    (void)unlink(j->checkpoint);
+    *err = unpaid;
+    st = iso_hint(err, ISO_EBUDGET, "the machine was slower than planned: the model is in %.250s, not scored (isoflop eval does that)", o->out_dir);
+    goto done;
+  }
+  if (st != ISO_OK) {
+    *err = unpaid;
+    goto done;
+  }
   ISO_TRYG(export(j, err));
   ISO_TRYG(record_point(j, out, err));
   (void)unlink(j->checkpoint);
@@ -406,24 +426,67 @@ done:
   return st;
 }
 
-iso_status iso_job_pending(const char *out_dir, bool *pending, double *used_s, json_t **config, iso_err *err) {
-  char path[4200];
-  *pending = false;
-  *used_s = 0;
-  *config = NULL;
-  (void)snprintf(path, sizeof path, "%s/job.json", out_dir);
-  if (!iso_file_exists(path)) return ISO_OK;
+iso_status iso_job_used(const json_t *j, const char *what, iso_cost *out, iso_err *err) {
+  *out = iso_cost_zero();
+  const json_t *used = json_object_get(j, "used");
+  if (!used) return iso_fail(err, ISO_EFORMAT, "%s: lacks what the run has used", what);
+  ISO_TRY(iso_cost_from_json(used, what, out, err));
+  if (!(out->wall.mean >= 0) || !(out->cpu.mean >= 0)) return iso_fail(err, ISO_EFORMAT, "%s: the seconds used are not known", what);
+  return ISO_OK;
+}
+
+iso_status iso_job_pending_open(const char *out_dir, iso_job_pending *out, iso_err *err) {
+  char path[4200], file[4200];
+  *out = (iso_job_pending){.used = iso_cost_zero()};
+  (void)snprintf(file, sizeof file, "%s/job.json", out_dir);
   (void)snprintf(path, sizeof path, "%s/checkpoint.safetensors", out_dir);
-  if (!iso_file_exists(path)) return ISO_OK;
-  iso_st *f;
-  ISO_TRY(iso_st_open(path, &f, err));
-  const char *extra = iso_st_metadata(f, "isoflop.extra");
-  json_t *j = extra ? json_loads(extra, JSON_DECODE_ANY, NULL) : NULL;
-  *used_s = json_number_value(json_object_get(j, "used_s"));
-  json_decref(j);
+  if (!iso_file_exists(file) || !iso_file_exists(path)) return ISO_OK;
+  iso_st *f = NULL;
+  json_t *extra = NULL, *meta = NULL;
+  iso_status st;
+  ISO_TRYG(iso_st_open(path, &f, err));
+  const char *more = iso_st_metadata(f, "isoflop.extra"), *text = iso_st_metadata(f, "isoflop.checkpoint");
+  if (!more || !text) {
+    st = iso_fail(err, ISO_EFORMAT, "%s: a safetensors file, but not a checkpoint of isoflop", path);
+    goto done;
+  }
+  ISO_TRYG(iso_json_parse(more, strlen(more), path, &extra, err));
+  ISO_TRYG(iso_json_parse(text, strlen(text), path, &meta, err));
+  ISO_TRYG(iso_job_used(extra, path, &out->used, err));
+  ISO_TRYG(iso_json_get_i64(json_object_get(meta, "options"), "steps", path, 1, INT64_C(1) << 53, &out->steps, err));
+  ISO_TRYG(iso_json_get_i64(meta, "step", path, 0, out->steps, &out->step, err));
+  ISO_TRYG(iso_json_load(file, &out->job, err));
+  out->there = true;
+done:
+  if (st != ISO_OK) iso_hint(err, st, "delete %.300s to start this run afresh", path);
+  json_decref(extra);
+  json_decref(meta);
   iso_st_close(f);
-  (void)snprintf(path, sizeof path, "%s/job.json", out_dir);
-  ISO_TRY(iso_json_load(path, config, err));
-  *pending = true;
+  return st;
+}
+
+void iso_job_pending_close(iso_job_pending *p) { json_decref(p->job); }
+
+json_t *iso_job_data_json(const iso_env *e) {
+  char text[80];
+  const iso_shards *d = e->data;
+  uint64_t h = d->tok_hash ^ d->val.payload_hash;
+  for (int i = 0; i < d->n_train; i++) h = h * 0x9E3779B97F4A7C15u + d->train[i].payload_hash;
+  (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)h);
+  return json_string(text);
+}
+
+iso_status iso_job_same(const json_t *saved, const json_t *now, const char *out_dir, const char *file, iso_err *err) {
+  const json_t *side[2] = {saved, now};
+  if (!saved || !now) return ISO_OK;
+  for (int i = 0; i < 2; i++) {
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)side[i], key, v) {
+      if (json_equal(v, json_object_get(side[1 - i], key))) continue;
+      iso_fail(err, ISO_EINVAL, "%s holds an unfinished run that was started with another %s%s", out_dir, strcmp(key, "text") == 0 ? "" : "--", key);
+      return iso_hint(err, ISO_EINVAL, "the same options go on with it; another --out starts afresh, and so does deleting %.200s/%s", out_dir, file);
+    }
+  }
   return ISO_OK;
 }

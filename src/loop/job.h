@@ -15,6 +15,7 @@ typedef struct iso_job_opts {
   bool repeat;                   // use factors of a recorded run (--replay)
   const double *factors;         // borrowed
   int64_t n_factors, kept_back;  // of schedule.json
+  int64_t steps;                 // that an unfinished run was opened for, 0: a new one
   const char *point_label;
 } iso_job_opts;
 
@@ -33,8 +34,21 @@ typedef struct iso_job_result {
 
 // Trains and leaves the model in out_dir. On ISO_ECANCEL the checkpoint is saved and result->stopped is set.
 iso_status iso_job_run(iso_env *e, const iso_job_opts *o, iso_job_result *out, iso_err *err);
-// Whether out_dir holds an unfinished run; *used_s gets the wall seconds that it has used.
-iso_status iso_job_pending(const char *out_dir, bool *pending, double *used_s, json_t **config, iso_err *err);
+// An unfinished run in a folder: what it has used, the step it has reached of how many, and its job.json.
+typedef struct iso_job_pending {
+  bool there;
+  iso_cost used;
+  int64_t step, steps;
+  json_t *job;  // owned
+} iso_job_pending;
+iso_status iso_job_pending_open(const char *out_dir, iso_job_pending *out, iso_err *err);
+void iso_job_pending_close(iso_job_pending *p);
+// What the user asked for, as job.json and demo.json keep it, is the same as now; else ISO_EINVAL that names the option.
+iso_status iso_job_same(const json_t *saved, const json_t *now, const char *out_dir, const char *file, iso_err *err);
+// Fingerprint of the environment's data, for what the user asked for.
+json_t *iso_job_data_json(const iso_env *e);
+// Reads "used" of a checkpoint or of demo.json.
+iso_status iso_job_used(const json_t *j, const char *what, iso_cost *out, iso_err *err);
 // What was measured of the gradient's noise: the scale in tokens with its standard error, the critical batch that it predicts, and what this
 // run's batch costs beside it; NULL when nothing was.
 json_t *iso_job_noise_json(const iso_noise_window *w);

@@ -1,7 +1,9 @@
 // The phases that come before planning: the machine and the data.
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "loop/env.h"
@@ -9,6 +11,7 @@
 
 // Seconds that the quick calibrations take at most.
 enum { MACHINE_S = 6 };
+enum { MIN_TRAIN = 9 };  // tokens: a window of the shortest context and its last target
 
 static iso_status use_kernels(iso_env *e, const char *prec, iso_err *err) {
   if (strcmp(prec, "auto") == 0)
@@ -42,6 +45,13 @@ iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *er
   return st == ISO_OK ? end : st;
 }
 
+// What is wrong with a text is the file's fault, not the command's.
+static iso_status of_text(iso_status st, iso_err *err) {
+  if (st != ISO_EINVAL) return st;
+  err->status = ISO_EFORMAT;
+  return ISO_EFORMAT;
+}
+
 // Finished shards of the very same text: names, bytes and hashes are in dataset.json.
 static bool reusable(const iso_data_opts *o, const iso_docs *d) {
   char path[4200];
@@ -59,6 +69,14 @@ static bool reusable(const iso_data_opts *o, const iso_docs *d) {
     same = h && strcmp(h, hash) == 0 && json_integer_value(json_object_get(s, "bytes")) == (json_int_t)d->src[i].bytes;
   }
   same = same && json_integer_value(json_object_get(j, "vocab")) == (o->vocab ? o->vocab : 8192);
+  if (same && o->tokenizer) {  // of a model that is trained further: one of the same size is not enough
+    iso_tok *t = NULL;
+    char hash[20] = "";
+    if (iso_tok_load(o->tokenizer, &t, &none) == ISO_OK) (void)snprintf(hash, sizeof hash, "%016llx", (unsigned long long)iso_tok_hash(t));
+    iso_tok_close(t);
+    const char *h = json_string_value(json_object_get(j, "tokenizer_hash"));
+    same = h && strcmp(h, hash) == 0;
+  }
   json_decref(j);
   return same;
 }
@@ -67,7 +85,10 @@ iso_status iso_env_open_shards(iso_env *e, const char *dir, iso_err *err) {
   ISO_TRY(iso_shards_open(dir, &e->data, err));
   ISO_TRY(iso_shards_tok(e->data, &e->tok, err));
   if (e->data->val_tokens < 2)
-    return iso_fail(err, ISO_EINVAL, "%s: the held-out part has %lld tokens, at least 2 are needed", dir, (long long)e->data->val_tokens);
+    return iso_fail(err, ISO_EFORMAT, "%s: the held-out part has %lld tokens, at least 2 are needed", dir, (long long)e->data->val_tokens);
+  if (e->data->train_tokens < MIN_TRAIN)
+    return iso_fail(err, ISO_EFORMAT, "%s: the training part has %lld tokens, at least %d are needed", dir, (long long)e->data->train_tokens,
+                    MIN_TRAIN);
   e->val_bytes_per_tok = (double)e->data->val_bytes / (double)e->data->val_tokens;
   return ISO_OK;
 }
@@ -81,7 +102,7 @@ static iso_status build_data(iso_env *e, const iso_data_opts *o, double bytes, i
   iso_phase p;
   ISO_TRY(iso_phase_start(e, "data", &cost, &p, err));
   iso_env_note(e, ISO_EVENT_PHASE, "data", "%.1f MB of text: learning %d tokens, encoding", bytes / 1e6, o->vocab ? o->vocab : 8192);
-  iso_status st = iso_data_build(e->ctx, o, rep, err);
+  iso_status st = of_text(iso_data_build(e->ctx, o, rep, err), err);
   iso_meter_count(&p.meter, ISO_RES_disk, 2.0 * (double)(rep->train_tokens + rep->val_tokens));
   iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   if (st == ISO_OK) st = end;
@@ -100,7 +121,7 @@ iso_status iso_env_data(iso_env *e, const iso_data_opts *o, iso_data_report *rep
   if (piped) return build_data(e, o, 40e6, rep, err);
   iso_status st = o->n_paths > 0 ? iso_docs_open(e->ctx, o->paths, o->n_paths, &o->source, &d, err)
                                  : iso_docs_open_gcide(e->ctx, o->gcide_dir, &o->source, &d, err);
-  if (st != ISO_OK) return st;
+  if (st != ISO_OK) return of_text(st, err);
   bytes = (double)d->bytes;
   bool same = reusable(o, d);
   iso_docs_close(d);
@@ -120,6 +141,20 @@ static double text_bytes(const iso_text_opts *o) {
   return bytes;
 }
 
+iso_status iso_env_text_there(const iso_text_opts *o, iso_err *err) {
+  for (int i = 0; i < o->n; i++) {
+    struct stat s;
+    if (strcmp(o->texts[i], "-") == 0) continue;
+    if (stat(o->texts[i], &s) != 0) return iso_fail(err, ISO_EIO, "%s: cannot open: %s", o->texts[i], strerror(errno));
+    if (S_ISDIR(s.st_mode)) return iso_fail(err, ISO_EIO, "%s: is a folder, not a file of text", o->texts[i]);
+    if (S_ISREG(s.st_mode) && s.st_size == 0) {
+      iso_fail(err, ISO_EFORMAT, "%s: no text in this file", o->texts[i]);
+      return iso_hint(err, ISO_EFORMAT, "give a file that is not empty");
+    }
+  }
+  return ISO_OK;
+}
+
 iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err) {
   char dir[4200];
   double s = iso_env_affordable_s(e), bytes = text_bytes(o), rate = isfinite(e->hw.gemm_f32_flop_s) ? 0.6 * e->hw.gemm_f32_flop_s : 5e10;
@@ -128,16 +163,26 @@ iso_status iso_env_text(iso_env *e, const iso_text_opts *o, iso_err *err) {
   ISO_TRY(iso_mkdirs(dir, err));
   // Learning merges needs no more than a sample of a large text.
   iso_data_opts d = {.paths = o->texts, .n_paths = o->n, .out_dir = dir, .tokenizer = o->tokenizer, .tok_max_bytes = 16000000};
-  d.vocab = o->vocab > 0 ? (int)o->vocab : iso_recipe_vocab(flop, bytes);
+  int64_t as_vocab = json_integer_value(json_object_get(o->as, "vocab")), as_max = json_integer_value(json_object_get(o->as, "max_bytes"));
+  bool as_before = as_vocab >= 256 + ISO_TOK_SPECIALS && as_vocab <= ISO_TOK_VOCAB_MAX && as_max >= 0;
+  d.vocab = o->vocab > 0 ? (int)o->vocab : as_before ? (int)as_vocab : iso_recipe_vocab(flop, bytes);
   if (o->max_bytes > 0)
     d.source.max_bytes = (size_t)o->max_bytes;
+  else if (as_before)
+    d.source.max_bytes = (size_t)as_max;
   else if (s * 1e6 < 1e15)  // text that can be read and encoded in a twelfth of the time: more would never be trained on
     d.source.max_bytes = (size_t)fmax(s * 1e6, 4e6);
   if (d.source.max_bytes > 0 && bytes > (double)d.source.max_bytes)
     iso_env_note(e, ISO_EVENT_NOTE, "data", "reading the first %.1f MB of %.1f MB: the budget cannot use more (--max-bytes decides otherwise)",
                  (double)d.source.max_bytes / 1e6, bytes / 1e6);
+  e->text_vocab = d.vocab;
+  e->text_max_b = (int64_t)d.source.max_bytes;
   iso_data_report rep;
   return iso_env_data(e, &d, &rep, err);
+}
+
+json_t *iso_env_text_json(const iso_env *e) {
+  return json_pack("{s:I, s:I}", "vocab", (json_int_t)e->text_vocab, "max_bytes", (json_int_t)e->text_max_b);
 }
 
 int64_t iso_env_context(const iso_env *e, int64_t want) {

@@ -11,11 +11,18 @@
 // Wall seconds kept for export, store and exit.
 #define LAST_S 0.8
 
-static iso_status prepare_data(iso_env *e, const iso_solo_opts *o, const json_t *replay, iso_err *err) {
+static iso_status prepare_data(iso_env *e, const iso_solo_opts *o, const json_t *replay, const json_t *as, iso_err *err) {
   char tok[4200];
   if (o->data_dir) return iso_env_open_shards(e, o->data_dir, err);
-  iso_text_opts t = {.texts = o->texts, .n = o->n_texts, .out_dir = o->out_dir, .vocab = o->vocab, .max_bytes = o->max_bytes};
+  iso_text_opts t = {.texts = o->texts, .n = o->n_texts, .out_dir = o->out_dir, .vocab = o->vocab, .max_bytes = o->max_bytes, .as = as};
   if (replay && t.vocab <= 0) t.vocab = json_integer_value(json_object_get(json_object_get(replay, "config"), "vocab"));
+  if (o->config_path && t.vocab <= 0) {  // the tokenizer follows the model, as it does with --model
+    json_t *file;
+    ISO_TRY(iso_json_load(o->config_path, &file, err));
+    int64_t vocab = json_integer_value(json_object_get(json_object_get(file, "model"), "vocab"));
+    json_decref(file);
+    if (vocab >= 256 + ISO_TOK_SPECIALS && vocab <= ISO_TOK_VOCAB_MAX) t.vocab = vocab;
+  }
   if (o->init_dir) {
     (void)snprintf(tok, sizeof tok, "%s/tokenizer.json", o->init_dir);
     t.tokenizer = tok;
@@ -58,6 +65,8 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
     ISO_TRY(iso_config_parse(o->shape, &fixed, err));
     if (fixed.vocab != e->data->vocab) {
       iso_fail(err, ISO_EINVAL, "--model %s has a vocabulary of %lld, the data of %d", o->shape, (long long)fixed.vocab, e->data->vocab);
+      if (o->vocab >= fixed.vocab && e->data->vocab < fixed.vocab)
+        return iso_hint(err, ISO_EINVAL, "this text gives no more tokens: write %d in its place", e->data->vocab);
       return iso_hint(err, ISO_EINVAL, "write %d in its place, or give --vocab %lld", e->data->vocab, (long long)fixed.vocab);
     }
     if (o->seq <= 0) c.ctx = fixed.ctx;
@@ -80,6 +89,7 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   opts = out->opts;
   apply_user(o, &opts);
   ISO_TRY(iso_train_opts_check(&opts, err));
+  if (!(opts.lr > 0)) return iso_fail(err, ISO_EINVAL, "--lr must be more than zero");
   if (o->init_dir) {  // a trained model is tuned gently
     if (!isfinite(o->lr)) opts.lr *= 0.2;
     if (!isfinite(o->muon_lr)) opts.muon_lr *= 0.2;
@@ -91,20 +101,9 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   char why[sizeof out->why];
   memcpy(why, out->why, sizeof why);
   iso_choice again;
-  if (!iso_choose_price(e, &c, &fixed, &law, &again)) {
-    iso_fail(err, ISO_EBUDGET, "the budget does not pay for training: %s", again.why);
-    return ISO_EBUDGET;
-  }
+  if (!iso_choose_price(e, &c, &fixed, &law, &again)) return iso_choose_refuse(e, &c, &law, &fixed, again.why, err);
   memcpy(again.why, why, sizeof why);
   *out = again;
-  return ISO_OK;
-}
-
-iso_status iso_solo_used(const iso_solo_opts *o, double *used_s, iso_err *err) {
-  bool pending;
-  json_t *config;
-  ISO_TRY(iso_job_pending(o->out_dir, &pending, used_s, &config, err));
-  json_decref(config);
   return ISO_OK;
 }
 
@@ -160,31 +159,99 @@ static iso_status load_replay(iso_env *e, const char *which, double **factor, in
   return ISO_OK;
 }
 
-static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, iso_choice *c, iso_err *err) {
-  bool pending = false;
-  double used;
-  json_t *saved = NULL, *file = NULL;
+// What the user fixed: an unfinished run goes on with the same only.
+static json_t *asked(const iso_env *e, const iso_solo_opts *o) {
+  json_t *j = json_object();
+  const struct {
+    const char *key, *text;
+  } texts[] = {{"model", o->shape},         {"config", o->config_path}, {"init", o->init_dir},
+               {"precision", o->precision}, {"optim", o->optim},        {"schedule", o->schedule}};
+  const struct {
+    const char *key;
+    double v;
+  } reals[] = {{"lr", o->lr}, {"muon-lr", o->muon_lr}, {"weight-decay", o->weight_decay}};
+  const struct {
+    const char *key;
+    int64_t v;
+  } counts[] = {{"batch", o->batch},
+                {"seq", o->seq},
+                {"steps", o->steps},
+                {"micro", o->micro},
+                {"recompute", o->recompute},
+                {"recompute-layers", o->recompute_layers},
+                {"recompute-cheap", o->recompute_cheap},
+                {"measure-gns", o->measure_gns}};
+  for (size_t i = 0; i < ISO_COUNT(texts); i++)
+    if (texts[i].text) json_object_set_new(j, texts[i].key, json_string(texts[i].text));
+  for (size_t i = 0; i < ISO_COUNT(reals); i++)
+    if (isfinite(reals[i].v)) json_object_set_new(j, reals[i].key, json_real(reals[i].v));
+  for (size_t i = 0; i < ISO_COUNT(counts); i++)
+    if (counts[i].v > 0) json_object_set_new(j, counts[i].key, json_integer(counts[i].v));
+  json_object_set_new(j, "seed", json_integer((json_int_t)o->seed));
+  json_object_set_new(j, "text", iso_job_data_json(e));
+  return j;
+}
+
+static iso_status from_config(iso_env *e, const iso_solo_opts *o, iso_choice *c, iso_err *err) {
+  json_t *file;
+  iso_loss_law law = iso_loss_law_shipped();
+  ISO_TRY(iso_json_load(o->config_path, &file, err));
+  const json_t *given = asked(e, o);  // what is on the command line goes before what is in the file
+  const char *key;
+  json_t *v, *to = json_object_get(file, "options");
+  json_object_foreach((json_t *)(uintptr_t)given, key, v) {
+    static const char *const FLAGS[][2] = {{"optim", "optim"},
+                                           {"schedule", "schedule"},
+                                           {"lr", "lr"},
+                                           {"muon-lr", "muon_lr"},
+                                           {"weight-decay", "weight_decay"},
+                                           {"batch", "batch"},
+                                           {"seq", "seq"},
+                                           {"steps", "steps"},
+                                           {"micro", "micro"},
+                                           {"recompute", "recompute"},
+                                           {"recompute-layers", "recompute_layers"},
+                                           {"recompute-cheap", "recompute_cheap"}};
+    for (size_t i = 0; i < ISO_COUNT(FLAGS); i++)
+      if (strcmp(key, FLAGS[i][0]) == 0) json_object_set(to, FLAGS[i][1], v);
+  }
+  json_decref((json_t *)(uintptr_t)given);
+  if (o->seed > 0) json_object_set_new(to, "seed", json_integer((json_int_t)o->seed));
+  if (o->measure_gns) json_object_set_new(to, "measure_gns", json_true());
+  iso_status st = iso_choice_from_json(e, file, o->config_path, LAST_S, &law, 0, 0, c, err);
+  json_decref(file);
+  return st;
+}
+
+static iso_status pick(iso_env *e, const iso_solo_opts *o, json_t *replay, const iso_job_pending *p, iso_choice *c, int64_t *steps, iso_err *err) {
   iso_status st = ISO_OK;
   iso_loss_law law = iso_loss_law_shipped();
+  *steps = 0;
   if (replay) {
+    json_t *text = iso_job_data_json(e);
+    bool same = !json_object_get(replay, "text") || json_equal(json_object_get(replay, "text"), text);
+    json_decref(text);
+    if (!same) {
+      iso_fail(err, ISO_EINVAL, "--replay %s: that run was trained on another text", o->replay);
+      return iso_hint(err, ISO_EINVAL, "give the same --text, --max-bytes or --data as then");
+    }
     json_t *j = json_pack("{s:O, s:O}", "model", json_object_get(replay, "config"), "options", json_object_get(replay, "options"));
     if (j && o->measure_gns) json_object_set_new(json_object_get(j, "options"), "measure_gns", json_true());
-    st = j ? iso_choice_from_json(e, j, "schedule.json", LAST_S, &law, c, err) : iso_fail(err, ISO_EFORMAT, "schedule.json: no config and options");
+    st = j ? iso_choice_from_json(e, j, "schedule.json", LAST_S, &law, 0, 0, c, err)
+           : iso_fail(err, ISO_EFORMAT, "schedule.json: no config and options");
     json_decref(j);
     return st;
   }
-  ISO_TRY(iso_job_pending(o->out_dir, &pending, &used, &saved, err));
-  if (pending)
-    st = iso_choice_from_json(e, saved, "job.json", LAST_S, &law, c, err);
-  else if (o->config_path) {
-    st = iso_json_load(o->config_path, &file, err);
-    if (st == ISO_OK && o->measure_gns) json_object_set_new(json_object_get(file, "options"), "measure_gns", json_true());
-    if (st == ISO_OK) st = iso_choice_from_json(e, file, o->config_path, LAST_S, &law, c, err);
-  } else
-    st = choose(e, o, c, err);
-  json_decref(saved);
-  json_decref(file);
-  if (st == ISO_OK && !o->plan_only && !pending) st = iso_choice_save(e, o->out_dir, c, err);
+  json_t *now = asked(e, o);
+  if (p->there) {
+    st = iso_job_same(json_object_get(p->job, "asked"), now, o->out_dir, "checkpoint.safetensors", err);
+    if (st == ISO_OK) st = iso_choice_from_json(e, p->job, "job.json", LAST_S, &law, p->step, p->steps, c, err);
+    *steps = p->steps;
+  } else {
+    st = o->config_path ? from_config(e, o, c, err) : choose(e, o, c, err);
+    if (st == ISO_OK && !o->plan_only) st = iso_choice_save(e, o->out_dir, c, now, err);
+  }
+  json_decref(now);
   return st;
 }
 
@@ -193,14 +260,17 @@ iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso
   double *factor = NULL;
   int64_t n_factor = 0;
   json_t *replay = NULL;
+  int64_t steps = 0;
+  iso_job_pending p = {0};
   iso_choice c;
   iso_job_result r;
   iso_status st;
-  ISO_TRYG(iso_mkdirs(o->out_dir, err));
+  ISO_TRYG(iso_env_own(e, o->out_dir, err));
   if (o->replay) ISO_TRYG(load_replay(e, o->replay, &factor, &n_factor, &replay, err));
   ISO_TRYG(iso_env_machine(e, false, o->precision, err));
-  ISO_TRYG(prepare_data(e, o, replay, err));
-  ISO_TRYG(pick(e, o, replay, &c, err));
+  if (!replay && !o->plan_only) ISO_TRYG(iso_job_pending_open(o->out_dir, &p, err));
+  ISO_TRYG(prepare_data(e, o, replay, json_object_get(p.job, "data"), err));
+  ISO_TRYG(pick(e, o, replay, &p, &c, &steps, err));
   iso_cost predicted = iso_choice_whole(e, &c, iso_est_range(0.05, 0.3, LAST_S));
   char b1[40], b2[40], b3[40];
   iso_note(e->ctx, ISO_EVENT_PHASE, "plan", "%s", c.why);
@@ -221,6 +291,7 @@ iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso
                      .factors = factor,
                      .n_factors = n_factor,
                      .kept_back = json_integer_value(json_object_get(replay, "kept_back_tok")),
+                     .steps = steps,
                      .point_label = "train"};
   ISO_TRYG(iso_job_run(e, &jo, &r, err));
   iso_store_run row = iso_store_run_blank();
@@ -233,5 +304,6 @@ iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso
 done:
   free(factor);
   json_decref(replay);
+  iso_job_pending_close(&p);
   return st;
 }

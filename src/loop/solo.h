@@ -26,8 +26,6 @@ typedef struct iso_solo_opts {
 // Machine, data, choice; with plan_only nothing is trained. *result (owned by the caller) is the object that --json ends with:
 // params, tokens, elapsed_s, bits_per_byte, predicted, measured, plan. ISO_ECANCEL: stopped, the checkpoint is in out_dir.
 iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso_err *err);
-// Seconds that an unfinished run in out_dir has used, so that the environment can be opened with them.
-iso_status iso_solo_used(const iso_solo_opts *o, double *used_s, iso_err *err);
 // The result object from the parts.
 json_t *iso_solo_result(iso_env *e, const iso_choice *c, const iso_job_result *r, const iso_cost *predicted);
 #endif

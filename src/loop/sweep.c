@@ -88,7 +88,7 @@ static int optimum(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law,
 }
 
 static bool plan_at(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, double flop, int64_t eval_tok, int spread, iso_sweep_plan *p) {
-  *p = (iso_sweep_plan){0};
+  *p = (iso_sweep_plan){.key = {flop, eval_tok, spread}};
   p->eval_tok = o->val_tokens < (double)eval_tok ? (int64_t)o->val_tokens : eval_tok;
   if (p->eval_tok < o->ctx) p->eval_tok = o->ctx;
   for (int l = 0; l < ISO_SWEEP_LEVELS; l++) p->flop[l] = LEVEL[l] * flop;
@@ -112,8 +112,9 @@ static bool largest_plan(iso_env *e, const iso_sweep_opts *o, const iso_loss_law
   bool found = false;
   for (double lo = 18, hi = 60; hi - lo > 1e-3;) {
     double mid = 0.5 * (lo + hi);
-    bool ok = plan_at(e, o, law, exp(mid), eval_tok, spread, &p),
-         fits = ok && p.cost.wall.mean <= o->seconds && p.cost.train_flop.mean <= o->train_flop;
+    bool ok = plan_at(e, o, law, exp(mid), eval_tok, spread, &p), fits = ok && p.cost.wall.mean <= o->seconds &&
+                                                                         p.cost.train_flop.mean <= o->train_flop && p.cost.tok.mean <= o->tokens &&
+                                                                         p.cost.moved.mean <= o->moved;
     if (fits) *out = p;
     found = found || fits;
     // A plan that is too short for its smallest branches needs more, one that is too dear less.
@@ -125,13 +126,35 @@ static bool largest_plan(iso_env *e, const iso_sweep_opts *o, const iso_loss_law
   return found;
 }
 
+// The smallest plan there is, and the budget whose share would pay for it.
+static iso_status refuse(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_err *err) {
+  iso_sweep_opts free = *o;
+  iso_sweep_plan p;
+  bool found = false;
+  free.peak_ram = INFINITY;
+  for (double x = 18; !found && x < 60; x += 0.02) found = plan_at(e, &free, law, exp(x), 2048, SPREADS - 1, &p);
+  iso_fail(err, ISO_EBUDGET, "the sweep's share of the budget does not pay for three sizes at three token counts");
+  iso_hint(err, ISO_EBUDGET, "give a larger --budget, or plan from the shipped law with isoflop train");
+  if (!found || !(o->share > 0)) return ISO_EBUDGET;
+  iso_cost need = iso_cost_times(p.cost, 1.05 / o->share);
+  for (int r = 0; r < ISO_RES_COUNT; r++)
+    if (iso_res_get((iso_res)r)->kind == ISO_KIND_CONSUMABLE) *iso_cost_at(&need, (iso_res)r) = iso_est_exact(iso_cost_get(&need, (iso_res)r).mean);
+  iso_cost all = iso_cost_serial(iso_env_measured(e), need);
+  iso_budget b = iso_run_budget(e->run);
+  iso_err least = {0};
+  if (iso_budget_fits(&b, &all, NULL)) return ISO_EBUDGET;
+  (void)iso_budget_refuse(&b, &all, &need, "the sweep", &least);
+  return iso_hint(err, ISO_EBUDGET, "%.200s; or plan from the shipped law with isoflop train", least.hint);
+}
+
 iso_status iso_sweep_plan_make(iso_env *e, const iso_sweep_opts *o, const iso_loss_law *law, iso_sweep_plan *out, iso_err *err) {
+  // What an interrupted sweep has measured belongs to its plan: the rest of it is what is left to do.
+  if (o->key.flop > 0 && plan_at(e, o, law, o->key.flop, o->key.eval_tok, o->key.spread, out)) return ISO_OK;
   // Scoring on fewer held-out tokens, then sizes closer together, where time is short.
   for (int spread = 0; spread < SPREADS; spread++)
     for (int64_t eval_tok = 16384; eval_tok >= 2048; eval_tok /= 2)
       if (largest_plan(e, o, law, eval_tok, spread, out)) return ISO_OK;
-  iso_fail(err, ISO_EBUDGET, "the sweep's share of the budget does not pay for three sizes at three token counts");
-  return iso_hint(err, ISO_EBUDGET, "give a larger --budget, or plan from the shipped law with isoflop train");
+  return refuse(e, o, law, err);
 }
 
 // ---- running --------------------------------------------------------------------------------------------------------
@@ -151,7 +174,7 @@ static iso_status on_step(void *arg, const iso_step_info *i, iso_err *err) {
   iso_meter_count(&r->phase.meter, ISO_RES_moved, r->m->price.bytes_step);
   iso_meter_count(&r->phase.meter, ISO_RES_tok, (double)(r->m->opts.batch * r->m->opts.seq));
   r->loss = isfinite(r->loss) ? 0.9 * r->loss + 0.1 * i->loss : i->loss;
-  double now = iso_now_s(r->e->ctx), end = iso_env_end_s(r->e);
+  double now = iso_now_s(r->e->ctx), end = iso_env_end_s(r->e, NULL);
   if (i->step % 8 == 1) iso_meter_sample(&r->phase.meter);
   if (r->n_curve < (int)ISO_COUNT(r->curve) && !i->decaying && i->step % (r->m->steps[ISO_SWEEP_LEVELS - 1] / 128 + 1) == 0) {
     iso_store_sample s = iso_store_sample_blank();
@@ -308,6 +331,20 @@ iso_status iso_sweep_run(iso_env *e, const iso_sweep_plan *p, const iso_sweep_op
     saved(arg, io);
   }
   return ISO_OK;
+}
+
+json_t *iso_sweep_key_json(const iso_sweep_key *k) {
+  return json_pack("{s:f, s:I, s:i}", "flop", k->flop, "eval_tok", (json_int_t)k->eval_tok, "spread", k->spread);
+}
+
+iso_status iso_sweep_key_from_json(const json_t *j, iso_sweep_key *out, iso_err *err) {
+  int64_t spread;
+  *out = (iso_sweep_key){0};
+  ISO_TRY(iso_json_get_f64(j, "flop", "sweep plan", &out->flop, err));
+  ISO_TRY(iso_json_get_i64(j, "eval_tok", "sweep plan", 1, INT64_C(1) << 53, &out->eval_tok, err));
+  ISO_TRY(iso_json_get_i64(j, "spread", "sweep plan", 0, SPREADS - 1, &spread, err));
+  out->spread = (int)spread;
+  return isfinite(out->flop) && out->flop >= 0 ? ISO_OK : iso_fail(err, ISO_EFORMAT, "sweep plan: flop is %g", out->flop);
 }
 
 json_t *iso_sweep_json(const iso_sweep_result *r) {

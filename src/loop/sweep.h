@@ -19,7 +19,15 @@ typedef struct iso_sweep_model {
   iso_cost cost;
 } iso_sweep_model;
 
+// How a plan was made: with it the very same plan is made again, whatever is left of the budget.
+typedef struct iso_sweep_key {
+  double flop;       // of the largest level; 0: no key
+  int64_t eval_tok;  // asked for
+  int spread;
+} iso_sweep_key;
+
 typedef struct iso_sweep_plan {
+  iso_sweep_key key;
   int n;
   iso_sweep_model model[ISO_SWEEP_SHAPES];
   double flop[ISO_SWEEP_LEVELS];  // 6 N D of each level
@@ -29,7 +37,9 @@ typedef struct iso_sweep_plan {
 } iso_sweep_plan;
 
 typedef struct iso_sweep_opts {
-  double seconds, train_flop, peak_ram;  // what the sweep may use
+  double seconds, train_flop, peak_ram, tokens, moved;  // what the sweep may use
+  double share;                                         // of the budget that these are, for advice
+  iso_sweep_key key;                                    // of an interrupted sweep, or none
   int64_t vocab, ctx;
   uint64_t seed;
   double unique_tokens, val_tokens;
@@ -56,6 +66,8 @@ typedef struct iso_sweep_result {
 typedef void (*iso_sweep_saved_fn)(void *arg, const iso_sweep_result *r);
 iso_status iso_sweep_run(iso_env *e, const iso_sweep_plan *p, const iso_sweep_opts *o, double deadline_s, iso_sweep_saved_fn saved, void *arg,
                          iso_sweep_result *io, iso_err *err);
+json_t *iso_sweep_key_json(const iso_sweep_key *k);
+iso_status iso_sweep_key_from_json(const json_t *j, iso_sweep_key *out, iso_err *err);
 json_t *iso_sweep_json(const iso_sweep_result *r);
 iso_status iso_sweep_from_json(const json_t *j, iso_sweep_result *out, iso_err *err);
 

@@ -66,6 +66,7 @@ iso_status iso_store_fail(iso_store *s, int rc, const char *what, iso_err *err) 
   if (st == ISO_EFORMAT)
     iso_hint(err, st, "the file is left as it is; move it away to start a new store, or try: sqlite3 '%.120s' .recover", s->path);
   if (st == ISO_EFULL) iso_hint(err, st, "free some space; what was stored before is untouched");
+  if ((rc & 0xff) == SQLITE_READONLY) iso_hint(err, st, "give another --store, or set ISOFLOP_HOME to a folder that can be written");
   if ((rc & 0xff) == SQLITE_BUSY) iso_hint(err, st, "another process holds the store; try again when it is done");
   return st;
 }
@@ -234,7 +235,33 @@ static void read_word(const char *path, char *buf, size_t n) {
   buf[strcspn(buf, "\n")] = 0;
 }
 
+// A store that may be read but not written, or whose folder takes no journal.
+static bool read_only(const char *path) {
+  char dir[4200];
+  const char *slash = strrchr(path, '/');
+  (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  return access(path, F_OK) == 0 && (access(path, W_OK) != 0 || access(dir, W_OK) != 0);
+}
+
+// Nobody writes to it meanwhile, says "immutable": SQLite then needs neither locks nor a journal beside it.
+static iso_status open_read_only(iso_store *s, iso_err *err) {
+  iso_str uri = {0};
+  int64_t version = 0, app = 0;
+  iso_str_add(&uri, "file:");
+  for (const char *p = s->path; *p; p++) iso_str_fmt(&uri, strchr("?#%", *p) ? "%%%02X" : "%c", (unsigned char)*p);
+  iso_str_add(&uri, "?immutable=1");
+  int rc = uri.failed ? SQLITE_NOMEM : sqlite3_open_v2(uri.p, &s->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_FULLMUTEX, NULL);
+  iso_str_free(&uri);
+  if (rc != SQLITE_OK) return iso_store_fail(s, rc, "open", err);
+  ISO_TRY(query_int(s, "PRAGMA user_version", &version, err));
+  ISO_TRY(query_int(s, "PRAGMA application_id", &app, err));
+  ISO_TRY(check_pages(s, err));
+  if (app == APP_ID && version == VERSION) return ISO_OK;
+  return iso_fail(err, ISO_EFORMAT, "run store %s: not a store of this isoflop, and it cannot be written", s->path);
+}
+
 static iso_status prepare_db(iso_store *s, iso_err *err) {
+  if (read_only(s->path)) return open_read_only(s, err);
   int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL);
   if (rc != SQLITE_OK) return iso_store_fail(s, rc, "open", err);
   (void)sqlite3_busy_timeout(s->db, BUSY_MS);

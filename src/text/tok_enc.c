@@ -39,6 +39,7 @@ typedef struct link {
 
 struct iso_tok_enc {
   const iso_tok *t;
+  const iso_ctx *c;   // asked whether to stop in a piece without end; NULL: nobody is
   short_slot *small;  // 2 * sets, in `room`
   void *room;         // owned
   long_slot *big;     // owned: slots
@@ -178,6 +179,8 @@ static iso_status merge_heap(iso_tok_enc *e, const uint8_t *p, size_t n, iso_ids
   for (uint32_t i = 0; ok && i + 1 < n; i++) ok = push_pair(e, i);
   while (ok && e->heap_n) {
     uint64_t key = heap_pop(e);
+    if (e->c && (e->heap_n & 0xffff) == 0 && iso_cancelled(e->c))
+      return iso_fail(err, ISO_ECANCEL, "cancelled in a piece of %zu bytes without a place to cut", n);
     uint32_t i = (uint32_t)key, j = l[i].next;
     if (l[i].id < 0 || j == UINT32_MAX) continue;
     const tok_pair *m = tok_pair_find(t, l[i].id, l[j].id);
@@ -346,6 +349,7 @@ typedef struct made {
 } made;
 
 typedef struct many {
+  const iso_ctx *c;
   const iso_tok *t;
   uint64_t share;  // of a full cache
   stretch *s;      // owned
@@ -413,6 +417,7 @@ static void run_task(void *arg, int64_t k, int worker) {
     m->st[k] = enc_open(m->t, m->share, &m->enc[worker], err);
     if (m->st[k] == ISO_OK) m->st[k] = iso_ids_room(&m->out[worker], m->room, err);
     if (m->st[k] != ISO_OK) return;
+    m->enc[worker]->c = m->c;
   }
   iso_ids *out = &m->out[worker];
   int64_t from = out->n;
@@ -446,7 +451,7 @@ static void many_free(many *m) {
 }
 
 iso_status iso_tok_encode_many(iso_ctx *c, const iso_tok *t, const iso_bytes *docs, int64_t n, iso_ids *ids, int64_t *ends, iso_err *err) {
-  many m = {.t = t};
+  many m = {.c = c, .t = t};
   size_t bytes = 0;
   for (int64_t d = 0; d < n; d++) bytes += docs[d].n;
   m.share = bytes < PROMPT ? PROMPT_SHARE : 1;

@@ -23,8 +23,30 @@ run $E_OK runs --limit 0
 out_has ' plan +done '
 out_has ' data +failed '
 err_empty
-run $E_OK runs --kind nothing
-out_has 'no runs'
+run $E_OK runs --kind demo
+out_has 'no runs of this kind'
+run $E_USAGE runs --kind nothing
+err_has 'not one of demo'
+
+# A store that cannot be written is read all the same; who wants to write is told where to. Root may write everything: it is not asked.
+if [ "$(id -u)" != 0 ]; then
+  chmod a-w home home/runs.db
+  run $E_OK runs --kind data --limit 1 --json
+  json '[r["status"] for r in j["runs"]] == ["failed"]'
+  run 4 data build --text text.txt --out two --vocab 300
+  err_has 'readonly'
+  err_has 'ISOFLOP_HOME'
+  chmod u+w home home/runs.db
+fi
+
+# What cannot be written to standard output is no success.
+if [ -c /dev/full ]; then
+  LAST="isoflop version >/dev/full" checks=$((checks + 1))
+  "$ISOFLOP" version >/dev/full 2>"$ERR"
+  CODE=$?
+  [ $CODE = 6 ] || fail "a full disk ends with 6"
+  err_has 'standard output cannot be written: No space'
+fi
 
 # A store elsewhere, and files that are none.
 run $E_OK data build --text text.txt --out two --vocab 300 --store other.db --quiet

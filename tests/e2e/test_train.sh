@@ -32,6 +32,11 @@ run $E_OK runs --json
 id=$(json_get '[r for r in j["runs"] if r["kind"] == "train" and (r["out_dir"] or "").endswith("/a")][0]["id"]')
 run $E_OK train --text text.txt --replay "$id" --out c2 --quiet
 same_file a/model.safetensors c2/model.safetensors
+run $E_USAGE train --text text.txt --replay a --steps 5 --out c3
+err_has 'exclude'
+head -c 60000 text.txt > part.txt
+run $E_USAGE train --text part.txt --replay a --out c3
+err_has 'another text'
 run $E_USAGE train --text text.txt --replay nothing --out c3
 err_has 'neither a folder .* nor a run'
 
@@ -70,12 +75,59 @@ checks=$((checks + 1))
 [ $CODE = 130 ] || fail "an interrupted run ends with 130"
 file_there d/checkpoint.safetensors
 run $E_USAGE train --text text.txt $tiny --steps $long --out d --seed 3 --seed 4
+# A closed terminal saves too, and takes standard error with it; under nohup it is nothing.
+LAST="isoflop train (terminal closed)"
+"$ISOFLOP" train --text text.txt $tiny --steps 100000 --out hup --log-jsonl hup.log >/dev/null 2>&- &
+pid=$!
+training $pid hup.log
+kill -HUP $pid
+wait $pid
+CODE=$?
+checks=$((checks + 1))
+[ $CODE = 130 ] || fail "a closed terminal ends a run with 130"
+file_there hup/checkpoint.safetensors
+# Nobody else works in a folder meanwhile.
+nohup "$ISOFLOP" train --text text.txt $tiny --steps 100000 --out busy --quiet --log-jsonl busy.log >/dev/null 2>&1 &
+pid=$!
+training $pid busy.log
+kill -HUP $pid
+run $E_USAGE train --text text.txt $tiny --steps 5 --out busy
+err_has 'another isoflop is at work'
+kill -INT $pid
+wait $pid
+# Other options or another text do not go on with it.
+run $E_USAGE train --text text.txt --model 2,32,2/2,64,320,32 --vocab 320 --batch 8 --seed 3 --steps $long --out d
+err_has 'unfinished run .* another --batch'
+head -c 100000 text.txt > other.txt
+run $E_USAGE train --text other.txt $tiny --steps $long --out d
+err_has 'unfinished run .* another text'
+head -c 3000 d/checkpoint.safetensors > cut.safetensors
+mkdir cut && cp d/job.json cut && mv cut.safetensors cut/checkpoint.safetensors
+run 4 train --text text.txt $tiny --steps $long --out cut
+err_has 'cut/checkpoint.safetensors.*cut short'
 run $E_OK train --text text.txt $tiny --steps $long --out d --quiet --json
+json 'j["measured"]["tok"] == j["tokens"] and abs(j["measured"]["train_flop"] / j["predicted"]["train_flop"] - 1) < 1e-9'
 noise=$(json_get '{k: v for k, v in j["gradient_noise"].items() if k != "why_not"}')
 file_gone d/checkpoint.safetensors
 run $E_OK train --text text.txt $tiny --steps $long --out e --quiet --json
 json "{k: v for k, v in j['gradient_noise'].items() if k != 'why_not'} == $noise and j['gradient_noise']['steps'] > 1500"
 same_file d/model.safetensors e/model.safetensors
+
+# A machine that stands still until the time is over: the model is kept, not scored.
+LAST="isoflop train (stopped and continued)"
+"$ISOFLOP" train --text text.txt $tiny --budget 8s --out late --quiet --log-jsonl late.log >"$OUT" 2>"$ERR" &
+pid=$!
+training $pid late.log
+kill -STOP $pid
+sleep 8
+kill -CONT $pid
+wait $pid
+CODE=$?
+checks=$((checks + 1))
+[ $CODE = 3 ] || fail "a run whose time is over ends with 3"
+err_has 'model is in late, not scored'
+run $E_OK eval late text.txt --json
+json 'j["bits_per_byte"] > 0'
 
 # A full disk (here a limit on the size of one file, which the weights exceed): a clear end, nothing half written, and the same
 # command goes on with room.
@@ -105,7 +157,17 @@ done
 run $E_OK train --text text.txt $tiny --steps $long --out k --quiet
 same_file d/model.safetensors k/model.safetensors
 
+# What was chosen is repeated with --config; the command line goes before the file, and the tokenizer follows it.
+run $E_OK train --text text.txt --config a/job.json --out c4 --quiet
+same_file a/model.safetensors c4/model.safetensors
+run $E_OK train --text text.txt --config a/job.json --steps 7 --batch 2 --out c5 --json
+json 'j["tokens"] == 7 * 2 * 32'
+run 3 train --text text.txt --config a/job.json --budget 1e8flop --out c6
+err_has 'train_flop pays for'
+
 # Starting from a model: its loss is where the other ended.
+run $E_USAGE train --text text.txt --init a --vocab 400 --steps 5 --out f
+err_has 'init excludes'
 run $E_OK train --text text.txt --init a --steps 5 --batch 4 --out f --json
 json 'j["bits_per_byte"] < 6'
 
@@ -117,12 +179,36 @@ checks=$((checks + 1))
 [ $(((end - start) / 1000000)) -le 20000 ] || fail "20 s took $(((end - start) / 1000000)) ms"
 json '15 < j["measured"]["wall"] <= 20 and j["measured"]["peak_ram"] > 1e6'
 json 'j["measured"]["peak_ram"] <= 1.05 * j["predicted"]["peak_ram"][1] + 16 * 2 ** 20'
+# Nor is one in what seconds use up, or in bytes moved; a number of steps stays that under a budget that would pay for more.
+run $E_OK train --text text.txt --budget 60J --threads 1 --out en --json
+json 'j["measured"]["energy"] <= 60 and j["plan"]["binding"] == "energy"'
+run $E_OK train --text text.txt --budget usd=0.0001 --threads 1 --out en2 --json
+json 'j["measured"]["usd"] <= 1e-4 and j["plan"]["binding"] == "usd"'
+run $E_OK train --text text.txt --budget moved=2GiB --out mv --json
+json '1e9 < j["measured"]["moved"] <= 2 ** 31 and j["plan"]["binding"] == "moved"'
+run $E_OK train --text text.txt $tiny --steps 40 --budget 60s --out en3 --json
+json 'j["tokens"] == 40 * 4 * 32'
 run $E_OK train --text text.txt --budget 3e10flop --out h --json
 json 'j["measured"]["train_flop"] <= 3e10'
 
 # Budgets that do not pay for anything: exit 3, and what would.
 run 3 train --text text.txt --budget 10flop --out x
-err_has 'least that would do is train_flop='
+err_has 'least that would do: --budget train_flop='
+run $E_OK train --text text.txt --budget "$(sed -n 's/.*--budget //p' "$ERR")" --out least --json
+json 'j["tokens"] > 0'
+run 3 train --text text.txt --budget 60s,infer_flop=10 --out x
+err_has 'least that would do: --budget infer_flop='
+run 3 train --text text.txt --budget 60s,1KiB --out x
+err_has 'least that would do: --budget .*peak_ram='
+run 3 train --text text.txt --budget 60s,disk=10B --out x
+err_has 'least that would do: --budget disk='
+run 3 train --text text.txt --budget 60s,instr=1e12 --out x
+err_has 'drop the limit on instr'
+file_gone x/model.safetensors
+run $E_USAGE train --text text.txt --budget 1GiB --out x
+err_has 'nothing bounds'
+run $E_USAGE train --text text.txt --steps 5 $tiny --lr 0 --out x
+err_has 'lr must be more than zero'
 run 3 train --text text.txt --budget 10ms --out x
 run 3 train --text text.txt --budget 60s,1MiB --out x
 run $E_USAGE train --text text.txt --budget 5parsec --out x
@@ -134,7 +220,7 @@ err_has 'did you mean --steps'
 run 4 train --text missing.txt --steps 5 --out x
 err_has 'missing.txt'
 : > empty.txt
-run $E_USAGE train --text empty.txt --steps 5 --out x
+run 4 train --text empty.txt --steps 5 --out x
 printf x > one.txt
 run any train --text one.txt --steps 5 --out x
 checks=$((checks + 1))
