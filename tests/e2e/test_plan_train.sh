@@ -134,7 +134,7 @@ run $E_MEMORY plan train --budget 1e22flop --cluster 8xh100 --memory-limit 100Mi
 err_has 'needs [0-9]+ bytes'
 run $E_BUDGET plan train --budget 1flop --cluster 8xh100
 # A batch that the optimum cannot pay for leaves a smaller model, if there is one that makes a step.
-run $E_OK plan train --budget 1e15flop --cluster 8xh100 --batch 100Mtok --vocab 256 --json
+run $E_OK plan train --budget 1e18flop --cluster 8xh100 --batch 4Gtok --vocab 4096 --json
 json 'j["steps"] == 1 and j["params"] < j["optimum"]["params"]'
 run $E_BUDGET plan train --budget 1e14flop --cluster 8xh100 --batch 100Mtok --vocab 256
 err_has 'less than a step'

@@ -511,8 +511,8 @@ static void test_bubble_falls(void **state) {
     stages += l.pipeline > 1;
     kinds |= l.pipeline > 1 ? 1 << l.schedule : 0;
   }
-  assert_true(stages > 500 && kinds == (1 << ISO_LAYOUT_SCHEDS) - 1);
-  for (int k = 0; k < ISO_LAYOUT_SCHEDS; k++)
+  assert_true(stages > 500 && kinds == (1 << ISO_LAYOUT_V_ADAPTIVE) - 1);
+  for (int k = 0; k < ISO_LAYOUT_V_ADAPTIVE; k++)
     for (int64_t p = 4; p <= 32; p++) {
       double before = INFINITY;
       for (int64_t n = 2 * p; n <= 64 * p; n += p) {

@@ -261,7 +261,10 @@ static void test_prior(void **state) {
   assert_true(own.resid_sd == base.resid_sd && strcmp(own.source, base.source) == 0);
   assert_non_null(strstr(prior.source, "prior: A100's fit"));
   assert_int_equal(n_stacks, 8);
-  for (int i = 0; i < n_stacks; i++) sq += stack_mean[i] * stack_mean[i] / n_stacks;
+  for (int i = 0; i < n_stacks; i++) {
+    sq += stack_mean[i] * stack_mean[i] / n_stacks;
+    print_message("stack %d: %+.3f\n", i, stack_mean[i]);
+  }
   near(100 * prior.resid_sd, 100 * hypot(base.resid_sd, sqrt(sq)), 0.5, "spread");
   for (int i = 0; i < n_unfitted; i++) inside += fabs(unfitted[i]) <= 1.645 * prior.resid_sd;
   print_message("%d runs of %d stacks, spread of stacks %.3f; %d inside the interval\n", n_unfitted, n_stacks, sqrt(sq), inside);

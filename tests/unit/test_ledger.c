@@ -183,7 +183,8 @@ static void test_random(void **s) {
                         .rent_usd_h = U(8, 0, 20),
                         .capex_usd = U(9, 0, 1e5),
                         .usd_per_kwh = U(10, 0, 1),
-                        .staff_usd = U(11, 0, 1e6)};
+                        .staff_usd = U(11, 0, 1e6),
+                        .server_ratio = NAN};
 #undef U
     iso_ledger l, twice, more;
     iso_err err = {0};

@@ -23,6 +23,10 @@ static const iso_law_const CONSTS[] = {
      "cottier2024"},
 };
 
+// The printed interval's half over the normal quantile of 95%, 1.644854.
+static const iso_law_spread SPREAD[] = {
+    {.up = {0, 0.053038}, .down = {0, 0.053038}, .source = "interval of the growth alone, 0.29474 to 0.46922 (90%); none of the level in 2020"}};
+
 static double value(const double *p, const double *x, double *g) {
   double years = x[0] - YEAR0, c = exp(p[P_LOG_C] + LN10 * p[P_GROWTH] * years);
   if (g) {
@@ -72,6 +76,7 @@ const iso_law iso_law_cost_growth = {
     .input = INPUT,
     .param = PARAM,
     .consts = CONSTS,
+    .spread = SPREAD,
     .at_params = -1,
     .at_tokens = -1,
     .objective = ISO_LAW_SQUARE_LOG,

@@ -301,7 +301,7 @@ iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layou
 
 // Of log step time between stacks that nothing was fitted to: root mean square of the mean errors of eight published ones, seven on A100s and one on
 // H100s (tests/unit/test_layout_published.c, test_prior).
-#define PRIOR_SD 0.229
+#define PRIOR_SD 0.271
 
 iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err) {
   char what[80];
