@@ -6,7 +6,7 @@
 #include "cli/work.h"
 #include "measure/bench.h"
 #include "measure/calibrate.h"
-#include "plan/lawfit_bench.h"
+#include "plan/fit/lawfit_bench.h"
 
 static const char *const EXAMPLES[] = {"isoflop bench gemm", "isoflop bench train --model 10m --precision f32",
                                        "isoflop bench tokenizer book.txt --vocab 8192", NULL};

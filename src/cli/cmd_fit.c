@@ -9,7 +9,7 @@
 #include "cli/fit_plot.h"
 #include "cli/fit_source.h"
 #include "cli/work.h"
-#include "plan/fit_csv.h"
+#include "plan/fit/fit_csv.h"
 
 static const char *const EXAMPLES[] = {"isoflop fit",
                                        "isoflop fit runs.csv --drop-highest 5 --flop 1e21",

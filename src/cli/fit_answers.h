@@ -1,9 +1,9 @@
 // What `isoflop fit` answers about one set of runs: the parametric law, IsoFLOP curves, parabolas, the envelope, and how they are shown.
 #ifndef ISO_CLI_FIT_ANSWERS_H
 #define ISO_CLI_FIT_ANSWERS_H
-#include "plan/isoflop_curves.h"
-#include "plan/isoflop_envelope.h"
-#include "plan/isoflop_method.h"
+#include "plan/fit/isoflop_curves.h"
+#include "plan/fit/isoflop_envelope.h"
+#include "plan/fit/isoflop_method.h"
 
 typedef struct cli_fit_request {
   bool law, parabolas, curves, envelope;

@@ -3,8 +3,8 @@
 
 #include "cli/fit_law.h"
 #include "cli/law_args.h"
-#include "plan/lawfit_compare.h"
-#include "plan/lawfit_variants.h"
+#include "plan/fit/lawfit_compare.h"
+#include "plan/fit/lawfit_variants.h"
 
 // ---- laws beside each other -----------------------------------------------------------------------------------------
 

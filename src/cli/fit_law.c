@@ -8,8 +8,8 @@
 #include "cli/fit_plot.h"
 #include "cli/law_args.h"
 #include "cli/work.h"
-#include "plan/expr.h"
-#include "plan/fit_csv.h"
+#include "plan/fit/expr.h"
+#include "plan/fit/fit_csv.h"
 
 void cli_law_answer_close(cli_law_answer *w) {
   iso_law_data_close(&w->fitted);

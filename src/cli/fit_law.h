@@ -3,7 +3,7 @@
 #define ISO_CLI_FIT_LAW_H
 #include "cli/cli.h"
 #include "cli/fit_source.h"
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 // Options that need --law.
 #define CLI_FIT_LAW_OPTS                                                                                                                          \

@@ -2,7 +2,7 @@
 #ifndef ISO_CLI_LAW_ARGS_H
 #define ISO_CLI_LAW_ARGS_H
 #include "cli/cli.h"
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 // Reads "params=70B,tokens=1.4T" (or, for laws that split a budget, "70B,1.4T") over the law's absent values in x; `what` names the
 // option in messages. ISO_EINVAL.

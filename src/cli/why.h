@@ -1,7 +1,7 @@
 // Explaining plans: what bound, what lost and by how much, where numbers are from, what would change the choice.
 #ifndef ISO_CLI_WHY_H
 #define ISO_CLI_WHY_H
-#include "cli/plan_args.h"
+#include "cli/plan/args.h"
 
 // Arrays of sentences; of `lost`, objects {what, ratio}: how many times the chosen one's cost; below 1 it is better in that one thing.
 typedef struct cli_why {

@@ -1,7 +1,7 @@
 // The recipe for small models: hyperparameters and the shipped law, each by measurement of our own (docs/decisions.md).
 #ifndef ISO_LOOP_RECIPE_H
 #define ISO_LOOP_RECIPE_H
-#include "plan/fit.h"
+#include "plan/fit/fit.h"
 #include "train/trainer.h"
 
 // Vocabulary for a job that can afford about `flop` of training and has `text_b` bytes of text.

@@ -2,7 +2,7 @@
 #ifndef ISO_LOOP_SWEEP_H
 #define ISO_LOOP_SWEEP_H
 #include "loop/choose.h"
-#include "plan/isoflop_method.h"
+#include "plan/fit/isoflop_method.h"
 #include "plan/transfer.h"
 
 enum { ISO_SWEEP_SHAPES = 4, ISO_SWEEP_LEVELS = 3, ISO_SWEEP_POINTS = ISO_SWEEP_SHAPES * ISO_SWEEP_LEVELS };

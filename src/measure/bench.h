@@ -3,7 +3,7 @@
 #define ISO_MEASURE_BENCH_H
 #include "base/json.h"
 #include "kern/kern.h"
-#include "plan/fit_bench.h"
+#include "plan/fit/fit_bench.h"
 
 // Takes one object (borrowed for the call). Anything but ISO_OK ends the bench with that status.
 typedef iso_status (*iso_bench_line_fn)(void *arg, json_t *line, iso_err *err);

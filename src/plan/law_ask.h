@@ -1,7 +1,7 @@
 // Questions to a law: optimum by closed form or search, compute for a target, slopes, and intervals from what is known of its constants.
 #ifndef ISO_PLAN_LAW_ASK_H
 #define ISO_PLAN_LAW_ASK_H
-#include "plan/fit.h"
+#include "plan/fit/fit.h"
 
 // The compute-optimal point with the other inputs as in x: the closed form when the law has one and they are absent, else the search over
 // 1e3 to 1e15 parameters. ISO_EINVAL for a law without a budget, ISO_ENUM when the best size lies at an end.

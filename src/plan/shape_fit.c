@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "base/stat.h"
-#include "plan/fit_impl.h"
+#include "plan/fit/fit_impl.h"
 
 static const char *const DIM[ISO_SHAPE_DIMS][5] = {
     {"width", "d_model", "hidden", "hidden_size"}, {"depth", "layers", "n_layers", "num_layers"}, {"mlp", "d_ff", "ff", "mlp_dim"}};

@@ -1,7 +1,7 @@
 // Width, depth and MLP by compute: the shape law fitted to star-shaped sweeps, and the shapes of equal parameters or FLOPs to choose from.
 #ifndef ISO_PLAN_SHAPE_FIT_H
 #define ISO_PLAN_SHAPE_FIT_H
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 #include "plan/layout/layout.h"
 
 typedef enum iso_shape_dim { ISO_SHAPE_WIDTH, ISO_SHAPE_DEPTH, ISO_SHAPE_MLP, ISO_SHAPE_DIMS } iso_shape_dim;

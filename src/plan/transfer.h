@@ -2,7 +2,7 @@
 #ifndef ISO_PLAN_TRANSFER_H
 #define ISO_PLAN_TRANSFER_H
 #include "cost/budget.h"
-#include "plan/fit.h"
+#include "plan/fit/fit.h"
 
 // log(loss / reference) = c0 + c1 log(N / N0) + c2 log(D / D0) + noise: the reference knows the shape of the law far from the runs, the runs
 // know the level on this text. c has independent Gaussians around 0; N0 and D0 are the weighted geometric means of the runs.

@@ -2,7 +2,7 @@
 #ifndef ISO_REPORT_FIT_PAGE_H
 #define ISO_REPORT_FIT_PAGE_H
 #include "base/str.h"
-#include "plan/isoflop_checklist.h"
+#include "plan/fit/isoflop_checklist.h"
 
 // Everything is borrowed; absent parts are NULL. Texts may hold any bytes.
 typedef struct iso_fit_page {

@@ -1,5 +1,5 @@
 // Fuzzes expressions over columns: any text is refused with a message, or has one value, which a pair of parentheses does not change.
-#include "plan/expr.h"
+#include "plan/fit/expr.h"
 
 #include <math.h>
 #include <stdint.h>

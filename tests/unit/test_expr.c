@@ -10,7 +10,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/expr.h"
+#include "plan/fit/expr.h"
 
 // Names a, b, `odd name-1`, set with values 3, 0.5, 7 and text "c4"; empty is NaN.
 static const char *const NAMES[] = {"a", "b", "odd name-1", "set", "empty"};

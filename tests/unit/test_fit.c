@@ -12,9 +12,9 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/fit_bench.h"
-#include "plan/fit_csv.h"
-#include "plan/fit_impl.h"
+#include "plan/fit/fit_bench.h"
+#include "plan/fit/fit_csv.h"
+#include "plan/fit/fit_impl.h"
 
 static iso_ctx *ctx;
 

@@ -11,7 +11,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/fit_csv.h"
+#include "plan/fit/fit_csv.h"
 
 static void parse(const char *text, const iso_fit_csv_opts *o, iso_fit_data *d) {
   iso_err e = {0};

@@ -12,9 +12,9 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/akima.h"
-#include "plan/fit_csv.h"
-#include "plan/isoflop_curves.h"
+#include "plan/fit/akima.h"
+#include "plan/fit/fit_csv.h"
+#include "plan/fit/isoflop_curves.h"
 
 static void near(double got, double want, double tol) {
   if (!(fabs(got - want) <= tol)) fail_msg("got %.15g, expected %.15g +- %g", got, want, tol);

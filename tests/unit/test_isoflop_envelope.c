@@ -12,7 +12,7 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/isoflop_envelope.h"
+#include "plan/fit/isoflop_envelope.h"
 
 static void near(double got, double want, double tol) {
   if (!(fabs(got - want) <= tol)) fail_msg("got %.12g, expected %.12g +- %g", got, want, tol);

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/fit_csv.h"
-#include "plan/isoflop_method.h"
+#include "plan/fit/fit_csv.h"
+#include "plan/fit/isoflop_method.h"
 
 static void near(double got, double want, double tol) {
   if (!(fabs(got - want) <= tol)) fail_msg("got %.12g, expected %.12g +- %g", got, want, tol);

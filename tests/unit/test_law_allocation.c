@@ -9,7 +9,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 static void ok(iso_status st, const iso_err *e) {
   if (st != ISO_OK) fail_msg("%s: %s", iso_status_name(st), e->msg);

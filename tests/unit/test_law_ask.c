@@ -11,7 +11,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/fit_csv.h"
+#include "plan/fit/fit_csv.h"
 #include "plan/law_ask.h"
 
 static void near(double got, double want, double tol) {

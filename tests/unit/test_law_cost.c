@@ -9,7 +9,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 // Publication dates and costs of Cottier et al. 2024 (arXiv:2405.21015): epoch-research/training-cost-trends of 19 June 2024, cost_analysis.ipynb,
 // cell 22, seven digits of 2023 dollars.

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 static iso_ctx *ctx;
 

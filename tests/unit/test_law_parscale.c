@@ -8,7 +8,7 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/lawfit.h"
+#include "plan/fit/lawfit.h"
 
 enum { STREAMS = 4, SIZES = 6 };
 

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/rng.h"
-#include "plan/fit_csv.h"
-#include "plan/lawfit.h"
+#include "plan/fit/fit_csv.h"
+#include "plan/fit/lawfit.h"
 
 static iso_ctx *ctx;
 

@@ -13,8 +13,8 @@
 // clang-format on
 #include "base/stat.h"
 #include "base/str.h"
-#include "plan/lawfit_bench.h"
-#include "plan/lawfit_compare.h"
+#include "plan/fit/lawfit_bench.h"
+#include "plan/fit/lawfit_compare.h"
 
 static iso_ctx *ctx;
 

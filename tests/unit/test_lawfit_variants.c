@@ -12,7 +12,7 @@
 #include <cmocka.h>
 // clang-format on
 #include "base/str.h"
-#include "plan/lawfit_variants.h"
+#include "plan/fit/lawfit_variants.h"
 
 static iso_ctx *ctx;
 

@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
-#include "plan/isoflop_method.h"
+#include "plan/fit/isoflop_method.h"
 #include "report/report.h"
 #include "report/text.h"
 

@@ -11,8 +11,8 @@
 // clang-format off: cmocka.h needs the standard headers before it
 #include <cmocka.h>
 // clang-format on
-#include "plan/isoflop_curves.h"
-#include "plan/isoflop_envelope.h"
+#include "plan/fit/isoflop_curves.h"
+#include "plan/fit/isoflop_envelope.h"
 #include "unit/sgd_oracle.h"
 
 static iso_ctx *ctx;
