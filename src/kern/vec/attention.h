@@ -3,6 +3,7 @@
 #define ISO_KERN_VEC_ATTENTION_H
 #include "kern/kern.h"
 #include "kern/vec/mini.h"
+#include "kern/vec/transpose.h"
 #include "kern/vec/vec.h"
 
 // Query rows at a time, keys at a time (forward).
@@ -60,9 +61,19 @@ static inline float att_dot(const float *x, const float *y, int64_t n) {
 
 // dst[hd,tp] = transpose of n rows of src, zero-padded.
 static inline void att_transpose(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s) {
-  for (int64_t i0 = 0; i0 < n; i0 += 16)
-    for (int64_t j = 0; j < s->hd; j++)
+  for (int64_t i0 = 0; i0 < n; i0 += 16) {
+    int64_t j = 0;
+#if defined(__AVX512F__)
+    for (; n - i0 >= 16 && j + 16 <= s->hd; j += 16) {
+      __m512i r[16];
+      for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(src + (i0 + i) * stride + j);
+      transpose(r);
+      for (int i = 0; i < 16; i++) _mm512_storeu_si512(dst + (j + i) * s->tp + i0, r[i]);
+    }
+#endif
+    for (; j < s->hd; j++)
       for (int64_t i = i0; i < i0 + 16 && i < n; i++) dst[j * s->tp + i] = src[i * stride + j];
+  }
   for (int64_t j = 0; j < s->hd; j++)
     for (int64_t i = n; i < s->tp; i++) dst[j * s->tp + i] = 0;
 }
