@@ -8,7 +8,7 @@
 enum { C = 3, ROUNDS = 6 };
 
 iso_transfer_prior iso_transfer_prior_default(void) {
-  return (iso_transfer_prior){.sd = {0.4, 0.007, 0.007}, .noise_sd = 0.0115, .noise_df = 12, .drift_sd = 0.006};
+  return (iso_transfer_prior){.sd = {0.4, 0.007, 0.007}, .noise_sd = 0.011, .noise_df = 12, .drift_sd = 0.006};
 }
 
 // Inverse of a symmetric positive definite matrix (its prior makes it so).

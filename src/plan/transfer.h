@@ -11,7 +11,7 @@ typedef struct iso_transfer_prior {
   double noise_sd, noise_df;  // of log loss from run to run, and how many observations that is worth
   double drift_sd;            // of log loss where the reference is asked beyond the runs: what its form cannot express
 } iso_transfer_prior;
-// sd 0.4, 0.007, 0.007; noise 0.0115 worth 12 runs; drift 0.006.
+// sd 0.4, 0.007, 0.007; noise 0.011 worth 12 runs; drift 0.006.
 iso_transfer_prior iso_transfer_prior_default(void);
 
 typedef struct iso_transfer {
