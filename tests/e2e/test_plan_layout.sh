@@ -44,6 +44,9 @@ bubble_1f1b=$(json_get 'j["given"]["step"]["parts"]["bubble_s"]' 1f1b) act_1f1b=
 json "j['given']['memory']['activations_bytes'] < 0.55 * $act_1f1b"
 run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1,v=2,schedule=zb_v --json
 json "j['given']['step']['parts']['bubble_s'] < 0.5 * $bubble_1f1b"
+# A shape that is none is said as it was written.
+run $E_USAGE plan layout --model gpt:32,4096,32,16384,51200 --cluster 8xh100 --batch 64
+err_has 'gpt:32,4096,32,16384,51200.: not a model shape'
 # DeepSeek-V3 as it was trained: by name and by its Hugging Face file; the step lies round the published 19.9 s, and 16-bit tokens take longer.
 cat >v3.json <<EOF
 {"model_type": "deepseek_v3", "num_hidden_layers": 61, "hidden_size": 7168, "num_attention_heads": 128, "num_key_value_heads": 128,

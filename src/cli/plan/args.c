@@ -282,6 +282,10 @@ static iso_status from_text(const char *text, int64_t seq, iso_layout_shape *out
   char full[200];
   bool gpt, llama;
   const char *shape = after_kind(text, &gpt, &llama);
+  if (shape != text && !strchr(shape, '/')) {
+    iso_fail(err, ISO_EINVAL, "\"%.60s\": not a model shape", text);
+    return iso_hint(err, ISO_EINVAL, "write [gpt:|llama:]layers,width,heads/kv_heads,mlp,vocab[,seq] as in gpt:32,4096,32/32,16384,51200");
+  }
   (void)snprintf(full, sizeof full, "%.150s%s", shape, commas_of(shape) == 4 ? ",2048" : "");
   ISO_TRY(iso_config_parse(full, &c, err));
   if (gpt) strcpy(c.arch, "gpt2");

@@ -247,6 +247,11 @@ static double efficient_inverse(const double *p, const double *x, int k, double 
   return y > 0 ? PF_DAY_FLOP * exp((log(y) - p[A_LOG_K]) / p[A_P]) : NAN;
 }
 
+// What the laws of compute-efficient training share: one input, two parameters, this form.
+#define POWER_OF_C                                                                                                                               \
+  .n_inputs = 1, .n_params = A_PARAMS, .input = &IN_FLOP, .at_params = -1, .at_tokens = -1, .objective = ISO_LAW_SQUARE_LOG, .value = efficient, \
+  .start = efficient_start, .inverse = efficient_inverse
+
 static const iso_law_param N_OF_C_PARAM[A_PARAMS] = {{"log_k", "N_e", true, 0, 0}, {"p", "p_N", false, 0, 0}};
 static const iso_law_param D_OF_C_PARAM[A_PARAMS] = {{"log_k", "D_e", true, 0, 0}, {"p", "p_D", false, 0, 0}};
 static const iso_law_const N_OF_C_CONSTS[] = {
@@ -277,18 +282,10 @@ const iso_law iso_law_kaplan_params = {
     .target_alias = {"n_opt", "params_no_embed", "n"},
     .counts = "N without embeddings; C in FLOP, in PF-days of 8.64e19 inside",
     .flops = "C_min = 6 N B S at a batch far below the critical one",
-    .n_inputs = 1,
-    .n_params = A_PARAMS,
+    POWER_OF_C,
     .n_consts = (int)ISO_COUNT(N_OF_C_CONSTS),
-    .input = &IN_FLOP,
     .param = N_OF_C_PARAM,
     .consts = N_OF_C_CONSTS,
-    .at_params = -1,
-    .at_tokens = -1,
-    .objective = ISO_LAW_SQUARE_LOG,
-    .value = efficient,
-    .start = efficient_start,
-    .inverse = efficient_inverse,
 };
 
 const iso_law iso_law_kaplan_tokens = {
@@ -299,18 +296,10 @@ const iso_law iso_law_kaplan_tokens = {
     .target_alias = {"d_opt", "train_tokens", "d"},
     .counts = "D counts tokens seen once; C in FLOP, in PF-days of 8.64e19 inside",
     .flops = "C_min = 6 N B S at a batch far below the critical one; D is that of training at the critical batch, 6 N D = 2 C_min",
-    .n_inputs = 1,
-    .n_params = A_PARAMS,
+    POWER_OF_C,
     .n_consts = (int)ISO_COUNT(D_OF_C_CONSTS),
-    .input = &IN_FLOP,
     .param = D_OF_C_PARAM,
     .consts = D_OF_C_CONSTS,
-    .at_params = -1,
-    .at_tokens = -1,
-    .objective = ISO_LAW_SQUARE_LOG,
-    .value = efficient,
-    .start = efficient_start,
-    .inverse = efficient_inverse,
 };
 
 static const iso_law_param B_OF_C_PARAM[A_PARAMS] = {{"log_k", "B_e", true, 0, 0}, {"p", "p_B", false, 0, 0}};
@@ -347,18 +336,10 @@ const iso_law iso_law_kaplan_best_batch = {
     .target_alias = {"b_opt"},
     .counts = "tokens a step at the critical batch of the loss that C reaches; C in FLOP, in PF-days of 8.64e19 inside",
     .flops = "C_min = 6 N B S at a batch far below the critical one",
-    .n_inputs = 1,
-    .n_params = A_PARAMS,
+    POWER_OF_C,
     .n_consts = (int)ISO_COUNT(B_OF_C_CONSTS),
-    .input = &IN_FLOP,
     .param = B_OF_C_PARAM,
     .consts = B_OF_C_CONSTS,
-    .at_params = -1,
-    .at_tokens = -1,
-    .objective = ISO_LAW_SQUARE_LOG,
-    .value = efficient,
-    .start = efficient_start,
-    .inverse = efficient_inverse,
 };
 
 const iso_law iso_law_kaplan_best_steps = {
@@ -372,18 +353,10 @@ const iso_law iso_law_kaplan_best_steps = {
     .target_alias = {"s_min", "min_steps", "n_steps"},
     .counts = "least steps, as at a batch far above the critical one; at the critical batch twice as many; C in FLOP, in PF-days of 8.64e19 inside",
     .flops = "C_min = 6 N B S at a batch far below the critical one",
-    .n_inputs = 1,
-    .n_params = A_PARAMS,
+    POWER_OF_C,
     .n_consts = (int)ISO_COUNT(S_OF_C_CONSTS),
-    .input = &IN_FLOP,
     .param = S_OF_C_PARAM,
     .consts = S_OF_C_CONSTS,
-    .at_params = -1,
-    .at_tokens = -1,
-    .objective = ISO_LAW_SQUARE_LOG,
-    .value = efficient,
-    .start = efficient_start,
-    .inverse = efficient_inverse,
 };
 
 // ---- data that a size needs -----------------------------------------------------------------------------------------
