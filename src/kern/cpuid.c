@@ -51,6 +51,8 @@ iso_cpu iso_cpu_decode(const iso_cpu_words *w) {
   return c;
 }
 
+bool iso_cpu_dots_pay(const iso_cpu *c) { return c->avx512_bf16 && strcmp(c->vendor, "GenuineIntel") != 0; }
+
 // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA): Linux, Documentation/arch/x86/xstate.rst.
 bool iso_cpu_allow_tiles(void) {
 #if defined(__x86_64__) && defined(__linux__)

@@ -18,6 +18,9 @@ typedef struct iso_cpu {
 
 void iso_cpu_read(iso_cpu_words *out);           // all zero on other architectures
 iso_cpu iso_cpu_decode(const iso_cpu_words *w);  // a pure function
+// Whether the vectors' bf16 dot products (avx512_bf16) are faster than f32 ones on rounded operands: twice on AMD, half on Intel, which
+// has its tiles for them.
+bool iso_cpu_dots_pay(const iso_cpu *c);
 // Asks the system for the tile registers of AMX, which a Linux process may not use before; false when it refuses.
 bool iso_cpu_allow_tiles(void);
 // "avx2 fma f16c" or "avx512 vnni bf16"; returns buf.

@@ -39,11 +39,12 @@ iso_status iso_kern_select(iso_precision prec, const iso_kern_table **out, iso_e
 #if defined(__x86_64__)
   if (cpu.avx2 && (any || strcmp(want, "avx2") == 0)) *out = bf16 ? &iso_kern_avx2_bf16 : &iso_kern_avx2;
   bool tiles = cpu.amx_bf16 && cpu.avx512_bf16 && (any || strcmp(want, "amx") == 0);
-  if (cpu.avx512 && (any || tiles || strcmp(want, "avx512") == 0))
-    *out = bf16 ? cpu.avx512_bf16 ? &iso_kern_avx512_native_bf16 : &iso_kern_avx512_bf16 : &iso_kern_avx512;
+  bool dots = !any && cpu.avx512_bf16 && strcmp(want, "avx512-bf16") == 0;
+  if (cpu.avx512 && (any || tiles || dots || strcmp(want, "avx512") == 0))
+    *out = !bf16 ? &iso_kern_avx512 : dots || iso_cpu_dots_pay(&cpu) ? &iso_kern_avx512_native_bf16 : &iso_kern_avx512_bf16;
   if (bf16 && tiles && iso_cpu_allow_tiles()) *out = &iso_kern_amx_bf16;
 #endif
   if (*out) return ISO_OK;
   iso_fail(err, ISO_EUNSUP, "ISOFLOP_KERNELS=%s: this CPU cannot run these kernels, or there are none of that name", want);
-  return iso_hint(err, ISO_EUNSUP, "generic, avx2, avx512 and amx exist; unset it to choose automatically");
+  return iso_hint(err, ISO_EUNSUP, "generic, avx2, avx512, avx512-bf16 and amx exist; unset it to choose automatically");
 }

@@ -64,7 +64,7 @@ extern const iso_kern_table iso_kern_ref;
 typedef enum iso_precision { ISO_PREC_f32, ISO_PREC_bf16 } iso_precision;
 // The best table that this CPU and the operating system support (CPUID and XCR0), or the one named in
 // ISOFLOP_KERNELS (ref is not offered: its element type differs). bf16 is emulated (rounded operands, f32 product)
-// where the CPU has no bf16 instructions.
+// where the CPU has no bf16 instructions, or none that multiply faster than f32 (iso_cpu_dots_pay).
 iso_status iso_kern_select(iso_precision prec, const iso_kern_table **out, iso_err *err);
 const char *iso_kslot_name(iso_kslot s);
 #endif

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -42,6 +43,8 @@ bool iso_calibrate_native_bf16(const char **why) {
   const char *no = NULL;
   if (!cpu.avx512_bf16)
     no = "the CPU has no bf16 instructions (avx512_bf16)";
+  else if (!cpu.amx_bf16 && !iso_cpu_dots_pay(&cpu) && !getenv("ISOFLOP_KERNELS"))
+    no = "the CPU multiplies bf16 more slowly than f32 (no tiles; ISOFLOP_KERNELS=avx512-bf16 does so all the same)";
   else if (iso_kern_select(ISO_PREC_bf16, &k, NULL) != ISO_OK || strstr(k->name, "emulated"))
     no = "ISOFLOP_KERNELS chooses kernels without bf16 instructions";
   if (why) *why = no;

@@ -91,6 +91,16 @@ static void test_sapphire_rapids(void **state) {
   check(&w, (iso_cpu){true, true, true, true, false, 6, 143, "GenuineIntel"}, "avx512 vnni bf16");
 }
 
+// Dot products of bf16 without tiles: twice f32's rate on Zen 5, half of it on Sapphire Rapids.
+static void test_dots_pay(void **state) {
+  (void)state;
+  iso_cpu_words amd = zen5(), intel = sapphire_rapids();
+  iso_cpu a = iso_cpu_decode(&amd), i = iso_cpu_decode(&intel), old = iso_cpu_decode(&ZEN3);
+  assert_true(iso_cpu_dots_pay(&a));
+  assert_false(iso_cpu_dots_pay(&i));
+  assert_false(iso_cpu_dots_pay(&old));
+}
+
 // The CPU has AVX-512, the system does not save (all of) its registers: using it would corrupt other processes' state or fault.
 static void test_xcr0_lacks_zmm(void **state) {
   (void)state;
@@ -155,13 +165,9 @@ static void test_this_machine(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_zen3),
-      cmocka_unit_test(test_zen5),
-      cmocka_unit_test(test_sapphire_rapids),
-      cmocka_unit_test(test_xcr0_lacks_zmm),
-      cmocka_unit_test(test_every_group_needed),
-      cmocka_unit_test(test_no_osxsave),
-      cmocka_unit_test(test_this_machine),
+      cmocka_unit_test(test_zen3),       cmocka_unit_test(test_zen5),           cmocka_unit_test(test_sapphire_rapids),
+      cmocka_unit_test(test_dots_pay),   cmocka_unit_test(test_xcr0_lacks_zmm), cmocka_unit_test(test_every_group_needed),
+      cmocka_unit_test(test_no_osxsave), cmocka_unit_test(test_this_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,7 +197,7 @@ static void check_case(const iso_kern_table *t, const kcase *k, double bound) {
 
 // Runs fn on every table that this CPU has; the tests of absent ones are named, not silent.
 static void each_table(iso_precision prec, void (*fn)(const iso_kern_table *)) {
-  static const char *const names[] = {"generic", "avx2", "avx512", "amx"};
+  static const char *const names[] = {"generic", "avx2", "avx512", "avx512-bf16", "amx"};
   for (size_t i = 0; i < ISO_COUNT(names); i++) {
     const iso_kern_table *t = NULL;
     iso_err err;

@@ -12,6 +12,6 @@ const iso_kern_table iso_kern_avx2 = {.name = "avx2",
 const iso_kern_table iso_kern_avx2_bf16 = {.name = "avx2+bf16-emulated",
                                            .elem = ISO_DTYPE_f32,
                                            .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu), VEC_ATTENTION_SLOTS(attention_f32, attention_bwd_f32)},
-                                           .scratch = vec_scratch_bf16,
+                                           .scratch = vec_scratch_emu,
                                            .bf16 = &BF16_EMULATED,
                                            .probes = &vec_probes};

@@ -12,7 +12,7 @@ const iso_kern_table iso_kern_avx512 = {.name = "avx512",
 const iso_kern_table iso_kern_avx512_bf16 = {.name = "avx512+bf16-emulated",
                                              .elem = ISO_DTYPE_f32,
                                              .fn = {VEC_COMMON_SLOTS, VEC_LINEAR_SLOTS(emu), VEC_ATTENTION_SLOTS(attention_f32, attention_bwd_f32)},
-                                             .scratch = vec_scratch_bf16,
+                                             .scratch = vec_scratch_emu,
                                              .bf16 = &BF16_EMULATED,
                                              .probes = &vec_probes};
 

@@ -1,7 +1,8 @@
-// f32 products of a transposed left operand, C (+)= A' B: the gradients of weights, where both operands have to be packed.
+// Products of a transposed left operand, C (+)= A' B, in f32 or with operands rounded to bf16: the gradients of weights.
 #ifndef ISO_KERN_VEC_GEMM_TA_H
 #define ISO_KERN_VEC_GEMM_TA_H
 #include "kern/gemm.h"
+#include "kern/vec/round.h"
 #include "kern/vec/vec.h"
 
 // Rows of C whose sums stay in registers beside two vectors of columns.
@@ -20,6 +21,7 @@ typedef struct ta_product {
   const iso_gemm *g;
   int64_t rows, cols, across;  // of a block of C; blocks along a row
   int64_t blocks, parts, part_k;
+  bool round;             // operands to bf16
   float *work, *partial;  // [threads][ta_work()], and [parts][m,n] when there are several
 } ta_product;
 
@@ -116,6 +118,10 @@ static inline void ta_task(void *arg, int64_t t, int worker) {
     int64_t len = ta_least(k - q, run);
     ta_pack(g->a + (k0 + q) * g->lda + i0, g->lda, m, len, TA_ROWS, a);
     ta_pack(g->b + (k0 + q) * g->ldb + j0, g->ldb, n, len, TA_COLS, b);
+    if (s->round) {
+      round_bf16_f32(a, a, len * ta_up(m, TA_ROWS));
+      round_bf16_f32(b, b, len * ta_up(n, TA_COLS));
+    }
     for (int64_t i = 0; i < m; i += TA_ROWS)
       for (int64_t j = 0; j < n; j += TA_COLS) {
         if (m - i >= TA_ROWS && n - j >= TA_COLS)
@@ -148,10 +154,11 @@ static inline void ta_sum_task(void *arg, int64_t t, int worker) {
 
 // g->ta, not g->tb. scratch: ta_scratch(m, n, k, threads of the pool) bytes.
 // numerics: sums of at most TA_K products, added in the order of k; the same for any number of threads
-static inline void gemm_ta(iso_pool *pool, const iso_gemm *g, unsigned char *scratch) {
+static inline void gemm_ta(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, bool round) {
   if (g->m <= 0 || g->n <= 0 || g->k <= 0) return;
   ta_product s = ta_cut(g->m, g->n, g->k);
   s.g = g;
+  s.round = round;
   s.work = (float *)(void *)(scratch + (-(uintptr_t)scratch & 63));
   s.partial = s.work + ta_work(&s) * iso_pool_threads(pool);
   iso_pool_run(pool, s.blocks * s.parts, ta_task, &s);

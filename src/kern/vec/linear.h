@@ -24,11 +24,13 @@ static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
 }
 
 // oneDNN's f32 products of a transposed A are the slow ones where vectors are wide (kern/vec/gemm_ta.h); small ones are not worth cutting.
-static inline bool product_is_ours(int64_t m, int64_t n, int64_t k) { return VL == 16 && (double)m * (double)n * (double)k > 4e6; }
+static inline bool product_is_ours(int64_t m, int64_t n, int64_t k, product_kind kind) {
+  return VL == 16 && kind <= PRODUCT_BF16_EMULATED && (double)m * (double)n * (double)k > 4e6;
+}
 
 static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
-  if (kind == PRODUCT_F32 && g->ta && product_is_ours(g->m, g->n, g->k))
-    gemm_ta(c->pool, g, scratch);
+  if (g->ta && product_is_ours(g->m, g->n, g->k, kind))
+    gemm_ta(c->pool, g, scratch, kind != PRODUCT_F32);
   else if (kind == PRODUCT_F32)
     iso_gemm_f32(c->pool, g);
   else
@@ -92,18 +94,21 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
     else if (dw || dx)
       ops->gemm(c->pool, dw ? &gw : &gx, c->scratch);
     dw = dx = NULL;
-  } else if (ops) {
+  }
+  if (dw && (!ops || product_is_ours(n, k, m, kind))) {
+    product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = x, .ldb = k, .c = dw, .ldc = k}, c->scratch,
+            kind);
+    dw = NULL;
+  }
+  if (ops && (dw || dx)) {
     iso_bf16_round(c->pool, dy, m, n, n, c->scratch, ops);
     dy = (const float *)(const void *)c->scratch;
   }
   if (dw) {
-    if (ops) iso_bf16_round(c->pool, x, m, k, k, other, ops);
+    iso_bf16_round(c->pool, x, m, k, k, other, ops);
     iso_gemm g = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .ldb = k, .c = dw, .ldc = k};
-    g.b = ops ? (const float *)(const void *)other : x;
-    if (ops)
-      iso_gemm_rounded(c->pool, &g, ops);
-    else
-      product(c, &g, c->scratch, kind);
+    g.b = (const float *)(const void *)other;
+    iso_gemm_rounded(c->pool, &g, ops);
   }
   if (dx) {
     if (ops) iso_bf16_round(c->pool, w, n, k, k, other, ops);
@@ -231,28 +236,25 @@ static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
   }
 }
 
-static inline size_t product_ta_scratch(int64_t m, int64_t n, int64_t k, int threads) {
-  return product_is_ours(m, n, k) ? ta_scratch(m, n, k, threads) : 0;
+static inline size_t larger_size(size_t a, size_t b) { return a > b ? a : b; }
+static inline size_t product_ta_scratch(int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
+  return product_is_ours(m, n, k, kind) ? ta_scratch(m, n, k, threads) : 0;
 }
 
 static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int threads, product_kind kind) {
-  size_t round = 0, m = (size_t)d[0];
-  if (slot == ISO_K_softmax_xent) return m * 8 + 64;
+  bool rounds = kind != PRODUCT_F32;
+  if (slot == ISO_K_softmax_xent) return (size_t)d[0] * 8 + 64;
   if (slot == ISO_K_head_loss) {
-    int64_t rows = head_rows(d[0], d[2]);
-    if (kind != PRODUCT_F32) {
-      size_t dw = iso_gemm_bf16_scratch(d[2], d[1], rows);
-      round = iso_gemm_bf16_scratch(rows, d[2], d[1]) + iso_gemm_bf16_scratch(rows, d[1], d[2]);
-      round = round > dw ? round : dw;
-    } else {
-      size_t last = product_ta_scratch(d[2], d[1], d[0] % rows ? d[0] % rows : rows, threads);
-      round = product_ta_scratch(d[2], d[1], rows, threads);
-      round = round > last ? round : last;
+    int64_t width = d[1], v = d[2], rows = head_rows(d[0], v), last = d[0] % rows ? d[0] % rows : rows;
+    size_t most = larger_size(product_ta_scratch(v, width, rows, threads, kind), product_ta_scratch(v, width, last, threads, kind));
+    if (rounds) {
+      most = larger_size(most, iso_gemm_bf16_scratch(v, width, rows));
+      most = larger_size(most, iso_gemm_bf16_scratch(rows, v, width) + iso_gemm_bf16_scratch(rows, width, v));
     }
-    return (size_t)rows * 8 + 64 + (size_t)(rows * d[2] + 16) * 4 + round;
+    return (size_t)rows * 8 + 64 + (size_t)(rows * v + 16) * 4 + most;
   }
-  if (kind == PRODUCT_F32) return slot == ISO_K_linear ? 0 : product_ta_scratch(d[1], d[2], d[0], threads);
-  return slot == ISO_K_linear ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]);
+  if (slot == ISO_K_linear) return rounds ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : 0;
+  return larger_size(product_ta_scratch(d[1], d[2], d[0], threads, kind), rounds ? iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]) : 0);
 }
 
 static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
