@@ -20,4 +20,6 @@ gcide() {
     echo "$tmp/gcide.txt"
 }
 
+# Dot products without tiles are slower than f32 on Intel.
+cpu_gains_by_bf16() { grep -q amx_bf16 /proc/cpuinfo || { grep -q avx512_bf16 /proc/cpuinfo && ! grep -q GenuineIntel /proc/cpuinfo; }; }
 cpu_has_bf16() { grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo; }

@@ -5,7 +5,7 @@ text=${1:-$(gcide)}
 seconds=${2:-300}
 ours_s=${3:-$seconds}
 precision=f32
-cpu_has_bf16 && precision=bf16
+cpu_gains_by_bf16 && precision=bf16
 rounds=${ROUNDS:-1}
 for verb in ${VERBS:-train demo}; do # each in an empty home; the time is from process start to exit
     out=$([ $verb = train ] && echo "--out \$h/model" || true)
