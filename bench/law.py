@@ -1,6 +1,7 @@
-"""Trains the recipe over a grid of sizes and token counts and fits the law that isoflop ships. usage: law.py ISOFLOP TEXT [--fit-only RUNS.jsonl]
+"""Trains the recipe over a grid of sizes and token counts and fits the law that isoflop ships. usage: law.py ISOFLOP TEXT [--fit-only RUNS.jsonl] | law.py --floors
 
 Two runs at a time, one thread each, some 50 minutes on two cores; prints each run, then the constants of src/loop/recipe.c. Needs SciPy.
+--floors fits the coupled form with an irreducible term to the shipped law at the grid's runs: how little they tell it, and the constants with it.
 """
 import json, math, os, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 SHAPES = {"2x32": (2, 32, 32, 96), "2x48": (2, 48, 16, 128), "2x64": (2, 64, 32, 192), "4x96": (4, 96, 32, 256), "4x128": (4, 128, 32, 352), "5x160": (5, 160, 32, 448), "6x192": (6, 192, 64, 512)}
 GRID = [(n, d) for d in (.3, .6, 1.2, 2.5, 5, 10) for n in SHAPES if d <= {"2x32": 2.5, "2x48": 2.5, "6x192": 1.2, "5x160": 5}.get(n, 10)]
 VOCAB, CTX = 2048, 256
+SHIPPED = 14.594512, .822689, 15.951281, 82298, .229382  # log_n0, a, log_d0, d1, b
 
 
 def config(name, tokens):
@@ -55,7 +57,30 @@ def fit(rows):
         print(json.dumps(r | dict(residual=float(x))))
 
 
+def params(name):
+    layers, width, _, mlp = SHAPES[name]
+    return VOCAB * width + layers * (4 * width * width + 3 * width * mlp + 2 * width) + width
+
+
+def floors():
+    import numpy as np
+    from scipy.optimize import least_squares
+    n, d = np.array([params(s) for s, _ in GRID], float), np.array([1e6 * m for _, m in GRID])
+    coupled = lambda p: (np.exp(p[0] - p[1] * np.log(n / 1e6)) + np.exp(p[2]) / (d / 1e6 + np.exp(p[3]))) ** p[4]
+    log_n0, a, log_d0, d1, b = SHIPPED
+    shipped = coupled([a * (log_n0 - math.log(1e6)), a, log_d0 - math.log(1e6), math.log(d1 / 1e6), b])
+    w = np.sqrt(np.clip(d / 1.2e6, .3, 1))
+    p = [a * (log_n0 - math.log(1e6)), a, log_d0 - math.log(1e6), math.log(d1 / 1e6), b]
+    for e in (.2, .4, .6):
+        p = least_squares(lambda q: w * np.log((e + coupled(q)) / shipped), p, max_nfev=20000, xtol=1e-12, ftol=1e-12).x
+        r = np.log((e + coupled(p)) / shipped)
+        print(json.dumps(dict(e=e, log_n0=p[0] / p[1] + math.log(1e6), a=p[1], log_d0=p[2] + math.log(1e6), d1=1e6 * math.exp(p[3]), b=p[4],
+                              rms=float(np.sqrt(np.mean(r * r))), largest=float(abs(r).max()))))
+
+
 def main():
+    if sys.argv[1:] == ["--floors"]:
+        return floors()
     if len(sys.argv) > 3 and sys.argv[3] == "--fit-only":
         return fit([json.loads(x) for x in open(sys.argv[4])])
     program, text = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "base/str.h"
@@ -129,6 +130,15 @@ static iso_status keep_row(reader *r, iso_csv *t, int64_t *cap, bool header, iso
   return ISO_OK;
 }
 
+// One column whose name holds other marks between words is a table of another kind.
+static iso_status check_header(const iso_csv *t, iso_err *err) {
+  const char *at = t->cols == 1 ? strpbrk(iso_csv_name(t, 0), ";\t") : NULL;
+  if (!at) return ISO_OK;
+  const char *mark = *at == ';' ? "semicolons" : "tabs";
+  iso_fail(err, ISO_EFORMAT, "%s, line %lld: fields are separated by %s, expected commas", t->what, (long long)t->header, mark);
+  return iso_hint(err, ISO_EFORMAT, "write commas between fields and '.' in numbers: tr '%s' ,", *at == ';' ? ";" : "\\t");
+}
+
 iso_status iso_csv_parse(const char *text, size_t n, const char *what, iso_csv *out, iso_err *err) {
   reader r = {.p = text, .end = text + n, .what = what, .line = 1};
   iso_status st = ISO_OK;
@@ -141,6 +151,8 @@ iso_status iso_csv_parse(const char *text, size_t n, const char *what, iso_csv *
     goto done;
   }
   ISO_TRYG(keep_row(&r, out, &cap, true, err));
+  out->text = r.text.p;
+  ISO_TRYG(check_header(out, err));
   for (;;) {
     ISO_TRYG(read_row(&r, err));
     if (!r.fields) break;
@@ -215,8 +227,12 @@ static iso_status number(const iso_csv *t, int64_t row, int col, const char *nam
     *out = v;
     return ISO_OK;
   }
-  return iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): '%.40s', expected a %sfinite number", t->what, (long long)t->line[row], col + 1,
-                  name, s, positive ? "positive " : "");
+  iso_fail(err, ISO_EFORMAT, "%s, line %lld, column %d (%s): '%.40s', expected a %sfinite number", t->what, (long long)t->line[row], col + 1, name, s,
+           positive ? "positive " : "");
+  static const char *const UNKNOWN[] = {"nan", "na", "n/a", "null", "none", "-", "?"};
+  for (size_t i = 0; i < ISO_COUNT(UNKNOWN); i++)
+    if (strcasecmp(s, UNKNOWN[i]) == 0) return iso_hint(err, ISO_EFORMAT, "leave the field empty where the value is not known");
+  return ISO_EFORMAT;
 }
 
 iso_status iso_csv_number(const iso_csv *t, int64_t row, int col, const char *name, double *out, iso_err *err) {

@@ -6,6 +6,7 @@
 
 #include "cli/law_args.h"
 #include "cli/work.h"
+#include "plan/law_between.h"
 #include "plan/lifetime.h"
 
 // What is asked of one set, in a row, so that intervals come to all of it at once.
@@ -150,6 +151,14 @@ static void print_slopes(const cli_law_question *q, const iso_law_const *c) {
   if (isfinite(s)) printf("    elasticity of substitution of parameters and tokens %.4g\n", s);
 }
 
+// How far from a loss published laws leave a run of this size and tokens; NaN bounds for other targets.
+static iso_fit_interval between(const cli_law_question *q, double y) {
+  const iso_law *l = q->law;
+  if (l->at_params < 0 || l->at_tokens < 0 || strcmp(l->target, "loss") != 0 || strcmp(l->unit, "nats per token") != 0)
+    return (iso_fit_interval){y, NAN, NAN};
+  return iso_law_between(y, q->x[l->at_params], q->x[l->at_tokens], q->level, NULL);
+}
+
 static void print_answers(const cli_law_question *q, const iso_law_const *c) {
   const iso_law *l = q->law;
   char text[300] = "", range[80], more[80];
@@ -164,6 +173,9 @@ static void print_answers(const cli_law_question *q, const iso_law_const *c) {
     int worst;
     cli_law_inputs_text(l, q->x, text, sizeof text);
     printf("  at %s: %s = %.6g %s%s\n", text, l->target, v[A_AT].mid, l->unit, range_text(q, &v[A_AT], range, sizeof range));
+    iso_fit_interval b = between(q, v[A_AT].mid);
+    if (isfinite(b.lo))
+      printf("    on other text %.3g to %.3g, by how far published laws of dense models lie apart (%.0f%%)\n", b.lo, b.hi, 100 * q->level);
     print_slopes(q, c);
     double r = iso_law_reach(l, c->lo, c->hi, q->x, &worst);
     if (worst >= 0) printf("  an extrapolation: %.3g times outside what its fit saw of %s\n", r, l->input[worst].name);
@@ -207,6 +219,8 @@ static void print_set(const cli_law_question *q, const iso_law_const *c) {
   if (c->runs) printf("  runs %s\n", c->runs);
   for (int i = 0; i < l->n_inputs; i++)
     if (c->hi[i] > 0) printf("  fitted on %s %.4g to %.4g\n", l->input[i].name, c->lo[i], c->hi[i]);
+  if (c != &q->given && !iso_law_range_known(l, c))
+    printf("  fitted on a range that is not known: nothing tells where a question is an extrapolation\n");
   if (c->confirmed)
     printf("  uncertainty: %s\n", s ? s->source : c == &q->given ? "of given constants not known" : "none published, so there are no intervals");
   print_answers(q, c);
@@ -311,7 +325,9 @@ static bool answers_json(json_t *o, const cli_law_question *q, const iso_law_con
     bool known = isfinite(w.v[A_AT].mid);
     json_object_set_new(o, "prediction", iso_json_num(w.v[A_AT].mid));
     json_object_set_new(o, "interval", range_json(q, &w.v[A_AT]));
-    json_object_set_new(o, "reach", iso_json_num(iso_law_reach(l, c->lo, c->hi, q->x, NULL)));
+    json_object_set_new(o, "reach", iso_json_num(iso_law_range_known(l, c) ? iso_law_reach(l, c->lo, c->hi, q->x, NULL) : NAN));
+    iso_fit_interval b = between(q, w.v[A_AT].mid);
+    if (isfinite(b.lo)) json_object_set_new(o, "between_laws", range_json(q, &b));
     if (known) slopes_json(o, q, c);
   }
   if (q->best >= 0) {

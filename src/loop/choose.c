@@ -7,8 +7,9 @@
 
 static iso_est shipped_bpb(const void *self, double params, double tokens) {
   (void)self;
-  double l = iso_recipe_loss(params, tokens);
-  return iso_est_rel(l, 1.645 * ISO_RECIPE_LAW_SD);
+  iso_est l = iso_recipe_law(params, tokens);
+  const double half = 1.645 * ISO_RECIPE_LAW_SD;
+  return iso_est_range(l.lo * (1 - half), l.mean, l.hi * (1 + half));
 }
 iso_loss_law iso_loss_law_shipped(void) { return (iso_loss_law){shipped_bpb, NULL, iso_recipe_law_source}; }
 
@@ -151,8 +152,10 @@ iso_status iso_choose(iso_env *e, const iso_choose_opts *o, const iso_loss_law *
   }
   if (!found) return iso_choose_refuse(e, o, law, &smallest.config, smallest.why, err);
   char text[160];
-  (void)snprintf(best.why, sizeof best.why, "%s: best of %d shapes by the law (%s), limited by %s", iso_config_print(&best.config, text, sizeof text),
-                 tried, law->source, iso_res_get(best.binding)->name);
+  iso_est l = iso_recipe_law((double)best.price.params, iso_recipe_effective_tokens(best.tokens, o->unique_tokens));
+  (void)snprintf(best.why, sizeof best.why, "%s: best of %d shapes by the law (%s), limited by %s%s",
+                 iso_config_print(&best.config, text, sizeof text), tried, law->source, iso_res_get(best.binding)->name,
+                 l.lo < l.hi ? "; beyond the law's runs 0.4 bits per byte (0.2 to 0.6) are taken as irreducible" : "");
   *out = best;
   return ISO_OK;
 }

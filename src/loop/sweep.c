@@ -393,7 +393,7 @@ iso_status iso_sweep_fit_run(iso_env *e, const iso_sweep_result *r, int64_t resa
     d.flop[i] = r->p[i].flop;
     d.loss[i] = r->p[i].bpb;
     weight[i] = fmax(0.1, r->p[i].tokens / longest);  // runs of a few dozen steps lie above the law
-    ref[i] = iso_recipe_loss(r->p[i].params, r->p[i].tokens);
+    ref[i] = iso_recipe_law(r->p[i].params, r->p[i].tokens).mean;
     n0 += log(r->p[i].params) / r->n;
     d0 += log(r->p[i].tokens) / r->n;
   }
@@ -428,7 +428,8 @@ void iso_sweep_fit_close(iso_sweep_fit *f) { iso_fit_close(&f->fit); }
 
 static iso_est carried_bpb(const void *self, double params, double tokens) {
   const iso_sweep_fit *f = self;
-  return iso_transfer_loss(&f->transfer, iso_recipe_loss(params, tokens), params, tokens);
+  iso_est ref = iso_recipe_law(params, tokens), l = iso_transfer_loss(&f->transfer, ref.mean, params, tokens);
+  return iso_est_range(l.lo * ref.lo / ref.mean, l.mean, l.hi * ref.hi / ref.mean);
 }
 
 iso_loss_law iso_sweep_law(const iso_sweep_fit *f) { return (iso_loss_law){carried_bpb, f, "the shipped law carried over by this run's sweep"}; }

@@ -176,6 +176,12 @@ double iso_law_reach(const iso_law *law, const double *lo, const double *hi, con
   return most;
 }
 
+bool iso_law_range_known(const iso_law *law, const iso_law_const *c) {
+  bool known = false;
+  for (int i = 0; i < law->n_inputs; i++) known = known || c->hi[i] > 0;
+  return known;
+}
+
 // ---- searches -------------------------------------------------------------------------------------------------------
 
 typedef struct search {

@@ -142,6 +142,9 @@ iso_status iso_law_predict_const(const iso_law *law, const iso_law_const *c, con
 // bounds are both 0 and infinite inputs (an absent repetition or quantisation) do not count.
 double iso_law_reach(const iso_law *law, const double *lo, const double *hi, const double *x, int *worst);
 
+// Whether anything is known of what a set's fit saw: without it no question is known to be an extrapolation.
+bool iso_law_range_known(const iso_law *law, const iso_law_const *c);
+
 // Tokens that a budget of `flop` buys for a model of `params` parameters. The planner passes its graph's price.
 typedef double (*iso_law_tokens_fn)(void *self, double params, double flop);
 

@@ -260,8 +260,26 @@ iso_est iso_train_loss(const iso_law *law, const iso_law_const *set, const doubl
   return loss;
 }
 
+// How far other laws would leave the loss, and that as its interval when the law has none.
+static void between(const iso_train_req *q, iso_train_plan *o) {
+  double ends[] = {o->tokens.lo, o->tokens.mean, o->tokens.hi};
+  o->between = (iso_fit_interval){o->loss.mean, NAN, NAN};
+  if (strcmp(q->law->target, "loss") != 0 || strcmp(q->law->unit, "nats per token") != 0) return;
+  (void)iso_law_between_sd(o->params, o->tokens.mean, NULL, &o->between_laws);
+  for (size_t i = 0; i < ISO_COUNT(ends); i++) {
+    iso_fit_interval v = iso_law_between(loss_of(q, q->set, o->params, ends[i]), o->params, ends[i], 0.9, NULL);
+    o->between.lo = fmin(o->between.lo, v.lo);
+    o->between.hi = fmax(o->between.hi, v.hi);
+  }
+  o->loss_is_between = o->sets == 1 && !iso_law_spread_of(q->law, q->set) && isfinite(o->between.lo);
+  if (!o->loss_is_between) return;
+  o->loss.lo = o->between.lo;
+  o->loss.hi = o->between.hi;
+}
+
 static void losses(const iso_train_req *q, iso_train_plan *o) {
   o->loss = iso_train_loss(q->law, q->set, q->x, o->params, o->tokens, &o->sets);
+  between(q, o);
   double x[ISO_LAW_INPUT_MAX];
   memcpy(x, q->x, sizeof x);
   x[q->law->at_params] = o->params;

@@ -2,7 +2,7 @@
 #ifndef ISO_PLAN_TRAIN_PLAN_H
 #define ISO_PLAN_TRAIN_PLAN_H
 #include "cost/budget.h"
-#include "plan/law.h"
+#include "plan/law_between.h"
 #include "plan/layout/layout_search.h"
 
 typedef struct iso_train_req {
@@ -48,6 +48,11 @@ typedef struct iso_train_plan {
   double steps;
   iso_est loss;  // by the set; over those sets and the interval of tokens
   int sets;      // how many they are
+  // Where published dense laws leave such a run (law_between.h), at the tokens' ends; NaN for laws of another target. It is the interval of
+  // `loss` too (`loss_is_between`) when neither other sets nor published uncertainty give one.
+  iso_fit_interval between;
+  int between_laws;
+  bool loss_is_between;
   iso_layout layout;
   iso_layout_step step;
   iso_layout_mem memory;

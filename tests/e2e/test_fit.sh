@@ -137,6 +137,29 @@ err_has 'token counts'
 run $E_OK fit runs.csv --where protocol=good --bootstrap 20 --json
 json 'j["envelope"] is None'
 
+# What a new user's table may look like: other separators, losses that are all the same, a loss by another name, a column twice.
+printf 'params;tokens;loss\n1e8;1e9;3\n' >semi.csv
+run $E_INPUT fit semi.csv
+err_has 'separated by semicolons, expected commas'
+err_has "tr ';' ,"
+python3 -c "
+import itertools
+print('params,tokens,loss')
+for n, d in itertools.product((1e7, 3e7, 1e8, 3e8), (1e9, 3e9, 1e10)): print('%r,%r,2.5' % (n, d))" >flat.csv
+run $E_INPUT fit flat.csv --bootstrap 20
+err_has 'all 12 points have a loss of 2.5'
+run $E_INPUT fit flat.csv --law kaplan --bootstrap 20
+err_has 'all 12 rows have a loss of 2.5'
+sed 's/loss/loss_c4/' runs.csv >other.csv
+run $E_INPUT fit other.csv
+err_has "column loss=COLUMN names it; this table has 'loss_c4'"
+printf 'params,params,tokens,loss\n1e8,1e8,1e9,3\n' >twice.csv
+run $E_INPUT fit twice.csv --law chinchilla
+err_has 'columns 1 and 2 are both called params'
+# FLOPs in --holdout go by any of their names, with a column of them or without.
+run $E_OK fit runs.csv --where protocol=good --law chinchilla --holdout 'train_flops>5e21' --bootstrap 0 --json
+json 'len(j["holdout"]["rows"]) == 9'
+
 # Any law by name: estimate, held-out rows, limits, checklist.
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 100 --holdout 'train_flop>5e21' --predict 3e9,6e10 --flop 1e22 --json
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["points"] == 36 and j["holdout"]["points"] == 9 and j["holdout"]["max_abs_error"] < 1e-3'

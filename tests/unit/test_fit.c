@@ -392,6 +392,8 @@ static void test_bad_data(void **state) {
   refuse(&d, &o, "all 21 points have parameter counts of 1e+08");
   for (int i = 0; i < 21; i++) d.params[i] = i % 2 ? 1e8 : 2e8;
   refuse(&d, &o, "2 distinct parameter counts");
+  for (int i = 0; i < 21; i++) d.loss[i] = 2.5;
+  refuse(&d, &o, "all 21 points have a loss of 2.5");
   iso_err e;
   assert_int_equal(iso_fit_data_drop_highest(&d, 21, &e), ISO_EINVAL);
   iso_fit_data_close(&d);

@@ -85,12 +85,21 @@ static void test_errors(void **state) {
   REFUSE("params,tokens,loss\n1,\"2\"x,3\n", "after the closing quote");
   REFUSE("params,tokens,loss\n1,2\"2,3\n", "a quote inside a field");
   REFUSE("params,tokens,loss\n1,\0,3\n", "a zero byte");
+  REFUSE("params;tokens;loss\n1;2;3\n", "line 1: fields are separated by semicolons, expected commas");
+  REFUSE("params\ttokens\tloss\n1\t2\t3\n", "separated by tabs");
   const char *bad[] = {"set"}, *unknown[] = {"set=a"}, *none[] = {"params=5"};
   const char *text = "params,tokens,loss\n1,2,3\n";
   refuse(text, strlen(text), &(iso_fit_csv_opts){.where = bad, .n_where = 1}, ISO_EINVAL, "COLUMN=VALUE");
   refuse(text, strlen(text), &(iso_fit_csv_opts){.where = unknown, .n_where = 1}, ISO_EINVAL, "no column of that name");
   refuse(text, strlen(text), &(iso_fit_csv_opts){.where = none, .n_where = 1}, ISO_EINVAL, "passes the filters");
   refuse(text, strlen(text), &(iso_fit_csv_opts){.drop_highest = 1}, ISO_EINVAL, "cannot drop");
+  // Hints: a value that is not known, and a loss by another name.
+  iso_fit_data none_d;
+  iso_err h = {0};
+  assert_int_equal(iso_fit_csv_parse("params,tokens,loss\n1,2,NaN\n", 27, "t.csv", NULL, &none_d, &h), ISO_EFORMAT);
+  assert_non_null(strstr(h.hint, "leave the field empty"));
+  assert_int_equal(iso_fit_csv_parse("params,tokens,loss_c4\n1,2,3\n", 28, "t.csv", NULL, &none_d, &h), ISO_EFORMAT);
+  assert_non_null(strstr(h.hint, "--column loss=COLUMN names it; this table has 'loss_c4'"));
   // Fields with a range.
   iso_csv t;
   double v;

@@ -342,6 +342,12 @@ static void test_bad(void **state) {
   assert_int_equal(iso_lawfit_run(ctx, &d, &fo, &f, &e), ISO_EINVAL);
   assert_non_null(strstr(e.msg, "5 rows, expected more than its 5 parameters"));
   d.n = 30;
+  iso_law_data flat;
+  synthetic(l, l->consts[0].p, 30, LO, HI, 0, 4, &flat);
+  for (int i = 0; i < 30; i++) flat.y[i] = 2.5;
+  assert_int_equal(iso_lawfit_run(ctx, &flat, &fo, &f, &e), ISO_EINVAL);
+  assert_non_null(strstr(e.msg, "all 30 rows have a loss of 2.5"));
+  iso_law_data_close(&flat);
   d.y[3] = -1;
   assert_int_equal(iso_lawfit_run(ctx, &d, &fo, &f, &e), ISO_EINVAL);
   assert_non_null(strstr(e.msg, "row 4"));

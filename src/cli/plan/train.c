@@ -139,6 +139,9 @@ static const char *loss_interval(const iso_train_req *q, const iso_train_plan *p
   if (q->unique_tok < INFINITY && p->loss_effective > p->loss.mean)
     return "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is any "
            "(90%), of the tokens that are reached, and up to the loss with repetition";
+  if (p->loss_is_between)
+    return "between laws: no uncertainty of the law's constants is published, and no other confirmed set was fitted to the same runs, so this is how "
+           "far published laws of dense models, each of other text, tokenizer and recipe, lie from a run (90%), and of the tokens that are reached";
   if (p->sets > 1)
     return "spread of the law's confirmed sets that were fitted to the same runs, of the published uncertainty of its constants where there is any "
            "(90%), and of the tokens that are reached";
@@ -284,6 +287,8 @@ static json_t *warnings(const iso_train_req *q, const iso_train_plan *p) {
                    q->law->input[p->worst].name);
     json_array_append_new(w, json_string(text));
   }
+  if (!iso_law_range_known(q->law, q->set))
+    json_array_append_new(w, json_string("what the law's fit saw is not known, so that nothing tells whether this is an extrapolation"));
   if (p->epochs > 4) {
     (void)snprintf(text, sizeof text,
                    "%.3g epochs: repeated tokens are worth less beyond 4 (arXiv:2305.16264); %.3g tokens are worth %.3g fresh ones", p->epochs,
@@ -334,6 +339,10 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "batch_rule", json_string(r->batch_rule));
   json_object_set_new(o, "loss", loss_json(p));
   json_object_set_new(o, "loss_interval", json_string(loss_interval(q, p)));
+  if (p->between_laws > 0)
+    json_object_set_new(o, "loss_between_laws",
+                        json_pack("{s:i, s:o, s:o, s:o}", "laws", p->between_laws, "value", iso_json_num(p->between.mid), "lo",
+                                  iso_json_num(p->between.lo), "hi", iso_json_num(p->between.hi)));
   json_object_set_new(o, "layout", iso_layout_json(&p->layout));
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));
@@ -500,7 +509,11 @@ static void print_plan(const json_t *r) {
   if (isnan(cli_at(r, "loss.lo")))
     cli_row("loss", "%.4f %s; interval %s", cli_at(r, "loss.value"), cli_text_at(r, "law.unit"), cli_text_at(r, "loss_interval"));
   else
-    cli_row("loss", "%.4f (%.4f to %.4f) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"), cli_text_at(r, "law.unit"));
+    cli_row("loss", "%.4f (%.4f to %.4f%s) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"),
+            strncmp(cli_text_at(r, "loss_interval"), "between laws", 12) == 0 ? ", between laws" : "", cli_text_at(r, "law.unit"));
+  if (cli_json_at(r, "loss_between_laws"))
+    cli_row("", "%.3g to %.3g on other text, by how far %.0f published laws lie apart", cli_at(r, "loss_between_laws.lo"),
+            cli_at(r, "loss_between_laws.hi"), cli_at(r, "loss_between_laws.laws"));
   cli_row("layout", "%.0f devices: tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, schedule %s, recompute %s",
           cli_at(r, "layout.devices"), cli_at(r, "layout.tensor"), cli_at(r, "layout.pipeline"), cli_at(r, "layout.data"),
           cli_at(r, "layout.context"), cli_at(r, "layout.micro_batch"), cli_at(r, "layout.zero"), cli_text_at(r, "layout.schedule"),

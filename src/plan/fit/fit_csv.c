@@ -39,6 +39,14 @@ iso_status iso_fit_csv_rows(const iso_csv *t, const iso_fit_csv_opts *o, bool **
   return ISO_OK;
 }
 
+iso_status iso_fit_csv_hint_like(const iso_csv *t, const char *name, iso_err *err) {
+  const char *like = NULL;
+  for (int i = 0; i < t->cols && !like; i++)
+    if (strstr(iso_csv_name(t, i), name)) like = iso_csv_name(t, i);
+  if (like) return iso_hint(err, ISO_EFORMAT, "--law NAME --column %s=COLUMN names it; this table has '%.60s'", name, like);
+  return iso_hint(err, ISO_EFORMAT, "--law NAME --column %s=COLUMN names it", name);
+}
+
 static iso_status find_columns(const iso_csv *t, int col[COLS], iso_err *err) {
   for (int k = 0; k < COLS; k++) {
     col[k] = -1;
@@ -48,6 +56,8 @@ static iso_status find_columns(const iso_csv *t, int col[COLS], iso_err *err) {
   const char *missing = col[COL_N] < 0 ? "params" : col[COL_LOSS] < 0 ? "loss" : col[COL_D] < 0 && col[COL_C] < 0 ? "tokens or train_flops" : NULL;
   if (missing) {
     iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column for %s among %d", t->what, (long long)t->header, missing, t->cols);
+    for (int i = 0; i < t->cols; i++)
+      if (strcmp(missing, "loss") == 0 && strstr(iso_csv_name(t, i), missing)) return iso_fit_csv_hint_like(t, missing, err);
     return iso_hint(err, ISO_EFORMAT,
                     "the columns are params, tokens and/or train_flops, loss; `isoflop fit --help` lists other names that are understood");
   }

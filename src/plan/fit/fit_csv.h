@@ -23,6 +23,9 @@ iso_status iso_fit_csv_rows(const iso_csv *t, const iso_fit_csv_opts *o, bool **
 // iso_fit_data_close.
 iso_status iso_fit_csv_points(const iso_csv *t, const bool *use, const iso_fit_csv_opts *o, iso_fit_data *out, iso_err *err);
 
+// For errors of a missing column: names how another is taken for it, and the first column whose name holds `name`. Returns ISO_EFORMAT.
+iso_status iso_fit_csv_hint_like(const iso_csv *t, const char *name, iso_err *err);
+
 // Rows that agree in some columns, in the order of their first rows.
 typedef struct iso_fit_groups {
   int64_t n;

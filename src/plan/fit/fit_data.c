@@ -114,6 +114,12 @@ static iso_status check_levels(const iso_fit_data *d, iso_err *err) {
     const double *v;
     const char *what;
   } axis[] = {{d->params, "parameter counts"}, {d->tokens, "token counts"}};
+  int64_t losses = 0;
+  ISO_TRY(distinct(d->loss, d->n, &losses, err));
+  if (losses == 1) {
+    iso_fail(err, ISO_EINVAL, "fit: all %lld points have a loss of %g, so nothing can be told of how it falls", (long long)d->n, d->loss[0]);
+    return iso_hint(err, ISO_EINVAL, "is it the right column?");
+  }
   for (size_t a = 0; a < ISO_COUNT(axis); a++) {
     int64_t k = 0;
     ISO_TRY(distinct(axis[a].v, d->n, &k, err));

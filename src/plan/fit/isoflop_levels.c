@@ -17,16 +17,14 @@ double iso_level_budget(const iso_fit_data *d, int64_t i) {
 static int find_levels(iso_level_row *r, int64_t n, double width, int max) {
   int levels = 0;
   while (levels < max) {
-    int64_t best = 0, from = 0;
+    // [i, end) is the window of free rows that starts at row i: neither end goes back as i goes on.
+    int64_t best = 0, from = 0, end = 0;
     for (int64_t i = 0; i < n; i++) {
       if (r[i].level >= 0) continue;
-      int64_t k = i, count = 0;
-      while (k < n && r[k].level < 0 && r[k].log_c <= r[i].log_c + width) {
-        count++;
-        k++;
-      }
-      if (count > best) {
-        best = count;
+      if (end < i) end = i;
+      while (end < n && r[end].level < 0 && r[end].log_c <= r[i].log_c + width) end++;
+      if (end - i > best) {
+        best = end - i;
         from = i;
       }
     }

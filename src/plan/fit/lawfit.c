@@ -55,6 +55,13 @@ static iso_status check(const iso_law_data *d, const iso_lawfit_opts *o, iso_err
              (long long)d->n, points, law->n_params);
     return iso_hint(err, ISO_EINVAL, "runs repeated with other seeds say nothing of the law: add runs of other sizes");
   }
+  bool same = true;
+  for (int64_t i = 1; i < d->n && same; i++) same = d->y[i] == d->y[0];
+  if (same) {
+    iso_fail(err, ISO_EINVAL, "fit of %s: all %lld rows have a %s of %g, so nothing can be told of how it changes", law->base.name, (long long)d->n,
+             law->target, d->y[0]);
+    return iso_hint(err, ISO_EINVAL, "is it the right column? --column %s=COLUMN takes another", law->target);
+  }
   if (!(o->delta > 0 && o->delta < INFINITY)) return iso_fail(err, ISO_EINVAL, "fit: Huber delta %g, expected a positive number", o->delta);
   if (!(o->level > 0 && o->level < 1)) return iso_fail(err, ISO_EINVAL, "fit: interval level %g, expected between 0 and 1", o->level);
   if (o->resamples < 0 || o->resamples > 1000000)

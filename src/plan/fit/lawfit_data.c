@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "plan/fit/expr.h"
+#include "plan/fit/fit_csv.h"
 #include "plan/fit/lawfit.h"
 
 enum { MAP_MAX = 16, NAME_INPUT = 1000, NAME_TARGET = 2000, NAME_FLOP, NAME_RATIO };
@@ -61,7 +62,10 @@ static int find(const iso_csv *t, const char *name) {
 
 static iso_status find_any(const iso_csv *t, const char *name, const char *const *alias, int *col, iso_err *err) {
   *col = iso_csv_find(t, name);
-  if (*col < 0) ISO_TRY(iso_csv_find_like(t, name, col, err));
+  // One of exactly this name goes before others like it; of two, neither does.
+  bool twice = false;
+  for (int i = *col + 1; *col >= 0 && i < t->cols; i++) twice = twice || strcmp(iso_csv_name(t, i), name) == 0;
+  if (*col < 0 || twice) ISO_TRY(iso_csv_find_like(t, name, col, err));
   for (int a = 0; a < ISO_LAW_ALIAS_MAX && alias[a] && *col < 0; a++) ISO_TRY(iso_csv_find_like(t, alias[a], col, err));
   for (const char *const *s = iso_law_synonyms(name); *s && *col < 0; s++) ISO_TRY(iso_csv_find_like(t, *s, col, err));
   return ISO_OK;
@@ -88,6 +92,8 @@ static int any_name(void *self, const char *name, iso_err *err) {
   if (k >= 0) return NAME_INPUT + k;
   if (strcmp(name, r->law->target) == 0) return NAME_TARGET;
   if (strcmp(name, "train_flop") == 0) return NAME_FLOP;
+  for (const char *const *s = iso_law_synonyms("train_flop"); *s; s++)
+    if (strcmp(name, *s) == 0) return NAME_FLOP;
   if (strcmp(name, "tokens_per_param") == 0 && r->law->at_params >= 0 && r->law->at_tokens >= 0) return NAME_RATIO;
   c = find(r->t, name);
   return c >= 0 ? c : unknown(r, name, err);
@@ -148,7 +154,7 @@ static iso_status open_reader(const iso_csv *t, const iso_law *law, const iso_la
   ISO_TRY(find_any(t, "train_flop", NONE, &r->flop_col, err));
   if (r->target.col < 0 && !r->target.expr) {
     iso_fail(err, ISO_EFORMAT, "%s, line %lld: no column for %s (%s)", t->what, (long long)t->header, law->target, law->unit);
-    return iso_hint(err, ISO_EFORMAT, "--column %s=COLUMN names it", law->target);
+    return iso_fit_csv_hint_like(t, law->target, err);
   }
   for (int i = 0; i < law->n_inputs; i++) {
     bool from_flop = i == law->at_tokens && r->flop_col >= 0;

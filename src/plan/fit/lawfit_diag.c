@@ -176,7 +176,8 @@ static void outliers(const iso_law_data *d, iso_lawfit *f, double *scratch, doub
   for (int64_t i = 0; i < f->n; i++) scratch[i] = fabs(f->resid[i] - mid);
   double sd = 1.4826 * iso_median(scratch, f->n);
   for (int64_t i = 0; i < f->n; i++) clipped[i] = mid + fmin(fmax(f->resid[i] - mid, -3 * sd), 3 * sd);
-  while (f->n_outliers < ISO_LAWFIT_OUTLIERS) {
+  // Residuals of rounding alone have no outliers.
+  while (f->n_outliers < ISO_LAWFIT_OUTLIERS && f->rmse > 1e-12) {
     int64_t worst = -1;
     for (int64_t i = 0; i < f->n; i++) {
       bool seen = false;

@@ -41,16 +41,14 @@ static const iso_law_const CONSTS[] = {
     {"hoffmann2022_rounded",
      true,
      {6.007337896264, 6.017863020963, 0.524728528935, 0.34, 0.28},
-     {0},
-     {0},
+     CHINCHILLA_RANGE,
      "Hoffmann et al. 2022, as printed in the text: E = 1.69, A = 406.4, B = 410.7; the rounding moves the optimum: 93 tokens a parameter at "
      "5.76e23 FLOP, not 59",
      NULL},
     {"sardana2024",
      true,
      {6.007337896264, 6.017863020963, 0.524728528935, 0.336, 0.283},
-     {0},
-     {0},
+     CHINCHILLA_RANGE,
      "Sardana et al. 2024, arXiv:2401.00448: E, A and B of Hoffmann et al. with exponents of three digits; only these give its table of "
      "sizes again",
      NULL},

@@ -11,10 +11,10 @@ static const iso_law_const CONSTS[] = {
     {"cerebras2023",
      true,
      {3.865267346818, -0.680033541415, 0.0737},
-     {0},
-     {0},
+     {2.6e18},
+     {2.3e22},
      "Dey et al. 2023, Cerebras-GPT, arXiv:2304.03208, by a secondary source: (C / 5.984e22)^-0.0737 + 0.5066 on the Pile's test set, 20 tokens a "
-     "parameter",
+     "parameter; FLOPs of its models from 111M to 13B as their model cards have them",
      "cerebras2023"},
 };
 

@@ -27,7 +27,7 @@ static const iso_law_const ALONE_CONSTS[] = {
      {0},
      {0},
      "Busbridge et al. 2025, arXiv:2502.08606, supervised law by a secondary source; C4",
-     NULL},
+     "busbridge2025"},
 };
 
 // The power of the sum of two powers, (A / N^alpha + B / D^beta)^gamma, and its derivatives from g[0] on in the order A, alpha, B, beta, gamma.
