@@ -131,6 +131,9 @@ static iso_status answer_set(const cli_law_question *q, const iso_law_const *c, 
 
 // ---- text -----------------------------------------------------------------------------------------------------------
 
+// How far the observed target lies above the law's, as a share of it.
+static double over(const cli_law_question *q, double predicted) { return q->observed / predicted - 1; }
+
 static const char *range_text(const cli_law_question *q, const iso_fit_interval *v, char *buf, size_t n) {
   *buf = 0;
   if (isfinite(v->lo)) (void)snprintf(buf, n, " (%.4g to %.4g, %.0f%%)", v->lo, v->hi, 100 * q->level);
@@ -164,6 +167,8 @@ static void print_answers(const cli_law_question *q, const iso_law_const *c) {
     int worst;
     cli_law_inputs_text(l, q->x, text, sizeof text);
     printf("  at %s: %s = %.6g %s%s\n", text, l->target, v[A_AT].mid, l->unit, range_text(q, &v[A_AT], range, sizeof range));
+    if (!isnan(q->observed))
+      printf("  observed %.6g: %.2f%% %s the law\n", q->observed, 100 * fabs(over(q, v[A_AT].mid)), over(q, v[A_AT].mid) < 0 ? "below" : "above");
     print_slopes(q, c);
     double r = iso_law_reach(l, c->lo, c->hi, q->x, &worst);
     if (worst >= 0) printf("  an extrapolation: %.3g times outside what its fit saw of %s\n", r, l->input[worst].name);
@@ -312,6 +317,10 @@ static bool answers_json(json_t *o, const cli_law_question *q, const iso_law_con
     json_object_set_new(o, "prediction", iso_json_num(w.v[A_AT].mid));
     json_object_set_new(o, "interval", range_json(q, &w.v[A_AT]));
     json_object_set_new(o, "reach", iso_json_num(iso_law_reach(l, c->lo, c->hi, q->x, NULL)));
+    if (!isnan(q->observed)) {
+      json_object_set_new(o, "observed", iso_json_num(q->observed));
+      json_object_set_new(o, "observed_over", iso_json_num(over(q, w.v[A_AT].mid)));
+    }
     if (known) slopes_json(o, q, c);
   }
   if (q->best >= 0) {

@@ -129,6 +129,14 @@ for row in 85e6:752 151e6:985 302e6:1365 1200e6:2610; do
   run $E_OK law show critical_batch_params --set zhang2024_chinchilla --at params=${row%:*} --json
   json "abs(j['sets'][0]['prediction'] / 512 - ${row#*:}) < 1"
 done
+# A run against a line: Cerebras-GPT's (arXiv:2304.03208), on which 5.984e22 FLOP have 1.5066 nats.
+run $E_OK law show compute_only --set cerebras2023 --at train_flop=5.984e22 --observed 1.6 --json
+json 'abs(j["sets"][0]["prediction"] - 1.5066) < 1e-9 and abs(j["sets"][0]["observed_over"] - (1.6 / 1.5066 - 1)) < 1e-9'
+run $E_OK law show compute_only --set cerebras2023 --at train_flop=5.984e22 --observed 1.5
+out_has 'observed 1\.5: 0\.44% below the law'
+run $E_USAGE law show compute_only --observed 1.6
+err_has 'needs --at'
+run $E_USAGE law show compute_only --at train_flop=1e20 --observed much
 # The published rounding of the replication, and its law asked with constants of one's own.
 run $E_OK law show chinchilla --with E=1.8172,A=482.01,B=2085.43,alpha=0.3478,beta=0.3658 --at 70B,1.4T --json
 json 'abs(j["sets"][0]["prediction"] - 1.97341) < 6e-4'

@@ -123,8 +123,103 @@ static void test_nanochat(void **state) {
   near(100 * rate / peak_tf("h100"), 49.990, 0.025, "over the data sheet's peak");
 }
 
+// nanochat d26 (dev/LOG.md): 630 K tokens a second in bf16 and 740 K with products in fp8 (1.17 times), on eight H100s that nothing was fitted to.
+static void test_fp8_gain(void **state) {
+  (void)state;
+  static const double WANT[2] = {630e3, 740e3};
+  iso_device_spec spec;
+  iso_layout_machine m;
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_err e;
+  double best[2] = {0, 0};
+  ok(iso_device_spec_find("h100", &spec, &e), &e);
+  ok(iso_layout_machine_from(&spec, &m, &e), &e);
+  for (int fp8 = 0; fp8 < 2; fp8++) {
+    iso_layout_job j = iso_layout_job_default();
+    j.shape = iso_layout_shape_gpt("d26", 26, 1664, 13, 32768, 2048);
+    j.shape.tied = j.shape.bias = j.shape.learned_pos = false;
+    j.batch = 512;
+    j.flash = true;
+    j.dropout = false;
+    if (fp8) iso_layout_job_fp8(&j);
+    for (int64_t b = 1; b <= 64; b *= 2) {
+      iso_layout l = tpd(1, 1, 8, b);
+      iso_layout_step s;
+      iso_layout_mem k;
+      l.zero = 1;
+      ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
+      iso_layout_memory(&j, &l, &k);
+      if (k.total_b <= m.mem_b) best[fp8] = fmax(best[fp8], s.tok_s);
+    }
+    near(best[fp8], WANT[fp8], 0.12 * WANT[fp8], "tokens/s");
+  }
+  print_message("bf16 %.0f tokens/s, fp8 %.0f, %.3f times\n", best[0], best[1], best[1] / best[0]);
+  near(best[1] / best[0], 1.17, 0.06, "gain of fp8");
+}
+
+// Zero bubble (arXiv:2401.10241): up to 23% more with 1F1B's memory and 31% more with twice of it, at the fewest micro-batches that the paper runs,
+// three a stage. Equal times of the three passes; B / 3 and nothing of 1F1B's bubble stay.
+static void test_zero_bubble(void **state) {
+  (void)state;
+  double most[2] = {0, 0};
+  for (int64_t p = 8; p <= 32; p *= 2)
+    for (int64_t n = 3 * p; n <= 8 * p; n += p) {
+      double work = 3 * (double)n, plain = work + iso_layout_bubble(ISO_LAYOUT_1F1B, p, n, 1, 1, 1, 1);
+      double h1 = plain / (work + iso_layout_bubble(ISO_LAYOUT_ZB_H1, p, n, 1, 1, 1, 1)) - 1;
+      double h2 = plain / (work + iso_layout_bubble(ISO_LAYOUT_ZB_H2, p, n, 1, 1, 1, 1)) - 1;
+      double b = ((double)p - 1) / (double)(n + p - 1);
+      near(plain / work, 1 / (1 - b), 1e-12, "1F1B");
+      near(h2, b / (1 - b), 1e-12, "ZB2P leaves no bubble");
+      near(h1, 1 / ((1 - b) * (1 + b / (1 - b) / 3)) - 1, 1e-12, "ZB1P leaves a third");
+      assert_true(h1 < h2);
+      most[0] = fmax(most[0], h1);
+      most[1] = fmax(most[1], h2);
+    }
+  near(100 * most[1], 31, 2, "most that twice the memory gains");
+  near(100 * most[0], 23, 4, "most at the same memory");
+}
+
+// Korthikanti et al. 2022, figure 7 as digitised: shares of tensor parallelism's activations, to a tenth of a point.
+static void test_figure_7(void **state) {
+  (void)state;
+  static const struct {
+    bool seq;
+    iso_layout_recompute r;
+    double percent;
+  } ROW[] = {
+      {true, ISO_LAYOUT_KEEP, 62.04}, {false, ISO_LAYOUT_SELECTIVE, 56.53}, {true, ISO_LAYOUT_SELECTIVE, 18.49}, {false, ISO_LAYOUT_FULL, 8.71}};
+  iso_layout_job j = iso_layout_job_default();
+  iso_layout l = tpd(8, 8, 1, 1);
+  j.shape = gpt(96, 12288, 96);
+  double base = iso_layout_act_layer_b(&j, &l);
+  for (size_t i = 0; i < ISO_COUNT(ROW); i++) {
+    l.seq_parallel = ROW[i].seq;
+    l.recompute = ROW[i].r;
+    near(100 * iso_layout_act_layer_b(&j, &l) / base, ROW[i].percent, 0.1, "figure 7");
+  }
+}
+
+// arXiv:2505.09343, table 2, says 394 GFLOPs a token of Qwen-72B: every convention that gives its other rows within 1.1% is 7% off or more. Only
+// another model comes near: 72 of the 80 layers (393.6), or the MLP of the first Qwen with every pair of attention and no head (394.6).
+static void test_qwen(void **state) {
+  (void)state;
+  iso_layout_shape s = llama(80, 8192, 64, 8, 29568, 152064, 4096);
+  iso_layout_counts c;
+  iso_layout_count(&s, &c);
+  double blocks = 3 * 80 * (double)c.layer_flop_tok, head = 3 * (double)c.head_flop_tok, causal = 3 * 80 * c.layer_attn_flop_seq / 4096;
+  const double vocab[] = {0, head, 2 * head}, attention[] = {0, causal, 2 * causal * 4096 / 4097};
+  near(blocks / 1e9, 421.3, 0.1, "6 N of the blocks");
+  for (size_t v = 0; v < ISO_COUNT(vocab); v++)
+    for (size_t a = 0; a < ISO_COUNT(attention); a++) assert_true((blocks + vocab[v] + attention[a]) / 394e9 > 1.069);
+  near((blocks + causal) * 72 / 80 / 1e9, 393.6, 0.1, "72 layers");
+  s.mlp = 24576;
+  iso_layout_count(&s, &c);
+  near((3 * 80 * (double)c.layer_flop_tok + attention[2]) / 1e9, 394.6, 0.1, "the MLP of the first Qwen");
+}
+
 int main(void) {
-  const struct CMUnitTest t[] = {cmocka_unit_test(test_megatron), cmocka_unit_test(test_megascale), cmocka_unit_test(test_llama),
-                                 cmocka_unit_test(test_frontier), cmocka_unit_test(test_nanochat)};
+  const struct CMUnitTest t[] = {cmocka_unit_test(test_megatron),    cmocka_unit_test(test_megascale), cmocka_unit_test(test_llama),
+                                 cmocka_unit_test(test_frontier),    cmocka_unit_test(test_nanochat),  cmocka_unit_test(test_fp8_gain),
+                                 cmocka_unit_test(test_zero_bubble), cmocka_unit_test(test_figure_7),  cmocka_unit_test(test_qwen)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }
