@@ -58,6 +58,16 @@ run $E_OK plan ledger --device 8xh100 --days 30 --region FR --capex 35000 --usd-
 json 'j["device_h"] == 5760 and j["active_w"] == 700 and j["g_per_kwh"] == 56.039 and abs(j["usd"]["rent"] / (5760 * 6.88) - 1) < 1e-12'
 json 'abs(j["usd"]["hardware"] / (35000 * 5760 / (6 * 8760 * 0.85)) - 1) < 1e-12 and abs(j["usd"]["own"] - j["usd"]["hardware"] - j["usd"]["energy"]) < 1e-6'
 json 'abs(j["own_after_h"] * (6.88 - 0.7 * 0.1) / 35000 - 1) < 1e-9'
+# The network of DeepSeek-V3's cluster (arXiv:2505.09343): 4.39 k$ an endpoint on two layers, in eight planes too, 7.5 k$ on three.
+run $E_OK plan ledger --device 8xh100 --days 30 --capex 35000 --endpoints 16384 --planes 8 --json
+json 'j["network"]["layers"] == 2 and abs(j["network"]["usd_per_endpoint"] - 4390) < 1e-6'
+json 'abs(j["usd"]["network"] / (4390 * 5760 / (6 * 8760 * 0.85)) - 1) < 1e-9 and abs(j["usd"]["hardware"] / (39390 * 5760 / (6 * 8760 * 0.85)) - 1) < 1e-9'
+run $E_OK plan ledger --device 8xh100 --days 30 --capex 35000 --endpoints 16384
+out_has '^network +3 layers, 0\.07812 switches and 2 cables an endpoint, \$7500'
+run $E_USAGE plan ledger --device 8xh100 --days 30 --planes 8
+err_has 'needs --endpoints'
+run $E_USAGE plan ledger --device 8xh100 --days 30 --endpoints 100 --radix 7
+run $E_OK plan ledger --device 8xh100 --days 30 --region FR --capex 35000 --usd-kwh 0.1 --json
 run $E_OK why
 out_has 'carbon: active is 100'
 
