@@ -18,6 +18,7 @@ static const char *const EXAMPLES[] = {"isoflop law list",
 static const char *const ACTIONS[] = {"list", "show", "gmse"};
 static const cli_opt OPTS[] = {
     {"at", CLI_TEXT, "NAME=VALUE,...", NULL, "show: predict at these inputs, as in params=70B,tokens=1.4T"},
+    {"observed", CLI_TEXT, "VALUE", NULL, "show: with --at, how far this measured target lies above or below the law, in percent"},
     {"flop", CLI_TEXT, "C", NULL, "show: the optimum at this training compute, other inputs as in --at"},
     {"best", CLI_TEXT, "INPUT[,NAME=VALUE...]", NULL,
      "show: the INPUT at which the target is best, the other inputs as given; with --flop at that compute, the sizes chosen too unless given"},
@@ -115,6 +116,9 @@ static int read_question(const cli_args *a, cli_law_question *q) {
     if (st != ISO_OK) return cli_fail(a, st, &err);
     q->at = complete(l, q->x);
   }
+  const char *observed = cli_text(a, "observed");
+  if (observed && !q->at) return cli_usage(a, "--observed needs --at with every input of the law: where was it measured?");
+  if (observed && read_target(observed, &q->observed, &err) != ISO_OK) return cli_usage(a, "--observed: %s", err.msg);
   if (best) {
     iso_status st = flop ? cli_law_some_best(l, best, &q->best, q->best_x, &err) : cli_law_best(l, best, &q->best, q->best_x, &err);
     if (st != ISO_OK) return cli_fail(a, st, &err);
@@ -123,9 +127,9 @@ static int read_question(const cli_args *a, cli_law_question *q) {
 }
 
 static int run(cli_args *a) {
-  static const char *const ASK[] = {"at", "flop", "set", "best", "target", "solve", "serve", "with", "level"};
+  static const char *const ASK[] = {"at", "observed", "flop", "set", "best", "target", "solve", "serve", "with", "level"};
   iso_err err = {0};
-  cli_law_question q = {.flop = NAN, .target = NAN, .serve_tok = NAN, .solve = -1, .best = -1};
+  cli_law_question q = {.observed = NAN, .flop = NAN, .target = NAN, .serve_tok = NAN, .solve = -1, .best = -1};
   bool asked = false;
   int k = cli_action(a, ACTIONS, 3), code;
   if (k < 0) return EXIT_USAGE;

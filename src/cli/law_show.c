@@ -132,6 +132,9 @@ static iso_status answer_set(const cli_law_question *q, const iso_law_const *c, 
 
 // ---- text -----------------------------------------------------------------------------------------------------------
 
+// How far the observed target lies above the law's, as a share of it.
+static double over(const cli_law_question *q, double predicted) { return q->observed / predicted - 1; }
+
 static const char *range_text(const cli_law_question *q, const iso_fit_interval *v, char *buf, size_t n) {
   *buf = 0;
   if (isfinite(v->lo)) (void)snprintf(buf, n, " (%.4g to %.4g, %.0f%%)", v->lo, v->hi, 100 * q->level);
@@ -176,6 +179,8 @@ static void print_answers(const cli_law_question *q, const iso_law_const *c) {
     iso_fit_interval b = between(q, v[A_AT].mid);
     if (isfinite(b.lo))
       printf("    on other text %.3g to %.3g, by how far published laws of dense models lie apart (%.0f%%)\n", b.lo, b.hi, 100 * q->level);
+    if (!isnan(q->observed))
+      printf("  observed %.6g: %.2f%% %s the law\n", q->observed, 100 * fabs(over(q, v[A_AT].mid)), over(q, v[A_AT].mid) < 0 ? "below" : "above");
     print_slopes(q, c);
     double r = iso_law_reach(l, c->lo, c->hi, q->x, &worst);
     if (worst >= 0) printf("  an extrapolation: %.3g times outside what its fit saw of %s\n", r, l->input[worst].name);
@@ -328,6 +333,10 @@ static bool answers_json(json_t *o, const cli_law_question *q, const iso_law_con
     json_object_set_new(o, "reach", iso_json_num(iso_law_range_known(l, c) ? iso_law_reach(l, c->lo, c->hi, q->x, NULL) : NAN));
     iso_fit_interval b = between(q, w.v[A_AT].mid);
     if (isfinite(b.lo)) json_object_set_new(o, "between_laws", range_json(q, &b));
+    if (!isnan(q->observed)) {
+      json_object_set_new(o, "observed", iso_json_num(q->observed));
+      json_object_set_new(o, "observed_over", iso_json_num(over(q, w.v[A_AT].mid)));
+    }
     if (known) slopes_json(o, q, c);
   }
   if (q->best >= 0) {

@@ -10,6 +10,7 @@ typedef struct cli_law_question {
   iso_law_const given;        // --with; `only` points at it
   double x[ISO_LAW_INPUT_MAX];
   bool at;              // x is complete: the target is asked for
+  double observed;      // a measured target at x; NaN: none
   double flop, target;  // NaN: not asked
   double serve_tok;     // tokens served over the model's life, with target; NaN: not asked
   int solve;            // input at which the target is `target`, -1: none, then it is the compute

@@ -20,6 +20,15 @@ static const struct {
     {"SG", 470.783},    {"CH", 34.843},  {"EU", 243.83},  {"AT", 110.812}, {"DK", 151.650}, {"MX", 507.245},
 };
 
+// Life-cycle gCO2e per kWh of one source of energy: mlco2/codecarbon carbon_intensity_per_source.json.
+static const char SOURCE_SOURCE[] = "codecarbon carbon_intensity_per_source.json";
+static const struct {
+  const char *code;
+  double g;
+} SOURCES[] = {
+    {"coal", 995}, {"petroleum", 816}, {"gas", 743}, {"geothermal", 38}, {"hydro", 26}, {"nuclear", 29}, {"solar", 48}, {"wind", 26},
+};
+
 iso_prices iso_prices_default(void) {
   iso_prices p = {.region = "world", .pue = 1, .rented = true, .date = "2023"};
   // AWS m7i and c7a on demand, us-east-1, are about 0.05 per vCPU; Lambda's cpu_4x is 0.20 for four (SkyPilot catalog v8).
@@ -30,16 +39,26 @@ iso_prices iso_prices_default(void) {
   return p;
 }
 
+static void set_grid(iso_prices *p, const char *code, double g, const char *source) {
+  p->g_per_kwh = g;
+  (void)snprintf(p->region, sizeof p->region, "%s", code);
+  (void)snprintf(p->carbon_source, sizeof p->carbon_source, "%s", source);
+}
+
 iso_status iso_prices_region(iso_prices *p, const char *code, iso_err *err) {
   for (size_t i = 0; i < ISO_COUNT(REGIONS); i++)
     if (strcasecmp(code, REGIONS[i].code) == 0) {
-      p->g_per_kwh = REGIONS[i].g;
-      (void)snprintf(p->region, sizeof p->region, "%s", REGIONS[i].code);
-      (void)snprintf(p->carbon_source, sizeof p->carbon_source, "%s", CARBON_SOURCE);
+      set_grid(p, REGIONS[i].code, REGIONS[i].g, CARBON_SOURCE);
+      return ISO_OK;
+    }
+  for (size_t i = 0; i < ISO_COUNT(SOURCES); i++)
+    if (strcasecmp(code, SOURCES[i].code) == 0) {
+      set_grid(p, SOURCES[i].code, SOURCES[i].g, SOURCE_SOURCE);
       return ISO_OK;
     }
   iso_str s = {0};
   for (size_t i = 0; i < ISO_COUNT(REGIONS); i++) iso_str_fmt(&s, "%s%s", i ? " " : "", REGIONS[i].code);
+  for (size_t i = 0; i < ISO_COUNT(SOURCES); i++) iso_str_fmt(&s, " %s", SOURCES[i].code);
   iso_fail(err, ISO_EINVAL, "prices: unknown region \"%.30s\"", code);
   iso_hint(err, ISO_EINVAL, "known: %s; or give g_per_kwh in a prices file", s.p ? s.p : "");
   iso_str_free(&s);

@@ -4,7 +4,7 @@
 #include "cost/budget.h"
 
 typedef struct iso_prices {
-  char region[32];   // "world" or a two-letter country
+  char region[32];   // "world", a two-letter country, or a source of energy ("coal")
   double g_per_kwh;  // gCO2e of a kWh on that grid
   double pue;        // power usage effectiveness: energy at the meter / energy of the machine
   bool rented;       // true: pay core-hours, electricity included; false: own machine, pay kWh
@@ -15,7 +15,8 @@ typedef struct iso_prices {
 
 // World average carbon intensity, a rented cloud core, PUE 1.
 iso_prices iso_prices_default(void);
-// Fills p->g_per_kwh and its source for a country code ("DE") or "world"; ISO_EINVAL lists what is known.
+// Fills p->g_per_kwh and its source for a country code ("DE"), "world", or one source of energy ("coal", "wind"); ISO_EINVAL lists what is
+// known.
 iso_status iso_prices_region(iso_prices *p, const char *code, iso_err *err);
 // JSON object with any of: region, g_per_kwh, pue, rented, usd_per_core_h, usd_per_kwh, carbon_source, price_source, date.
 // A region is applied first; numbers without a source are marked with the file's name.

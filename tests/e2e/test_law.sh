@@ -113,11 +113,33 @@ run $E_USAGE law show kaplan-n --flop 1e22
 err_has 'does not split a compute budget'
 # Published allocations: Porian et al.'s last protocol gives 77 B parameters to 5.88e23 FLOP, Chinchilla's envelope 67 B to Gopher's budget.
 run $E_OK law show allocation_params --at train_flop=5.88e23 --json
-json 'abs([s for s in j["sets"] if s["name"] == "porian_tuned"][0]["prediction"] / 77e9 - 1) < 3e-3 and len(j["sets"]) == 9'
+json 'abs([s for s in j["sets"] if s["name"] == "porian_tuned"][0]["prediction"] / 77e9 - 1) < 3e-3 and len(j["sets"]) == 19'
+json 'abs([s for s in j["sets"] if s["name"] == "porian_tuned_attention"][0]["prediction"] / 94.5e9 - 1) < 3e-3'
 run $E_OK law show allocation-params --set chinchilla1 --at train_flop=5.76e23
 out_has 'params = 6\.[67][0-9]*e\+10'
 run $E_OK law show allocation_tokens --set llama3 --at train_flop=3.8e25
 out_has 'tokens = 1\.655e\+13'
+# Llama 3's 402 B parameters by its own count of FLOPs: 6 N D has 383.
+run $E_OK law show allocation_tokens --set llama3 --at train_flop=3.8e25 --json
+json 'abs(3.8e25 / (6 * j["sets"][0]["prediction"]) / 402e9 - 1) < 0.05'
+# The critical batch of Zhang et al. by tokens: 22.91 sequences of 512 at a million of them, and its table by parameters.
+run $E_OK law show critical_batch --at 1e6 --json
+json 'abs(j["sets"][0]["prediction"] / 512 / 22.91 - 1) < 0.01'
+for row in 85e6:752 151e6:985 302e6:1365 1200e6:2610; do
+  run $E_OK law show critical_batch_params --set zhang2024_chinchilla --at params=${row%:*} --json
+  json "abs(j['sets'][0]['prediction'] / 512 - ${row#*:}) < 1"
+done
+# A run against a line: Cerebras-GPT's (arXiv:2304.03208), on which 5.984e22 FLOP have 1.5066 nats.
+run $E_OK law show compute_only --set cerebras2023 --at train_flop=5.984e22 --observed 1.6 --json
+json 'abs(j["sets"][0]["prediction"] - 1.5066) < 1e-9 and abs(j["sets"][0]["observed_over"] - (1.6 / 1.5066 - 1)) < 1e-9'
+run $E_OK law show compute_only --set cerebras2023 --at train_flop=5.984e22 --observed 1.5
+out_has 'observed 1\.5: 0\.44% below the law'
+run $E_USAGE law show compute_only --observed 1.6
+err_has 'needs --at'
+run $E_USAGE law show compute_only --at train_flop=1e20 --observed much
+# The published rounding of the replication, and its law asked with constants of one's own.
+run $E_OK law show chinchilla --with E=1.8172,A=482.01,B=2085.43,alpha=0.3478,beta=0.3658 --at 70B,1.4T --json
+json 'abs(j["sets"][0]["prediction"] - 1.97341) < 6e-4'
 
 # Intervals where the uncertainty of the constants is published, and a word where it is not.
 run $E_OK law show chinchilla --set besiroglu2024 --at 70B,1.4T --flop 1e22 --json

@@ -35,8 +35,9 @@ static iso_device_spec spec(const char *name) {
 
 static void test_list(void **state) {
   (void)state;
-  static const char *const NAMES[] = {"v100",    "a100-40", "a100-80", "h100-sxm", "h200", "b200", "mi250x", "mi300x",  "tpu-v4",     "tpu-v5e",
-                                      "tpu-v5p", "b300",    "gb200",   "gb300",    "l4",   "a10g", "t4",     "rtx4090", "xeon-8480+", "epyc-9654"};
+  static const char *const NAMES[] = {"v100",   "a100-40", "a100-80", "h100-sxm", "h200",       "b200",     "mi250x", "mi300x",
+                                      "tpu-v4", "tpu-v5e", "tpu-v3",  "tpu-v5p",  "rtx-a6000",  "b300",     "gb200",  "gb300",
+                                      "l4",     "a10g",    "t4",      "rtx4090",  "xeon-8480+", "epyc-9654"};
   iso_device_spec s;
   iso_err e;
   for (size_t i = 0; i < ISO_COUNT(NAMES); i++) ok(iso_device_spec_find(NAMES[i], &s, &e), &e);
@@ -89,6 +90,8 @@ static void test_figures(void **state) {
              {"tpu-v4", 0, 275, 275, 34.36, 1200, 600, 192},
              {"tpu-v5e", 0, 197, 393, 17.18, 819, 400, 0},
              {"rtx4090", 82.6, 165.2, 660.6, 24, 1008, 64, 450},
+             {"rtx-a6000", 77.4, 154.8, 309.7, 48, 768, 64, 300},
+             {"tpu-v3", 0, 123, 0, 34.36, 900, 664, 262},
              {"xeon-8480+", 0, 114.7, 229, 512, 307.2, 0, 350}};
   for (size_t i = 0; i < ISO_COUNT(row); i++) {
     iso_device_spec s = spec(row[i].name);
@@ -106,6 +109,61 @@ static void test_figures(void **state) {
     else
       assert_true(isnan(s.tdp_w));
   }
+}
+
+// Peaks of the other classes in T(FL)OP/s, and usable memory; NAN: not supported, 0: not looked at.
+static void test_other_peaks(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    double f64, f32, fp8, int8, int4, fp4;
+  } row[] = {
+      {"v100", 7.8, 15.7, NAN, NAN, NAN, NAN},        {"a100-40", 19.5, 19.5, NAN, 624, 1248, NAN},
+      {"a100-80", 19.5, 19.5, NAN, 624, 1248, NAN},   {"h100-sxm", 67, 67, 1978.9, 1978.9, NAN, NAN},
+      {"h100-pcie", 51, 51, 1513, 1513, NAN, NAN},    {"b200", 40, 80, 4500, 4500, NAN, 9000},
+      {"a10g", NAN, 31.2, NAN, 140, 0, NAN},          {"t4", 0.25, 8.1, NAN, 130, 0, NAN},
+      {"mi250x", 95.7, 95.7, NAN, 383, NAN, NAN},     {"mi250x-gcd", 47.9, 47.9, NAN, 191.5, NAN, NAN},
+      {"tpu-v4", NAN, NAN, NAN, 275, NAN, NAN},       {"tpu-v5e", NAN, NAN, NAN, 393, NAN, NAN},
+      {"rtx4090", 1.29, 82.6, 330.3, 660.6, 0, NAN},  {"rtx-a6000", NAN, 38.7, NAN, 309.7, 0, NAN},
+      {"xeon-8480+", 3.58, 7.17, NAN, 229, NAN, NAN},
+  };
+  for (size_t i = 0; i < ISO_COUNT(row); i++) {
+    iso_device_spec s = spec(row[i].name);
+    const double want[] = {row[i].f64, row[i].f32, row[i].fp8, row[i].int8, row[i].int4, row[i].fp4};
+    const iso_num num[] = {ISO_NUM_f64, ISO_NUM_f32, ISO_NUM_fp8, ISO_NUM_int8, ISO_NUM_int4, ISO_NUM_fp4};
+    for (size_t k = 0; k < ISO_COUNT(want); k++) {
+      double got = s.peak_flop_s[num[k]] / 1e12;
+      if (want[k] == 0) continue;
+      if (isnan(want[k]) ? !isnan(got) : !(fabs(got / want[k] - 1) < (want[k] < 1 ? 0.02 : 3e-3)))
+        fail_msg("%s: %s is %g T/s, the sheet says %g", row[i].name, iso_num_name(num[k]), got, want[k]);
+    }
+  }
+  // What follows from clocks and units: 56 cores at 2.0 GHz with 1,024 bf16 FLOPs a cycle, eight channels of DDR5-4800, two dies a package.
+  iso_device_spec x = spec("xeon-8480+"), pkg = spec("mi250x"), die = spec("mi250x-gcd");
+  near(x.peak_flop_s[ISO_NUM_bf16], 56 * 2.0e9 * 1024, 1e-3);
+  near(x.mem_b_s, 8 * 4800e6 * 8, 1e-9);
+  near(pkg.mem_b, 2 * die.mem_b, 1e-12);
+  near(pkg.mem_b_s, 2 * die.mem_b_s, 1e-12);
+  near(pkg.mem_b_s, 3.28e12, 2e-3);
+}
+
+// Prices of a device-hour on demand, with the hosts that they are an eighth of; each is dated.
+static void test_prices(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    double usd_h, tol;
+  } row[] = {{"v100", 6.32 / 8, 1e-9},   {"a100-40", 21.957642 / 8, 2e-4}, {"a100-80", 3.67, 1e-9},   {"h100-sxm", 55.04 / 8, 1e-9},
+             {"h200", 63.296 / 8, 1e-9}, {"b200", 113.9328 / 8, 2e-4},     {"l4", 0.8048, 1e-9},      {"a10g", 1.01, 5e-3},
+             {"t4", 0.526, 1e-9},        {"mi300x", 48.0 / 8, 1e-9},       {"tpu-v4", 3.22, 1e-9},    {"tpu-v5e", 1.20, 1e-9},
+             {"tpu-v5p", 4.20, 1e-9},    {"rtx4090", 0.69, 1e-9},          {"rtx-a6000", 1.09, 1e-9}, {"xeon-8480+", 112 * 0.05, 1e-9}};
+  for (size_t i = 0; i < ISO_COUNT(row); i++) {
+    iso_device_spec s = spec(row[i].name);
+    near(s.usd_h, row[i].usd_h, row[i].tol);
+    assert_true(s.price_source[0] && strlen(s.price_date) >= 4);
+  }
+  // AMD lists none of the package, and nobody rents out a die.
+  assert_true(isnan(spec("mi250x").usd_h) && isnan(spec("mi250x-gcd").usd_h));
 }
 
 // What a descriptor lacks is estimated and said; what it has is kept.
@@ -478,10 +536,19 @@ static void test_from_calibration(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_list),           cmocka_unit_test(test_figures),         cmocka_unit_test(test_estimates),
-      cmocka_unit_test(test_names),          cmocka_unit_test(test_bad_descriptors), cmocka_unit_test(test_rooflines),
-      cmocka_unit_test(test_without_tables), cmocka_unit_test(test_prior),           cmocka_unit_test(test_learned),
-      cmocka_unit_test(test_basis_and_file), cmocka_unit_test(test_bad_tables),      cmocka_unit_test(test_from_calibration)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_list),
+                                     cmocka_unit_test(test_figures),
+                                     cmocka_unit_test(test_other_peaks),
+                                     cmocka_unit_test(test_prices),
+                                     cmocka_unit_test(test_estimates),
+                                     cmocka_unit_test(test_names),
+                                     cmocka_unit_test(test_bad_descriptors),
+                                     cmocka_unit_test(test_rooflines),
+                                     cmocka_unit_test(test_without_tables),
+                                     cmocka_unit_test(test_prior),
+                                     cmocka_unit_test(test_learned),
+                                     cmocka_unit_test(test_basis_and_file),
+                                     cmocka_unit_test(test_bad_tables),
+                                     cmocka_unit_test(test_from_calibration)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

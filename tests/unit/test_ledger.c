@@ -59,6 +59,42 @@ static void test_patterson(void **s) {
   }
 }
 
+static double tonnes(double device_h, double watt, double idle_kwh, double pue, double g_per_kwh) {
+  iso_ledger_run r = iso_ledger_run_default();
+  iso_ledger l;
+  iso_err err = {0};
+  r.device_h = device_h;
+  r.active_w = watt;
+  r.idle_kwh = idle_kwh;
+  r.pue = pue;
+  r.g_per_kwh = g_per_kwh;
+  r.embodied_g = 0;
+  assert_int_equal(iso_ledger_of(&r, &l, &err), ISO_OK);
+  return l.co2_g / 1e6;
+}
+
+// Llama 2 (arXiv:2307.09288), table 2: one grid of 423.4 g and no PUE explain all four; the 34B model's devices drew 350 W. Llama 3.1's model card:
+// hours and tonnes have two or three digits, one grid of 414 g.
+static void test_llama2_and_3(void **s) {
+  (void)s;
+  static const double TWO[][3] = {{184320, 400, 31.22}, {368640, 400, 62.44}, {1038336, 350, 153.90}, {1720320, 400, 291.42}};
+  static const double THREE[][2] = {{1.46e6, 420}, {7.0e6, 2040}, {30.84e6, 8930}};
+  for (size_t i = 0; i < ISO_COUNT(TWO); i++) near(tonnes(TWO[i][0], TWO[i][1], 0, 1, 423.4), TWO[i][2], 3e-4);
+  for (size_t i = 0; i < ISO_COUNT(THREE); i++) near(tonnes(THREE[i][0], 700, 0, 1, 414), THREE[i][1], 8e-3);
+}
+
+// Luccioni et al. 2022, table 4: MWh, grams and PUE, tonnes without and with the PUE. Its 70 t of OPT are 74.8 by its own MWh and grams.
+static void test_luccioni_table(void **s) {
+  (void)s;
+  static const struct {
+    double mwh, g, pue, t, with_pue, tol;
+  } ROW[] = {{1066, 330, 1.08, 352, 380, 2e-3}, {324, 231, 1.09, 70, 76.3, 0.075}, {433, 57, 1.2, 25, 30, 0.015}};
+  for (size_t i = 0; i < ISO_COUNT(ROW); i++) {
+    near(tonnes(0, 0, ROW[i].mwh * 1e3, 1, ROW[i].g), ROW[i].t, ROW[i].tol);
+    near(tonnes(0, 0, ROW[i].mwh * 1e3, ROW[i].pue, ROW[i].g), ROW[i].with_pue, ROW[i].tol);
+  }
+}
+
 // Luccioni et al. 2022 (arXiv:2211.02001): 24.7 t dynamic, 14.6 t idle, 11.2 t embodied, 50.5 t in all; 29.6 t with Jean Zay's PUE alone.
 static void test_bloom(void **s) {
   (void)s;
@@ -211,7 +247,8 @@ static void test_random(void **s) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama),   cmocka_unit_test(test_patterson), cmocka_unit_test(test_bloom),
-                                     cmocka_unit_test(test_cottier), cmocka_unit_test(test_sums),      cmocka_unit_test(test_random)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_llama),     cmocka_unit_test(test_llama2_and_3), cmocka_unit_test(test_luccioni_table),
+                                     cmocka_unit_test(test_patterson), cmocka_unit_test(test_bloom),        cmocka_unit_test(test_cottier),
+                                     cmocka_unit_test(test_sums),      cmocka_unit_test(test_random)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

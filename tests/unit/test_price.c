@@ -45,14 +45,16 @@ static void applies(void **state) {
   assert_int_equal(iso_prices_region(&p, "Atlantis", &e), ISO_EINVAL);
 }
 
-// Grams of a kWh in 2023 (codecarbon's global_energy_mix.json); the EU of 27 and the world are means of that file by TWh.
+// Grams of a kWh in 2023 (codecarbon's global_energy_mix.json); the EU of 27 and the world are means of that file by TWh. Then of sources of
+// energy, by the same package.
 static void regions(void **state) {
   (void)state;
   static const struct {
     const char *code;
     double g;
-  } ROW[] = {{"IN", 713.441}, {"CN", 582.317}, {"DE", 380.95},  {"GB", 237.589}, {"NO", 30.08},  {"CA", 170.043},
-             {"BR", 98.348},  {"JP", 485.392}, {"AU", 548.692}, {"ZA", 707.686}, {"EU", 243.83}, {"world", 480.62}};
+  } ROW[] = {{"IN", 713.441}, {"CN", 582.317},    {"DE", 380.95},  {"GB", 237.589}, {"NO", 30.08},     {"CA", 170.043}, {"BR", 98.348},
+             {"JP", 485.392}, {"AU", 548.692},    {"ZA", 707.686}, {"EU", 243.83},  {"world", 480.62}, {"coal", 995},   {"petroleum", 816},
+             {"gas", 743},    {"geothermal", 38}, {"hydro", 26},   {"nuclear", 29}, {"solar", 48},     {"wind", 26}};
   iso_prices p = iso_prices_default();
   iso_err e;
   for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {

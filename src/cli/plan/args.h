@@ -8,10 +8,10 @@
 #include "plan/serve/plan_json.h"
 #include "store/store.h"
 
-#define CLI_PLAN_OPTS                                                                                            \
-  {"region", CLI_TEXT, "CODE", NULL, "country of the grid, for carbon: DE, US, ... (default: world)"},           \
-      {"store", CLI_TEXT, "FILE", NULL, "run store that keeps the plan (default: runs.db in isoflop's home)"}, { \
-    "prices", CLI_TEXT, "FILE", NULL, "JSON with prices and carbon intensity"                                    \
+#define CLI_PLAN_OPTS                                                                                                                        \
+  {"region", CLI_TEXT, "CODE", NULL, "grid, for carbon: a country (DE, US, ...) or one source of energy (coal, wind, ...; default: world)"}, \
+      {"store", CLI_TEXT, "FILE", NULL, "run store that keeps the plan (default: runs.db in isoflop's home)"}, {                             \
+    "prices", CLI_TEXT, "FILE", NULL, "JSON with prices and carbon intensity"                                                                \
   }
 #define CLI_CLUSTER_OPTS                                                                                                            \
   {"cluster", CLI_TEXT, "NxDEVICE", NULL, "devices to train on, as in 512xa100-80; isoflop hw list has names"},                     \

@@ -4,6 +4,7 @@
 
 #include "cli/plan/args.h"
 #include "cli/why.h"
+#include "plan/fabric.h"
 #include "plan/ledger.h"
 
 static const char *const EXAMPLES[] = {"isoflop plan ledger --device-hours 1022362 --watts 400 --pue 1.1 --carbon 385",
@@ -23,6 +24,11 @@ static const cli_opt OPTS[] = {
     {"used", CLI_REAL, "SHARE", "0.85", "of its life that a device is in use"},
     {"usd-h", CLI_REAL, "USD", NULL, "rent of a device-hour (default: the device's)"},
     {"capex", CLI_REAL, "USD", NULL, "purchase price of a device with its share of server and network: also the bill of owning"},
+    {"endpoints", CLI_INT, "N", NULL, "also price the network of a cluster with so many ports, a fat tree; --capex is then without it"},
+    {"radix", CLI_INT, "PORTS", "64", "of a switch"},
+    {"planes", CLI_INT, "N", "1", "networks side by side that share the endpoints"},
+    {"switch-usd", CLI_REAL, "USD", "81920", "of a switch; with --link-usd what 4.39 and 7.5 k$ an endpoint come to (arXiv:2505.09343)"},
+    {"link-usd", CLI_REAL, "USD", "550", "of a cable between two switches"},
     {"usd-kwh", CLI_REAL, "USD", NULL, "price of a kWh at the meter (default: the prices file's)"},
     {"staff", CLI_REAL, "USD", "0", "staff of the run"},
     CLI_PLAN_OPTS,
@@ -52,6 +58,9 @@ static void print_plan(const json_t *r) {
   part(r, "renting", "usd.rent_total", 1, ISO_UNIT_USD);
   part(r, "owning", "usd.own_total", 1, ISO_UNIT_USD);
   part(r, "  hardware", "usd.hardware", 1, ISO_UNIT_USD);
+  if (!isnan(cli_at(r, "network.usd_per_endpoint")))
+    cli_row("network", "%.4g layers, %.4g switches and %.4g cables an endpoint, $%.0f", cli_at(r, "network.layers"), cli_at(r, "network.switches"),
+            cli_at(r, "network.links"), cli_at(r, "network.usd_per_endpoint"));
   part(r, "  electricity", "usd.energy", 1, ISO_UNIT_USD);
   if (cli_at(r, "usd.staff") > 0) part(r, "  staff (of either)", "usd.staff", 1, ISO_UNIT_USD);
   if (!isnan(cli_at(r, "own_after_h"))) cli_row("owning pays", "after %.0f hours of use of a device", cli_at(r, "own_after_h"));
@@ -93,6 +102,29 @@ static iso_status read_hours(const cli_args *a, iso_ledger_run *l, char *power, 
   return ISO_OK;
 }
 
+// The network as a share of the hardware, one port a device.
+static iso_status read_network(const cli_args *a, iso_ledger_run *l, json_t **out, iso_err *err) {
+  static const char *const WITH[] = {"radix", "planes", "switch-usd", "link-usd"};
+  iso_fabric_plan p = iso_fabric_plan_default();
+  iso_fabric f;
+  *out = NULL;
+  if (!cli_given(a, "endpoints")) {
+    for (size_t i = 0; i < ISO_COUNT(WITH); i++)
+      if (cli_given(a, WITH[i])) return iso_fail(err, ISO_EINVAL, "--%s needs --endpoints, the ports of the cluster's network", WITH[i]);
+    return ISO_OK;
+  }
+  p.endpoints = cli_int(a, "endpoints");
+  p.radix = cli_int(a, "radix");
+  p.planes = cli_int(a, "planes");
+  p.switch_usd = cli_real(a, "switch-usd");
+  p.link_usd = cli_real(a, "link-usd");
+  ISO_TRY(iso_fabric_of(&p, &f, err));
+  if (!isnan(l->capex_usd) && f.usd > 0) l->network_share = f.usd / (l->capex_usd + f.usd);
+  *out = json_pack("{s:I, s:I, s:f, s:f, s:f}", "layers", (json_int_t)f.layers, "most_endpoints", (json_int_t)f.most, "switches", f.switches, "links",
+                   f.links, "usd_per_endpoint", f.usd);
+  return ISO_OK;
+}
+
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   iso_ledger_run l = iso_ledger_run_default();
   iso_ledger bill;
@@ -111,8 +143,15 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   l.capex_usd = cli_real(a, "capex");
   l.usd_per_kwh = isnan(kwh) ? prices->usd_per_kwh : kwh;
   l.staff_usd = cli_real(a, "staff");
-  ISO_TRY(iso_ledger_of(&l, &bill, err));
+  json_t *network;
+  ISO_TRY(read_network(a, &l, &network, err));
+  iso_status st = iso_ledger_of(&l, &bill, err);
+  if (st != ISO_OK) {
+    json_decref(network);
+    return st;
+  }
   json_t *o = iso_ledger_json(&bill);
+  json_object_set_new(o, "network", network ? network : json_null());
   json_object_set_new(o, "kind", json_string("ledger"));
   json_object_set_new(o, "device_h", iso_json_num(l.device_h));
   json_object_set_new(o, "active_w", iso_json_num(l.active_w));

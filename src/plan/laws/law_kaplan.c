@@ -49,7 +49,15 @@ static const iso_law_input D_INPUT[1] = {
 
 // Logarithms of 8.8e13, 5.4e13, 3.1e8 PF-days and 1.6e7 PF-days.
 static const iso_law_const N_CONSTS[] = {
-    {"kaplan2020", true, {32.10835793041, 0.076}, {N_LO}, {N_HI}, "equation 1.1: N_c = 8.8e13, trained to convergence on enough data", "kaplan2020"}};
+    {"kaplan2020", true, {32.10835793041, 0.076}, {N_LO}, {N_HI}, "equation 1.1: N_c = 8.8e13, trained to convergence on enough data", "kaplan2020"},
+    {"clark2022_dense",
+     true,
+     {31.205611423640, 0.078},
+     {1.65e7},
+     {1.31e9},
+     "Clark et al. 2022, arXiv:2202.01169, its dense models by a secondary source: N_c = 3.568e13, all with the same 130e9 tokens of MassiveText",
+     "clark2022_dense"},
+};
 static const iso_law_const D_CONSTS[] = {
     {"kaplan2020", true, {31.62000516249, 0.095}, {D_LO}, {D_HI}, "equation 1.2: D_c = 5.4e13 tokens, large models, stopped early", "kaplan2020"}};
 static const iso_law_const C_CONSTS[] = {

@@ -185,6 +185,7 @@ static const iso_law_const CLARK_CONSTS[] = {
      {0},
      "hash layers, " TABLE_3,
      "clark2022_hash"},
+    {"clark2022_rlr", true, {-0.08273, -0.12342, 0.011233, 1.1070, 0.543428332310, 6.152839072025}, {0}, {0}, "RL-R, " CURVES, "clark2022_rlr"},
 };
 
 static double clark_value(const double *p, const double *x, double *g) {
@@ -209,8 +210,6 @@ static double clark_inverse(const double *p, const double *x, int k, double y) {
   return 1 + iso_expert_count_inverse(pow(10, (v - p[C_A] * n) / (p[C_B] + p[C_C] * n)), p[C_LOG_START], p[C_LOG_MAX]);
 }
 
-// Oracle: losses that the printed tables give for 370M parameters and 64 experts, and the size 10^(-b/c) beyond which routing does not help
-// by the refits.
 // Equations 6 to 9: the size where routing stops helping, and the dense model of the same loss.
 static int clark_facts(const double *p, const double *x, iso_law_fact *out) {
   double s, t, e = iso_expert_log_count(x[ROUTED] - 1, p[C_LOG_START], p[C_LOG_MAX], &s, &t) / M_LN10, e0 = p[C_LOG_START] / M_LN10, n = log10(x[N]);
@@ -221,6 +220,8 @@ static int clark_facts(const double *p, const double *x, iso_law_fact *out) {
   return 3;
 }
 
+// Oracle: losses that the printed tables give for 370M parameters and 64 experts, and the size 10^(-b/c) beyond which routing does not help
+// by the refits.
 static iso_status clark_selftest(iso_ctx *c, iso_err *err) {
   (void)c;
   const iso_law *l = &iso_law_moe_routing;
