@@ -133,6 +133,19 @@ static void print_pools(const json_t *r) {
             iso_unit_print(cli_at(p, "mixed.usd_h"), ISO_UNIT_USD, c, sizeof c));
 }
 
+// Which limit stands in the way of every fleet.
+static void print_missed(const json_t *r) {
+  const char *limit = cli_text_at(r, "infeasible.limit");
+  if (!limit[0]) return;
+  if (strcmp(limit, "replicas") == 0)
+    cli_row("no fleet found", "%.2f%% of the requests keep the limits alone on a replica, but not beside each other on those to be had",
+            100 * cli_at(r, "infeasible.attained_alone.slo"));
+  else
+    cli_row("no fleet", "keeps %s for %.4g%% of the requests: alone on a replica %.2f%% keep ttft, %.2f%% itl, %.2f%% both", limit,
+            100 * cli_at(r, "slo.share"), 100 * cli_at(r, "infeasible.attained_alone.ttft"), 100 * cli_at(r, "infeasible.attained_alone.itl"),
+            100 * cli_at(r, "infeasible.attained_alone.slo"));
+}
+
 // The limit is one of a request's mean time between tokens; a single gap is longer where another prompt came between.
 static void print_simulation(const json_t *r) {
   char b[40], c[40];
@@ -142,6 +155,7 @@ static void print_simulation(const json_t *r) {
           iso_unit_print(cli_at(r, "simulation.ttft_s.p99"), ISO_UNIT_S, b, sizeof b),
           iso_unit_print(cli_at(r, "simulation.tpot_s.p99"), ISO_UNIT_S, c, sizeof c));
   cli_row("", "99%% of single gaps between tokens within %s", iso_unit_print(cli_at(r, "simulation.itl_s.p99"), ISO_UNIT_S, b, sizeof b));
+  print_missed(r);
 }
 
 static void print_plan(const json_t *r) {
@@ -176,6 +190,7 @@ static void print_plan(const json_t *r) {
   cli_row("shadow price", "a request a second more costs %s an hour",
           iso_unit_print(cli_at(r, "shadow.usd_h_per_req_per_s"), ISO_UNIT_USD, b, sizeof b));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
+  cli_row_warnings(r);
 }
 
 // The integer program alone, on throughputs of the user's own.
@@ -257,6 +272,7 @@ const cli_verb cli_verb_plan_serve = {
     .n_opts = ISO_COUNT(OPTS),
     .notes =
         "An integer program over request sizes and kinds of replicas, with a lower bound, checked by simulating the trace. Kinds that do not\n"
-        "hold the model are left out; when none does, the plan is refused with the bytes and ends with 5.",
+        "hold the model are left out; when none does, the plan is refused with the bytes and ends with 5. A fleet whose simulation misses the\n"
+        "limits, more replicas of any one kind included, is shown with the limit that no fleet keeps and ends with 3.",
     .stops_at_once = true,
     .run = run};
