@@ -68,7 +68,28 @@ err_has 'rate'
 run $E_USAGE plan serve --throughputs tput.csv $M --model llama3-8b
 run $E_USAGE plan serve --throughputs tput.csv --rate 30 --fleet mi250x
 err_has 'price'
-run $E_USAGE plan serve $S --fleet a100 --slices 2
+run $E_USAGE plan serve $S --fleet a100 --slices -1
+run $E_USAGE plan serve $S --fleet a100 --split-by watts
+run $E_USAGE plan serve $S --fleet a100 --split --split-by volts
+# Whole sizes to one kind each cost no less than any proportion.
+run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --json
+mixed=$(json_get 'j["usd_h"]["mid"]')
+run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --slices 1 --json
+json "j['usd_h']['mid'] >= $mixed - 1e-9 and all(v == 1 for b in j['buckets'] for v in b['served_by'].values())"
+# Pools split by phase for the least rent or the least power.
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split --json
+usd=$(json_get 'j["phase_split"]["split"]["usd_h"]') watts=$(json_get 'j["phase_split"]["split"]["watts"]')
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split --split-by watts --json
+json "j['phase_split']['split']['watts'] <= $watts and j['phase_split']['split']['usd_h'] >= $usd - 1e-9"
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split
+out_has '^split by phase +\$[0-9.]+ an hour, [0-9.]+ kW; one mixed pool \$[0-9.]+, [0-9.]+ kW'
+run $E_USAGE plan serve $S --fleet a100 --rate 1e9
+err_has 'too many to simulate'
+err_has 'no-simulate'
+printf 'arrival_s,prompt_tok,output_tok\n0,5,3\n' >one.csv
+run $E_USAGE plan serve --model llama3-8b --trace one.csv --fleet a100
+err_has 'rate'
+run $E_OK plan serve --model llama3-8b --trace one.csv --fleet a100 --rate 1
 run $E_INPUT plan serve --throughputs tput.csv --rate 30 --fleet a10g,l4
 err_has "no column 'l4'"
 printf 'share,a10g\n0.2,-2\n' >bad.csv

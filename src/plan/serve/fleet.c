@@ -189,7 +189,10 @@ static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types
   int64_t total = 0;
   iso_status st = ISO_OK;
   for (int j = 0; j < n; j++) total += p->answer.count[j];
-  if (total > REPLICAS_MAX) st = iso_fail(err, ISO_EINVAL, "fleet: %lld replicas are too many to simulate (%d)", (long long)total, REPLICAS_MAX);
+  if (total > REPLICAS_MAX) {
+    st = iso_fail(err, ISO_EINVAL, "fleet: %lld replicas are too many to simulate (%d)", (long long)total, REPLICAS_MAX);
+    (void)iso_hint(err, st, "--no-simulate plans them by the program alone");
+  }
   if (st == ISO_OK) node = calloc((size_t)total + 1, sizeof *node);
   if (st == ISO_OK && (!d || !node)) st = iso_fail(err, ISO_ENOMEM, "fleet: no memory to simulate");
   int k = 0;
@@ -360,7 +363,7 @@ iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *ty
   ISO_TRY(iso_serve_trace_stats(t, &p->stats, err));
   ISO_TRY(iso_serve_buckets(t, p->bucket, &p->buckets, err));
   p->req_per_s = isnan(o->rate) ? p->stats.rate : o->rate;
-  if (!(p->req_per_s < INFINITY)) return iso_fail(err, ISO_EINVAL, "fleet: all requests arrive at once; give a rate");
+  if (!(p->req_per_s < INFINITY)) return iso_fail(err, ISO_EINVAL, "fleet: all requests arrive at once, which is no rate; give one (--rate)");
   ISO_TRY(rates(types, n, o, p, err));
   if (o->simulate && !isnan(o->rate)) {
     ISO_TRY(iso_serve_trace_draw(t, t->n, o->rate, o->seed, &drawn, err));

@@ -335,7 +335,7 @@ static int one_size_each(const choices *c, const iso_fleet_plan *p, iso_fleet_ty
 
 static iso_status split_json(const iso_serve_req *q, const iso_fleet_type *type, int n, json_t **out, iso_err *err) {
   iso_split_type pool[ISO_SPLIT_TYPES_MAX];
-  iso_split_opts o = {.slo_ttft_s = q->fleet.slo_ttft_s, .slo_itl_s = q->fleet.slo_itl_s, .attain = q->fleet.attain};
+  iso_split_opts o = {.slo_ttft_s = q->fleet.slo_ttft_s, .slo_itl_s = q->fleet.slo_itl_s, .attain = q->fleet.attain, .by_watts = q->split_by_watts};
   iso_serve_trace drawn = {0};
   const iso_serve_trace *use = q->trace;
   iso_split_choice best, mixed;

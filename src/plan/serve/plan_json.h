@@ -60,6 +60,7 @@ typedef struct iso_serve_req {
   const iso_serve_trace *trace;
   iso_fleet_opts fleet;
   bool split;                         // also pools split by phase, beside mixed pools of one type
+  bool split_by_watts;                // of least provisioned power, else of least rent
   const iso_device *const *measured;  // by kind, as iso_infer_req's; NULL: none
   const iso_calib *calib;
   const iso_calib *const *calib_of;  // by kind, in place of calib; NULL: calib for all
