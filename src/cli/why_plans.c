@@ -232,6 +232,10 @@ void cli_why_serve(const json_t *p, cli_why *w) {
   const json_t *v;
   double mid = cli_at(p, "usd_h.mid");
   cli_why_say(w->bound, "%s stops more requests on the replicas that carry most of the load", cli_text_at(p, "binding"));
+  say_warnings(p, w);
+  if (cli_json_at(p, "infeasible"))
+    cli_why_say(w->bound, "simulated, the fleet keeps the limits for %.2f%% of the requests: %s", 100 * cli_at(p, "infeasible.attained"),
+                cli_text_at(p, "infeasible.limit"));
   cli_why_say(w->bound, "no fleet costs less than $%.4g an hour by the program's bound (gap %.2f%%), at %.3g times the load",
               cli_at(p, "usd_h_bound"), 100 * cli_at(p, "gap"), cli_at(p, "headroom"));
   if (json_is_false(json_object_get(p, "slo_met"))) cli_why_say(w->bound, "the simulation misses the limits even so");
@@ -244,12 +248,18 @@ void cli_why_serve(const json_t *p, cli_why *w) {
   }
   cli_why_lost(w, cli_at(p, "phase_split.split.usd_h") / mid, "price of pools split by phase");
   cli_why_say(w->change, "a request a second more: $%.3g an hour", cli_at(p, "shadow.usd_h_per_req_per_s"));
-  cli_why_say(w->change, "times at the ends of their interval: $%.4g to $%.4g an hour", cli_at(p, "usd_h.lo"), cli_at(p, "usd_h.hi"));
+  double slow = cli_at(p, "usd_h.hi");
+  if (isnan(slow))
+    cli_why_say(w->change, "times at the fast end of their interval: $%.4g an hour; at the slow end no fleet keeps the limits",
+                cli_at(p, "usd_h.lo"));
+  else
+    cli_why_say(w->change, "times at the ends of their interval: $%.4g to $%.4g an hour", cli_at(p, "usd_h.lo"), cli_at(p, "usd_h.hi"));
   cli_why_say(w->sources, "times: %s", cli_text_at(p, "calibration"));
 }
 
 void cli_why_infer(const json_t *p, cli_why *w) {
   char b[40], c[40];
+  say_warnings(p, w);
   cli_why_say(w->bound, "users: %s of cache each, %s free on a device, %.0f at once", show(cli_at(p, "memory.kv_b_per_seq"), ISO_UNIT_BYTE, b),
               show(cli_at(p, "memory.free_b_per_device"), ISO_UNIT_BYTE, c), cli_at(p, "memory.users"));
   cli_why_say(w->bound, "first token: %s; token after token: %s", cli_text_at(p, "ttft_s.bound"), cli_text_at(p, "itl_s.bound"));

@@ -6,19 +6,19 @@ E_MEMORY=5
 
 help_ok plan infer
 # Fu 2024, arXiv:2405.08944: Yi-34B-200K on two A100-80, 50k tokens of context: the cache takes 11.5 GiB a user.
-run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --ideal --json
+run $E_OK plan infer --model yi-34b-200k --device 2xa100-80 --prompt 50k --output 250 --ideal --json
 json 'j["kind"] == "infer" and j["devices"] == 2 and j["prompt_tok"] == 50000'
 json 'abs(j["memory"]["kv_b_per_seq"] / (50250 * 60 * 8 * 128 * 2 * 2) - 1) < 1e-9'
 json 'j["itl_s"]["mid"] >= j["itl_s"]["floor"] and j["itl_s"]["bound"] == "memory" and j["ttft_s"]["bound"] == "compute"'
 ideal=$(json_get 'j["itl_s"]["mid"]')
-run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --json
+run $E_OK plan infer --model yi-34b-200k --device 2xa100-80 --prompt 50k --output 250 --json
 json 'j["itl_s"]["lo"] <= j["itl_s"]["mid"] <= j["itl_s"]["hi"] and j["ttft_s"]["lo"] <= j["ttft_s"]["mid"] <= j["ttft_s"]["hi"]'
 json "j['itl_s']['mid'] >= $ideal and j['switch_s']['mid'] > 0 and 0 < j['usd_per_mtok_output']['lo'] < j['usd_per_mtok_output']['mid'] < j['usd_per_mtok_output']['hi']"
 json 'abs(j["energy"]["decode_j_per_tok"]["hi"] / j["energy"]["decode_j_per_tok"]["mid"] / (j["itl_s"]["hi"] / j["itl_s"]["mid"]) - 1) < 1e-9'
 json '"memory" in j["binding"] and j["shadow"]["itl_s_per_sequence"] > 0 and j["batch"] == j["memory"]["users"]'
 # The same at 4k on the rates that the paper takes, 2 TB/s and 20 GB/s: 0.91 GiB of cache, 0.89 s, 8.5 s for 250 tokens, 0.1 s to switch. It
 # rounds 34.4 B parameters to 34 and takes a width of 4,096 for attention.
-run $E_OK plan infer --model yi-34b --device 1xa100-80 --prompt 4000 --output 1 --batch 1 --ideal --mem-share 1 --memory-rate 2TB --host-rate 20GB --json
+run $E_OK plan infer --model yi-34b-200k --device 1xa100-80 --prompt 4000 --output 1 --batch 1 --ideal --mem-share 1 --memory-rate 2TB --host-rate 20GB --json
 json 'abs(j["memory"]["kv_b_per_seq"] / 2**30 - 0.91) < 0.01 and abs(j["ttft_s"]["mid"] / 0.89 - 1) < 0.02 and abs(250 * j["itl_s"]["mid"] / 8.5 - 1) < 0.02'
 json 'abs(j["switch_s"]["mid"] - 0.1) < 0.003 and 10 <= j["memory"]["users"] <= 13 and "causal half" in j["conventions"]'
 # llm-analysis (github.com/cli99/llm-analysis, examples): LLaMA at 512 tokens, ms at peak and at 0.7 of FLOPs and 0.9 of bytes. It counts the
@@ -63,11 +63,11 @@ json 'abs(j["eflop"]["compute"] / 56.39e12 - 1) < 1e-3 and abs(j["eflop"]["memor
 run $E_OK plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --json
 json 'j["eflop"] is None'
 # More devices hold more users; a smaller batch is faster.
-run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --json
+run $E_OK plan infer --model yi-34b-200k --device 2xa100-80 --prompt 50k --output 250 --json
 users=$(json_get 'j["memory"]["users"]')
-run $E_OK plan infer --model yi-34b --device 4xa100-80 --prompt 50k --output 250 --json
+run $E_OK plan infer --model yi-34b-200k --device 4xa100-80 --prompt 50k --output 250 --json
 json "j['memory']['users'] > 2 * $users"
-run $E_OK plan infer --model yi-34b --device 4xa100-80 --prompt 50k --output 250 --batch 1 --slo itl=40ms --format fp8
+run $E_OK plan infer --model yi-34b-200k --device 4xa100-80 --prompt 50k --output 250 --batch 1 --slo itl=40ms --format fp8
 out_has '^first token +.*\(.* to .*\)'
 out_has '^users '
 out_has '^binding '
@@ -77,6 +77,37 @@ run $E_OK plan infer --model llama3-8b --device h100 --prompt 4k --output 1k --s
 json '"none" in j["batching"] and j["energy"]["choices"]["best_under_limit"] is None'
 run $E_OK plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --host-kv 1TiB --json
 json 'j["experts_in_host_memory"]["tok_per_s"] > 0'
+
+# A request longer than the model was made for is warned of: by published contexts, a shape's own, a config's with its scaling.
+ctx() { # MODEL PROMPT CONTEXT WARNINGS
+  run $E_OK plan infer --model "$1" --device h100 --prompt $2 --output 100 --json
+  json "j['model']['context_tok'] == $3 and len(j['warnings']) == $4 and j['ttft_s']['mid'] > 0"
+}
+ctx llama3-8b 8092 8192 0
+ctx llama3-8b 8093 8192 1
+json '"8093 + 100 tokens" in j["warnings"][0] and "Meta-Llama-3-8B config.json" in j["warnings"][0] and j["model"]["context_source"]'
+ctx meta-llama/Llama-3.1-8B-Instruct 100k 131072 0
+ctx llama:4,256,4/4,512,1000,512 1k 512 1
+ctx llama:4,256,4/4,512,1000 100k None 0
+cfg() { # KEYS
+  printf '{"model_type": "llama", "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512, "vocab_size": 1000%s}' "$1" >c.json
+}
+cfg ', "max_position_embeddings": 4096'
+ctx ./c.json 4000 4096 1
+cfg ', "max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 4.0}'
+ctx ./c.json 4000 16384 0
+cfg ', "max_position_embeddings": 32768, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}'
+ctx ./c.json 131k 131072 1
+cfg ', "max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}'
+ctx ./c.json 100k 131072 0
+cfg ', "max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": "four"}'
+run 4 plan infer --model ./c.json --device h100 --prompt 1k --output 100
+err_has 'factor'
+run $E_OK plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250
+out_has '^context +up to 4096'
+out_has '^warning +a request of 50000 \+ 250 tokens'
+run $E_OK why
+out_has 'longer than the context'
 
 run $E_MEMORY plan infer --model llama3-405b --device h100 --prompt 1k --output 1k
 err_has 'weights take .* GB'

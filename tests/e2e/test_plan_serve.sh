@@ -68,13 +68,51 @@ err_has 'rate'
 run $E_USAGE plan serve --throughputs tput.csv $M --model llama3-8b
 run $E_USAGE plan serve --throughputs tput.csv --rate 30 --fleet mi250x
 err_has 'price'
-run $E_USAGE plan serve $S --fleet a100 --slices 2
+run $E_USAGE plan serve $S --fleet a100 --slices -1
+run $E_USAGE plan serve $S --fleet a100 --split-by watts
+run $E_USAGE plan serve $S --fleet a100 --split --split-by volts
+# Whole sizes to one kind each cost no less than any proportion.
+run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --json
+mixed=$(json_get 'j["usd_h"]["mid"]')
+run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --slices 1 --json
+json "j['usd_h']['mid'] >= $mixed - 1e-9 and all(v == 1 for b in j['buckets'] for v in b['served_by'].values())"
+# Pools split by phase for the least rent or the least power.
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split --json
+usd=$(json_get 'j["phase_split"]["split"]["usd_h"]') watts=$(json_get 'j["phase_split"]["split"]["watts"]')
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split --split-by watts --json
+json "j['phase_split']['split']['watts'] <= $watts and j['phase_split']['split']['usd_h'] >= $usd - 1e-9"
+run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split
+out_has '^split by phase +\$[0-9.]+ an hour, [0-9.]+ kW; one mixed pool \$[0-9.]+, [0-9.]+ kW'
+run $E_USAGE plan serve $S --fleet a100 --rate 1e9
+err_has 'too many to simulate'
+err_has 'no-simulate'
+printf 'arrival_s,prompt_tok,output_tok\n0,5,3\n' >one.csv
+run $E_USAGE plan serve --model llama3-8b --trace one.csv --fleet a100
+err_has 'rate'
+run $E_OK plan serve --model llama3-8b --trace one.csv --fleet a100 --rate 1
 run $E_INPUT plan serve --throughputs tput.csv --rate 30 --fleet a10g,l4
 err_has "no column 'l4'"
 printf 'share,a10g\n0.2,-2\n' >bad.csv
 run $E_INPUT plan serve --throughputs bad.csv --rate 30 --fleet a10g
 err_has 'line 2'
 run $E_INPUT plan serve --throughputs none.csv --rate 30 --fleet a10g
+# Bursts need more than the mean load says, and get it: the fleet shown keeps the limits.
+awk 'BEGIN { print "arrival_s,prompt_tok,output_tok"; for (i = 0; i < 640; i++) printf "%d,%d,100\n", 60 * int(i / 64), i % 2 ? 1990 : 1050 }' >bursts.csv
+K="--model llama3-8b --trace bursts.csv"
+run $E_OK plan serve $K --slo ttft=1s,itl=60ms --fleet a10g,a100,h100 --json
+json 'j["slo_met"] is True and j["simulation"]["attained"]["slo"] >= 0.99 and j["headroom"] > 2 and "infeasible" not in j'
+# Limits that no fleet keeps end with 3, the plan and the limit named.
+run $E_BUDGET plan serve $K --slo ttft=1s,itl=60ms --fleet h100:1 --json
+json 'j["slo_met"] is False and j["infeasible"]["limit"] == "replicas" and j["infeasible"]["attained_alone"]["slo"] == 1 and j["infeasible"]["attained"] < 0.99'
+run $E_BUDGET plan serve $K --slo ttft=1s,itl=60ms --fleet h100:1
+out_has '^simulated +LIMITS MISSED'
+out_has '^no fleet found +100\.00% of the requests keep the limits alone'
+err_empty
+slow=$("$ISOFLOP" plan infer --model llama3-8b --device 8xh100 --prompt 1700 --output 100 --batch 1 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ttft_s"]["mid"])')
+run $E_BUDGET plan serve $K --slo ttft=${slow}s --fleet 8xh100
+out_has '^no fleet +keeps ttft for 99% of the requests: alone on a replica 50\.00% keep ttft, 100\.00% itl'
+run $E_OK why
+out_has 'simulated, the fleet keeps the limits for [0-9.]+% of the requests: ttft'
 # Ten times the requests need more; kinds that do not hold the model are named.
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
 few=$(json_get 'j["usd_h"]["mid"]')
@@ -82,6 +120,13 @@ run $E_OK plan serve $S --fleet a100 --no-simulate --rate 100 --json
 json "j['usd_h']['mid'] > 3 * $few and j['slo_met'] is None"
 run $E_OK plan serve --model llama3-70b --trace trace.csv --slo ttft=4s,itl=150ms --fleet 1xl4,4xa100 --split --json
 json '"l4" in j["left_out"] and "GB" in j["left_out"]["l4"] and j["phase_split"] is not None'
+
+# Requests longer than the model's context are counted.
+printf 'arrival_s,prompt_tok,output_tok\n0,9000,10\n1,8000,192\n2,8000,193\n9,10,10\n' >long.csv
+run $E_OK plan serve --model llama3-8b --trace long.csv --fleet a100 --json
+json 'j["warnings"] == [w for w in j["warnings"] if "2 of 4 requests are longer than the context of 8192" in w] and len(j["warnings"]) == 1'
+run $E_OK plan serve --model llama-3.1-8b --trace long.csv --fleet a100 --json
+json 'j["warnings"] == []'
 
 run $E_MEMORY plan serve --model bloom-176b --trace trace.csv --slo itl=1s --fleet t4,l4
 err_has 'weights take .* GB'

@@ -363,6 +363,70 @@ static void test_fleet(void **state) {
   iso_serve_trace_close(&t);
 }
 
+// Requests in bursts of 64 at once, a minute apart.
+static void bursts(iso_serve_request *at, int64_t n, int32_t prompt, int32_t other, int32_t output) {
+  for (int64_t i = 0; i < n; i++) at[i] = (iso_serve_request){60.0 * (double)(i / 64), i % 2 ? other : prompt, output};
+}
+
+// The program sees the mean load; bursts need more. The fleet found keeps the limits, and one replica less does not.
+static void test_bursts(void **state) {
+  (void)state;
+  iso_serve_request at[640];
+  iso_serve_trace t = {at, 640};
+  iso_fleet_type type[4];
+  static iso_fleet_plan p;
+  iso_err e;
+  int n = types_for("llama-2-7b", "bf16", type);
+  iso_fleet_opts o = iso_fleet_opts_default();
+  o.slo_ttft_s = 1.5;
+  o.slo_itl_s = 0.06;
+  bursts(at, 640, 1000, 1000, 100);
+  ok(iso_fleet_plan_run(&t, type, n, &o, &p, &e), &e);
+  assert_true(p.met && !p.missed && p.sim.attained >= o.attain && p.answer.bound <= p.answer.cost);
+  int64_t total = 0, most = -1;
+  for (int j = 0; j < n; j++) total += p.answer.count[j];
+  print_message("bursts of 64: %lld replicas at $%.2f/h, the steady load takes %.2f\n", (long long)total, p.answer.cost, p.answer.relaxed);
+  assert_true(total >= 4);
+  for (int j = 0; j < n; j++)
+    if (p.answer.count[j] == total) {
+      most = type[j].most = total - 1;
+      ok(iso_fleet_plan_run(&t, &type[j], 1, &o, &p, &e), &e);
+      assert_true(!p.met && p.sim.attained < o.attain && p.answer.count[0] <= total - 1);
+      assert_string_equal(p.missed, "replicas");  // alone each would do
+      near(p.alone, 1, 0);
+      type[j].most = -1;
+    }
+  assert_true(most > 0);
+}
+
+// The mean size of a bucket is in time, the larger half of it is not on any type: no fleet keeps the first token's limit.
+static void test_missed(void **state) {
+  (void)state;
+  iso_serve_request at[640];
+  iso_serve_trace t = {at, 640};
+  iso_fleet_type type[4];
+  static iso_fleet_plan p;
+  iso_err e;
+  int n = types_for("llama-2-7b", "bf16", type);
+  iso_fleet_opts o = iso_fleet_opts_default();
+  o.slo_itl_s = 0.06;
+  bursts(at, 640, 1050, 1990, 100);
+  double mean = INFINITY, large = INFINITY;
+  for (int j = 0; j < n; j++) {
+    mean = fmin(mean, iso_sim_server_step(&type[j].server, 1520, 760, 0, 0));
+    large = fmin(large, iso_sim_server_step(&type[j].server, 1990, 995, 0, 0));
+  }
+  o.slo_ttft_s = (mean + large) / 2;
+  ok(iso_fleet_plan_run(&t, type, n, &o, &p, &e), &e);
+  assert_true(!p.met);
+  assert_string_equal(p.missed, "ttft");
+  near(p.alone_ttft, 0.5, 0);
+  near(p.alone_itl, 1, 0);
+  json_t *j = iso_fleet_plan_json(&p, type, n);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(j, "infeasible"), "limit")), "ttft");
+  json_decref(j);
+}
+
 // ---- phase splitting ----
 
 static double along(const double *x, const double *y, int n, double v) {
@@ -615,7 +679,8 @@ static void test_serve_json(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_melange_example), cmocka_unit_test(test_enumeration), cmocka_unit_test(test_proportions),
                                      cmocka_unit_test(test_ip_refusals),     cmocka_unit_test(test_rates),       cmocka_unit_test(test_fleet),
-                                     cmocka_unit_test(test_splitwise),       cmocka_unit_test(test_ratios),      cmocka_unit_test(test_max_rate),
-                                     cmocka_unit_test(test_infer_json),      cmocka_unit_test(test_serve_json)};
+                                     cmocka_unit_test(test_bursts),          cmocka_unit_test(test_missed),      cmocka_unit_test(test_splitwise),
+                                     cmocka_unit_test(test_ratios),          cmocka_unit_test(test_max_rate),    cmocka_unit_test(test_infer_json),
+                                     cmocka_unit_test(test_serve_json)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,8 @@ int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err 
     code = cli_put_json(json_incref(result));
   else
     print(result);
+  // What the budget, or a limit, does not allow is told whole, and is no success.
+  if (st == ISO_OK && code == EXIT_DONE && json_is_object(json_object_get(result, "infeasible"))) code = EXIT_BUDGET;
   json_decref(result);
   return code;
 }
@@ -248,13 +250,18 @@ static iso_layout_shape from_config(const iso_model_config *c) {
                             .learned_pos = gpt};
 }
 
-static iso_status from_file(const char *path, int64_t seq, iso_layout_shape *out, iso_err *err) {
+// A config.json itself, or that of a folder.
+static const char *config_of(const char *path, char *file, size_t n) {
   struct stat st;
+  bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+  (void)snprintf(file, n, "%.4100s%s", path, folder ? "/config.json" : "");
+  return file;
+}
+
+static iso_status from_file(const char *path, int64_t seq, iso_layout_shape *out, iso_err *err) {
   char file[4200];
   json_t *j = NULL;
-  bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-  (void)snprintf(file, sizeof file, "%.4100s%s", path, folder ? "/config.json" : "");
-  ISO_TRY(iso_json_load(file, &j, err));
+  ISO_TRY(iso_json_load(config_of(path, file, sizeof file), &j, err));
   *out = (iso_layout_shape){0};
   iso_status s = json_object_get(j, "n_embd") ? read_gpt2(j, file, out, err) : read_hf(j, file, out, err);
   json_decref(j);
@@ -350,6 +357,26 @@ iso_status cli_model_layout(const char *text, int64_t seq, iso_layout_shape *out
 
 iso_status cli_model_in_file(const char *text, int64_t seq, iso_layout_shape *out, iso_err *err) { return model_layout(text, "", seq, out, err); }
 
+// What the model was made for: its config's word, the shape's own seq, or the published one.
+static iso_status put_context(const char *text, iso_serve_shape *s, iso_err *err) {
+  char file[4200];
+  json_t *j = NULL;
+  if (is_path(text)) {
+    ISO_TRY(iso_json_load(config_of(text, file, sizeof file), &j, err));
+    iso_status st = iso_serve_context_config(j, file, s, err);
+    json_decref(j);
+    return st;
+  }
+  int64_t seq = cli_model_seq(text);
+  if (seq > 0) {
+    s->context = seq;
+    (void)snprintf(s->context_source, sizeof s->context_source, "the shape given");
+  } else if (!strchr(text, ',')) {
+    iso_serve_context_name(text, s);
+  }
+  return ISO_OK;
+}
+
 iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err) {
   const iso_serve_shape *s = is_path(text) || strchr(text, ',') ? NULL : iso_serve_shape_find(text);
   iso_layout_shape l;
@@ -366,6 +393,7 @@ iso_status cli_model_serve(const char *text, iso_serve_shape *out, iso_err *err)
     }
     *out = cli_serve_shape_of(&l);
   }
+  ISO_TRY(put_context(text, out, err));
   return iso_serve_shape_check(out, err);
 }
 
@@ -514,6 +542,11 @@ double cli_at(const json_t *o, const char *path) {
 const char *cli_text_at(const json_t *o, const char *path) {
   const char *s = json_string_value(cli_json_at(o, path));
   return s ? s : "";
+}
+
+void cli_row_warnings(const json_t *o) {
+  const json_t *all = json_object_get(o, "warnings");
+  for (size_t i = 0; i < json_array_size(all); i++) cli_row("warning", "%s", json_string_value(json_array_get(all, i)));
 }
 
 void cli_row_range(const char *name, const json_t *o, const char *path, iso_unit u) {

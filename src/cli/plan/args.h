@@ -30,7 +30,8 @@ typedef struct cli_plan {
 } cli_plan;
 // *out must stay where it is: Ctrl-C marks its row as interrupted.
 iso_status cli_plan_open(const cli_args *a, cli_plan *out, iso_err *err);
-// Ends it: stores the result and prints it, by `print` without --json, or the error. `result` is dropped. Returns the exit code.
+// Ends it: stores the result and prints it, by `print` without --json, or the error. `result` is dropped. Returns the exit code: EXIT_BUDGET for a
+// result with an object "infeasible".
 int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err *err, json_t *result, void (*print)(const json_t *));
 // The whole of it for a subverb whose `plan` makes the result, owned by the caller, in one go.
 typedef iso_status (*cli_plan_fn)(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err);
@@ -76,6 +77,8 @@ iso_status cli_pairs(const char *text, const char *what, iso_status (*put)(void 
 double cli_at(const json_t *o, const char *path);
 const char *cli_text_at(const json_t *o, const char *path);
 const json_t *cli_json_at(const json_t *o, const char *path);
+// A row for each of "warnings".
+void cli_row_warnings(const json_t *o);
 // A row "name  value (lo to hi)" of the {lo, mid or value, hi} at a path; nothing when it is not there.
 void cli_row_range(const char *name, const json_t *o, const char *path, iso_unit u);
 #endif

@@ -5,8 +5,8 @@
 #include "cli/plan/args.h"
 
 static const char *const EXAMPLES[] = {
-    "isoflop plan infer --model llama3-8b --device h100 --prompt 50k --output 1k",
-    "isoflop plan infer --model yi-34b --device 2xa100-80 --prompt 50k --output 250 --ideal",
+    "isoflop plan infer --model llama-3.1-8b --device h100 --prompt 50k --output 1k",
+    "isoflop plan infer --model yi-34b-200k --device 2xa100-80 --prompt 50k --output 250 --ideal",
     "isoflop plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --slo itl=30ms --json", NULL};
 static const cli_opt OPTS[] = {
     {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
@@ -41,6 +41,8 @@ static void print_plan(const json_t *r) {
   cli_row("model", "%s in %s", cli_text_at(r, "model.name"), cli_text_at(r, "format"));
   cli_row("devices", "%.0f x %s", cli_at(r, "devices"), cli_text_at(r, "device.name"));
   cli_row("request", "%.0f prompt and %.0f output tokens", cli_at(r, "prompt_tok"), cli_at(r, "output_tok"));
+  if (!isnan(cli_at(r, "model.context_tok")))
+    cli_row("context", "up to %.0f (%s)", cli_at(r, "model.context_tok"), cli_text_at(r, "model.context_source"));
   cli_row("memory a device", "%s of weights, %s free for the cache",
           iso_unit_print(cli_at(r, "memory.weight_b_per_device"), ISO_UNIT_BYTE, b, sizeof b),
           iso_unit_print(cli_at(r, "memory.free_b_per_device"), ISO_UNIT_BYTE, c, sizeof c));
@@ -81,6 +83,7 @@ static void print_plan(const json_t *r) {
   cli_row("binding", "%s", cli_text_at(r, "binding"));
   cli_row("shadow price", "a sequence more adds %s to each step", iso_unit_print(cli_at(r, "shadow.itl_s_per_sequence"), ISO_UNIT_S, b, sizeof b));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
+  cli_row_warnings(r);
 }
 
 // What stops more users: memory when the batch fills it, else what bounds a step.
@@ -177,6 +180,6 @@ const cli_verb cli_verb_plan_infer = {
     .n_opts = ISO_COUNT(OPTS),
     .notes =
         "Times are a roofline of bytes, FLOPs, links and launches, calibrated on measured servers; intervals hold 90% of measured over\n"
-        "predicted times of models that the calibration had not seen. " CLI_PLAN_NOTE_EXIT,
+        "predicted times of models that the calibration had not seen. A request longer than the model's context is warned of. " CLI_PLAN_NOTE_EXIT,
     .stops_at_once = true,
     .run = run};

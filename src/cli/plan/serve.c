@@ -17,7 +17,7 @@ static const cli_opt OPTS[] = {
      "CSV of requests: TIMESTAMP, ContextTokens, GeneratedTokens, or arrival_s, prompt_tok, output_tok, or other traces' names"},
     {"throughputs", CLI_TEXT, "FILE", NULL,
      "instead of both: CSV with share, of the requests of a size, and a column for each kind: requests a second of that size on a replica"},
-    {"slices", CLI_INT, "N", "0", "with --throughputs: equal parts that the requests of a size are dealt out in (default: any proportion)"},
+    {"slices", CLI_INT, "N", "0", "equal parts that the requests of a size are dealt out in (default: any proportion)"},
     {"fleet", CLI_TEXT, "KIND,...", NULL,
      "devices to choose from: [N x]DEVICE[:MOST], as in l4:20,2xa100 (N: of a replica, else the fewest that fit and multiples; MOST: replicas, of "
      "the "
@@ -29,6 +29,7 @@ static const cli_opt OPTS[] = {
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
     {"usd-h", CLI_TEXT, "DEVICE=USD,...", NULL, "prices of a device-hour (default: the devices')"},
     {"split", CLI_FLAG, NULL, NULL, "also separate pools for prompts and for tokens, beside mixed pools"},
+    {"split-by", CLI_TEXT, "WHAT", "usd", "with --split: pools of least price, usd, or of least power, watts"},
     {"no-simulate", CLI_FLAG, NULL, NULL, "do not check the fleet by simulating the trace"},
     {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"seed", CLI_INT, "N", "0", "seed of the arrivals of --rate"},
@@ -129,8 +130,21 @@ static void print_pools(const json_t *r) {
   if (cli_text_at(p, "split.none")[0])
     cli_row("split by phase", "%s", cli_text_at(p, "split.none"));
   else
-    cli_row("split by phase", "%s an hour; one mixed pool %s", iso_unit_print(cli_at(p, "split.usd_h"), ISO_UNIT_USD, b, sizeof b),
-            iso_unit_print(cli_at(p, "mixed.usd_h"), ISO_UNIT_USD, c, sizeof c));
+    cli_row("split by phase", "%s an hour, %.4g kW; one mixed pool %s, %.4g kW", iso_unit_print(cli_at(p, "split.usd_h"), ISO_UNIT_USD, b, sizeof b),
+            cli_at(p, "split.watts") / 1000, iso_unit_print(cli_at(p, "mixed.usd_h"), ISO_UNIT_USD, c, sizeof c), cli_at(p, "mixed.watts") / 1000);
+}
+
+// Which limit stands in the way of every fleet.
+static void print_missed(const json_t *r) {
+  const char *limit = cli_text_at(r, "infeasible.limit");
+  if (!limit[0]) return;
+  if (strcmp(limit, "replicas") == 0)
+    cli_row("no fleet found", "%.2f%% of the requests keep the limits alone on a replica, but not beside each other on those to be had",
+            100 * cli_at(r, "infeasible.attained_alone.slo"));
+  else
+    cli_row("no fleet", "keeps %s for %.4g%% of the requests: alone on a replica %.2f%% keep ttft, %.2f%% itl, %.2f%% both", limit,
+            100 * cli_at(r, "slo.share"), 100 * cli_at(r, "infeasible.attained_alone.ttft"), 100 * cli_at(r, "infeasible.attained_alone.itl"),
+            100 * cli_at(r, "infeasible.attained_alone.slo"));
 }
 
 // The limit is one of a request's mean time between tokens; a single gap is longer where another prompt came between.
@@ -142,6 +156,7 @@ static void print_simulation(const json_t *r) {
           iso_unit_print(cli_at(r, "simulation.ttft_s.p99"), ISO_UNIT_S, b, sizeof b),
           iso_unit_print(cli_at(r, "simulation.tpot_s.p99"), ISO_UNIT_S, c, sizeof c));
   cli_row("", "99%% of single gaps between tokens within %s", iso_unit_print(cli_at(r, "simulation.itl_s.p99"), ISO_UNIT_S, b, sizeof b));
+  print_missed(r);
 }
 
 static void print_plan(const json_t *r) {
@@ -176,6 +191,7 @@ static void print_plan(const json_t *r) {
   cli_row("shadow price", "a request a second more costs %s an hour",
           iso_unit_print(cli_at(r, "shadow.usd_h_per_req_per_s"), ISO_UNIT_USD, b, sizeof b));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
+  cli_row_warnings(r);
 }
 
 // The integer program alone, on throughputs of the user's own.
@@ -184,7 +200,6 @@ static iso_status plan_rates(const cli_args *a, fleet *f, json_t **out, iso_err 
   double rate = cli_real(a, "rate");
   if (!cli_text(a, "fleet")) return iso_fail(err, ISO_EINVAL, "--fleet is missing");
   if (!(rate > 0)) return iso_fail(err, ISO_EINVAL, "--throughputs needs --rate, requests a second, more than 0");
-  if (cli_int(a, "slices") < 0 || cli_int(a, "slices") > 1000) return iso_fail(err, ISO_EINVAL, "--slices: expected 0 to 1000");
   ISO_TRY(read_fleet(cli_text(a, "fleet"), f, err));
   if (cli_text(a, "usd-h")) ISO_TRY(cli_pairs(cli_text(a, "usd-h"), "--usd-h", put_price, f, err));
   for (int i = 0; i < f->n; i++)
@@ -196,7 +211,7 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   iso_serve_req q = iso_serve_req_default();
   iso_serve_shape shape;
   iso_serve_trace t = {0};
-  const char *need[] = {"model", "trace", "fleet"}, *slo = cli_text(a, "slo");
+  const char *need[] = {"model", "trace", "fleet"}, *slo = cli_text(a, "slo"), *by = cli_text(a, "split-by");
   *out = NULL;
   for (size_t i = 0; i < ISO_COUNT(need); i++)
     if (!cli_text(a, need[i])) return iso_fail(err, ISO_EINVAL, "--%s is missing", need[i]);
@@ -211,7 +226,10 @@ static iso_status plan_with(const cli_args *a, fleet *f, json_t **out, iso_err *
   q.fleet.mem_share = share;
   q.fleet.simulate = !cli_flag(a, "no-simulate");
   q.fleet.seed = (uint64_t)cli_int(a, "seed");
+  q.fleet.slices = (int)cli_int(a, "slices");
   q.split = cli_flag(a, "split");
+  q.split_by_watts = strcmp(by, "watts") == 0;
+  if (!q.split_by_watts && strcmp(by, "usd") != 0) return iso_fail(err, ISO_EINVAL, "--split-by %.40s: expected usd or watts", by);
   q.format = cli_text(a, "format");
   q.backend = cli_text(a, "backend");
   q.shape = &shape;
@@ -240,10 +258,11 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
 }
 
 static int run(cli_args *a) {
-  static const char *const OTHER[] = {"model", "trace", "slo", "format", "mem-share", "split", "no-simulate", "backend", "seed"};
+  static const char *const OTHER[] = {"model", "trace", "slo", "format", "mem-share", "split", "split-by", "no-simulate", "backend", "seed"};
   for (size_t i = 0; cli_given(a, "throughputs") && i < ISO_COUNT(OTHER); i++)
     if (cli_given(a, OTHER[i])) return cli_usage(a, "--throughputs stands for a model and its times; --%s does not go with it", OTHER[i]);
-  if (cli_given(a, "slices") && !cli_given(a, "throughputs")) return cli_usage(a, "--slices goes with --throughputs");
+  if (cli_given(a, "split-by") && !cli_flag(a, "split")) return cli_usage(a, "--split-by goes with --split");
+  if (cli_int(a, "slices") < 0 || cli_int(a, "slices") > 1000) return cli_usage(a, "--slices: expected 0 to 1000");
   return cli_plan_run(a, plan, print_plan);
 }
 
@@ -257,6 +276,7 @@ const cli_verb cli_verb_plan_serve = {
     .n_opts = ISO_COUNT(OPTS),
     .notes =
         "An integer program over request sizes and kinds of replicas, with a lower bound, checked by simulating the trace. Kinds that do not\n"
-        "hold the model are left out; when none does, the plan is refused with the bytes and ends with 5.",
+        "hold the model are left out; when none does, the plan is refused with the bytes and ends with 5. A fleet whose simulation misses the\n"
+        "limits, more replicas of any one kind included, is shown with the limit that no fleet keeps and ends with 3.",
     .stops_at_once = true,
     .run = run};

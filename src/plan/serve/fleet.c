@@ -181,13 +181,18 @@ static int deal(void *self, const iso_serve_request *r) {
   return best;
 }
 
-static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p, iso_err *err) {
+// need: iso_sim_opts.need.
+static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types, int n, const iso_fleet_opts *o, double need, iso_fleet_plan *p,
+                           iso_err *err) {
   dealer *d = calloc(1, sizeof *d);
   iso_sim_node *node = NULL;
   int64_t total = 0;
   iso_status st = ISO_OK;
   for (int j = 0; j < n; j++) total += p->answer.count[j];
-  if (total > REPLICAS_MAX) st = iso_fail(err, ISO_EINVAL, "fleet: %lld replicas are too many to simulate (%d)", (long long)total, REPLICAS_MAX);
+  if (total > REPLICAS_MAX) {
+    st = iso_fail(err, ISO_EINVAL, "fleet: %lld replicas are too many to simulate (%d)", (long long)total, REPLICAS_MAX);
+    (void)iso_hint(err, st, "--no-simulate plans them by the program alone");
+  }
   if (st == ISO_OK) node = calloc((size_t)total + 1, sizeof *node);
   if (st == ISO_OK && (!d || !node)) st = iso_fail(err, ISO_ENOMEM, "fleet: no memory to simulate");
   int k = 0;
@@ -206,6 +211,7 @@ static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types
     so.pick_self = d;
     so.slo_ttft_s = o->slo_ttft_s;
     so.slo_itl_s = o->slo_itl_s;
+    so.need = need;
     st = iso_sim_run(t, &so, &p->sim, err);
     p->simulated = st == ISO_OK;
     p->met = p->simulated && p->sim.attained >= o->attain;
@@ -215,60 +221,136 @@ static iso_status simulate(const iso_serve_trace *t, const iso_fleet_type *types
   return st;
 }
 
-// Plans with growing head room until the simulation attains the share, or until the fleet costs `most_usd_h`.
-static iso_status with_headroom(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, double most_usd_h,
-                                iso_fleet_plan *p, iso_err *err) {
-  iso_status st = ISO_OK;
-  p->met = p->simulated = false;
-  for (size_t k = 0; k < ISO_COUNT(HEADROOM) && st == ISO_OK && !p->met; k++) {
-    p->headroom = HEADROOM[k];
-    st = solve(types, n, o, p, err);
-    if (!o->simulate || p->answer.cost >= most_usd_h) break;
-    if (st == ISO_OK) st = simulate(use, types, n, o, p, err);
-  }
-  return st;
+static iso_status plan_at(const iso_fleet_type *types, int n, const iso_fleet_opts *o, double headroom, iso_fleet_plan *p, int64_t *replicas,
+                          iso_err *err) {
+  p->headroom = headroom;
+  ISO_TRY(solve(types, n, o, p, err));
+  *replicas = 0;
+  for (int j = 0; j < n; j++) *replicas += p->answer.count[j];
+  return ISO_OK;
 }
 
-// The whole program beside a fleet of type j alone, at its head room and with the sizes that it cannot serve in time counted as misses: its bound
+// Plans with growing head room until the simulation attains the share, or there are no more replicas.
+static iso_status with_headroom(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p,
+                                iso_err *err) {
+  int64_t replicas;
+  p->met = p->simulated = false;
+  ISO_TRY(plan_at(types, n, o, HEADROOM[0], p, &replicas, err));
+  if (!o->simulate) return ISO_OK;
+  size_t k = 0;
+  for (;; k++) {
+    ISO_TRY(simulate(use, types, n, o, o->attain, p, err));
+    if (p->met || k + 1 == ISO_COUNT(HEADROOM)) break;
+    iso_status st = plan_at(types, n, o, HEADROOM[k + 1], p, &replicas, err);
+    if (st == ISO_OK && replicas <= REPLICAS_MAX) continue;
+    if (st != ISO_OK && st != ISO_EBUDGET) return st;
+    ISO_TRY(plan_at(types, n, o, HEADROOM[k], p, &replicas, err));
+    break;
+  }
+  return simulate(use, types, n, o, 0, p, err);
+}
+
+// The whole program beside a pool of type j alone, at its head room and with the sizes that it cannot serve in time counted as misses: its bound
 // and prices stay, the fleet is type j's.
-static iso_status put_alone(const iso_fleet_type *types, int n, int j, const iso_fleet_opts *o, const iso_fleet_plan *alone, iso_fleet_plan *p,
-                            iso_err *err) {
+static iso_status put_alone(const iso_fleet_type *types, int n, int j, const iso_fleet_opts *o, const iso_fleet_plan *alone,
+                            const iso_split_choice *pool, iso_fleet_plan *p, iso_err *err) {
   bool any;
+  int64_t replicas;
   for (int i = 0; i < p->buckets; i++) {
     if (alone->over[i] && !p->over[i]) ISO_TRY(bucket_rates(types, n, &p->bucket[i], INFINITY, INFINITY, o->mem_share, p->rate[i], &any, err));
     p->over[i] = alone->over[i];
   }
   p->over_share = alone->over_share;
-  p->headroom = alone->headroom;
-  ISO_TRY(solve(types, n, o, p, err));
+  ISO_TRY(plan_at(types, n, o, fmax(1, pool->prompts / alone->answer.used[0]), p, &replicas, err));
   iso_fleet_answer *a = &p->answer;
   for (int k = 0; k < n; k++) {
-    a->count[k] = k == j ? alone->answer.count[0] : 0;
+    a->count[k] = k == j ? pool->prompts : 0;
     a->used[k] = k == j ? alone->answer.used[0] : 0;
     for (int i = 0; i < p->buckets; i++) a->share[i][k] = k == j ? alone->answer.share[i][0] : 0;
   }
-  a->cost = alone->answer.cost;
+  a->cost = pool->usd_h;
   a->bound = fmin(a->bound, a->cost);
   a->gap = 1 - a->bound / a->cost;
   a->optimal = a->gap == 0;
   p->simulated = p->met = true;
-  p->sim = alone->sim;
+  p->sim = pool->sim;
   return ISO_OK;
 }
 
+// The least replicas of one type, no fewer than carry the load, that attain the share for less than `below` dollars an hour. ISO_EBUDGET: none do.
+static iso_status pool_of(const iso_serve_trace *use, const iso_fleet_type *type, const iso_fleet_opts *o, int64_t from, double below,
+                          iso_split_choice *out, iso_err *err) {
+  iso_split_type pool = {.usd_h = type->usd_h};
+  int64_t most = type->most >= 0 && type->most < REPLICAS_MAX ? type->most : REPLICAS_MAX;
+  if (from < 1 || from > most)
+    return iso_fail(err, ISO_EBUDGET, "fleet: %lld replicas of %s, %lld at most", (long long)from, type->name, (long long)most);
+  ISO_TRY(iso_sim_node_of(&type->server, o->mem_share, &pool.node, err));
+  iso_split_opts so = {.slo_ttft_s = o->slo_ttft_s,
+                       .slo_itl_s = o->slo_itl_s,
+                       .attain = o->attain,
+                       .most = (int)most,
+                       .from = (int)from,
+                       .below = below < INFINITY ? below : 0};
+  return iso_split_mixed(use, &pool, 1, &so, out, err);
+}
+
 // The program fills every type of a mixed fleet to the brim and serves every size in time that it can: requests of one size wait for a type while
-// another idles. One type alone may need so much less head room, or miss so few requests, that it attains the share for less.
+// another idles, and head room grows in steps. One type alone may need so much less of it, or miss so few requests, that it attains the share for
+// less.
 static iso_status one_type(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p, iso_err *err) {
   iso_fleet_plan *alone = malloc(sizeof *alone);
   iso_status st = alone ? ISO_OK : iso_fail(err, ISO_ENOMEM, "fleet: no memory to compare types");
   for (int j = 0; st == ISO_OK && j < n; j++) {
+    iso_split_choice pool;
+    int64_t from;
     *alone = *p;
     alone->over_share = 0;
-    if (rates(&types[j], 1, o, alone, NULL) != ISO_OK) continue;
-    if (with_headroom(use, &types[j], 1, o, p->met ? p->answer.cost : INFINITY, alone, NULL) != ISO_OK || !alone->met) continue;
-    st = put_alone(types, n, j, o, alone, p, err);
+    if (rates(&types[j], 1, o, alone, NULL) != ISO_OK || plan_at(&types[j], 1, o, 1, alone, &from, NULL) != ISO_OK) continue;
+    st = pool_of(use, &types[j], o, from, p->met ? p->answer.cost : INFINITY, &pool, err);
+    if (st == ISO_OK)
+      st = put_alone(types, n, j, o, alone, &pool, p, err);
+    else if (st == ISO_EBUDGET)
+      st = ISO_OK;
   }
   free(alone);
+  return st;
+}
+
+// Every request alone on every type, by the same simulation: what no number of replicas can better.
+static iso_status why_missed(const iso_serve_trace *use, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *p,
+                             iso_err *err) {
+  const double apart_s = 1e5;  // longer than any request takes
+  size_t count = (size_t)use->n;
+  iso_serve_trace t = {malloc(count * sizeof *t.at), use->n};
+  double *first = malloc(count * sizeof *first), *last = malloc(count * sizeof *last);
+  unsigned char *kept = calloc(count, 1);  // bits: first token, between tokens, both
+  int64_t sum[3] = {0};
+  iso_status st = t.at && first && last && kept ? ISO_OK : iso_fail(err, ISO_ENOMEM, "fleet: no memory for %lld requests", (long long)use->n);
+  for (int64_t i = 0; st == ISO_OK && i < t.n; i++) t.at[i] = (iso_serve_request){apart_s * (double)i, use->at[i].prompt, use->at[i].output};
+  for (int j = 0; st == ISO_OK && j < n; j++) {
+    iso_sim_node node;
+    iso_sim_result r;
+    st = iso_sim_node_of(&types[j].server, o->mem_share, &node, err);
+    iso_sim_opts so = iso_sim_opts_default(&node, 1);
+    so.first_s = first;
+    so.finish_s = last;
+    if (st == ISO_OK) st = iso_sim_run(&t, &so, &r, err);
+    for (int64_t i = 0; st == ISO_OK && i < t.n; i++) {
+      bool soon = first[i] - t.at[i].arrival_s <= o->slo_ttft_s;
+      bool even = t.at[i].output < 2 ? !isnan(first[i]) : (last[i] - first[i]) / (t.at[i].output - 1) <= o->slo_itl_s;
+      kept[i] |= (unsigned char)(soon | even << 1 | (soon && even) << 2);
+    }
+  }
+  for (int64_t i = 0; st == ISO_OK && i < t.n; i++)
+    for (int b = 0; b < 3; b++) sum[b] += kept[i] >> b & 1;
+  p->alone_ttft = (double)sum[0] / (double)use->n;
+  p->alone_itl = (double)sum[1] / (double)use->n;
+  p->alone = (double)sum[2] / (double)use->n;
+  p->missed = p->alone >= o->attain ? "replicas" : p->alone_ttft < o->attain ? "ttft" : p->alone_itl < o->attain ? "itl" : "ttft and itl";
+  free(t.at);
+  free(first);
+  free(last);
+  free(kept);
   return st;
 }
 
@@ -281,14 +363,15 @@ iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *ty
   ISO_TRY(iso_serve_trace_stats(t, &p->stats, err));
   ISO_TRY(iso_serve_buckets(t, p->bucket, &p->buckets, err));
   p->req_per_s = isnan(o->rate) ? p->stats.rate : o->rate;
-  if (!(p->req_per_s < INFINITY)) return iso_fail(err, ISO_EINVAL, "fleet: all requests arrive at once; give a rate");
+  if (!(p->req_per_s < INFINITY)) return iso_fail(err, ISO_EINVAL, "fleet: all requests arrive at once, which is no rate; give one (--rate)");
   ISO_TRY(rates(types, n, o, p, err));
   if (o->simulate && !isnan(o->rate)) {
     ISO_TRY(iso_serve_trace_draw(t, t->n, o->rate, o->seed, &drawn, err));
     use = &drawn;
   }
-  iso_status st = with_headroom(use, types, n, o, INFINITY, p, err);
-  if (st == ISO_OK && o->simulate && n > 1) st = one_type(use, types, n, o, p, err);
+  iso_status st = with_headroom(use, types, n, o, p, err);
+  if (st == ISO_OK && o->simulate) st = one_type(use, types, n, o, p, err);
+  if (st == ISO_OK && o->simulate && !p->met) st = why_missed(use, types, n, o, p, err);
   iso_serve_trace_close(&drawn);
   return st;
 }
@@ -321,6 +404,11 @@ static json_t *buckets_json(const iso_fleet_plan *p, const iso_fleet_type *types
   return a;
 }
 
+static json_t *missed_json(const iso_fleet_plan *p) {
+  return json_pack("{s:s, s:o, s:{s:o, s:o, s:o}}", "limit", p->missed, "attained", iso_json_num(p->sim.attained), "attained_alone", "slo",
+                   iso_json_num(p->alone), "ttft", iso_json_num(p->alone_ttft), "itl", iso_json_num(p->alone_itl));
+}
+
 json_t *iso_fleet_plan_json(const iso_fleet_plan *p, const iso_fleet_type *types, int n) {
   json_t *fleet = json_object(), *single = json_object(), *used = json_object();
   for (int j = 0; j < n; j++) {
@@ -328,11 +416,13 @@ json_t *iso_fleet_plan_json(const iso_fleet_plan *p, const iso_fleet_type *types
     json_object_set_new(single, types[j].name, iso_json_num(p->answer.single[j]));
     json_object_set_new(used, types[j].name, iso_json_num(p->answer.used[j]));
   }
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "fleet", fleet, "load_in_replicas", used,
-                   "usd_h", iso_json_num(p->answer.cost), "usd_h_bound", iso_json_num(p->answer.bound), "usd_h_relaxed",
-                   iso_json_num(p->answer.relaxed), "gap", iso_json_num(p->answer.gap), "optimal", p->answer.optimal, "nodes",
-                   (json_int_t)p->answer.nodes, "usd_h_one_type", single, "usd_h_per_req_per_s", iso_json_num(p->shadow_usd_h), "headroom",
-                   iso_json_num(p->headroom), "req_per_s", iso_json_num(p->req_per_s), "trace", iso_trace_stats_json(&p->stats), "buckets",
-                   buckets_json(p, types, n), "slo_met", p->simulated ? json_boolean(p->met) : json_null(), "simulation",
-                   p->simulated ? iso_sim_result_json(&p->sim) : json_null());
+  json_t *o =
+      json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "fleet", fleet, "load_in_replicas", used, "usd_h",
+                iso_json_num(p->answer.cost), "usd_h_bound", iso_json_num(p->answer.bound), "usd_h_relaxed", iso_json_num(p->answer.relaxed), "gap",
+                iso_json_num(p->answer.gap), "optimal", p->answer.optimal, "nodes", (json_int_t)p->answer.nodes, "usd_h_one_type", single,
+                "usd_h_per_req_per_s", iso_json_num(p->shadow_usd_h), "headroom", iso_json_num(p->headroom), "req_per_s", iso_json_num(p->req_per_s),
+                "trace", iso_trace_stats_json(&p->stats), "buckets", buckets_json(p, types, n), "slo_met",
+                p->simulated ? json_boolean(p->met) : json_null(), "simulation", p->simulated ? iso_sim_result_json(&p->sim) : json_null());
+  if (p->missed) json_object_set_new(o, "infeasible", missed_json(p));
+  return o;
 }

@@ -2,7 +2,7 @@
 #ifndef ISO_PLAN_SERVE_FLEET_H
 #define ISO_PLAN_SERVE_FLEET_H
 #include "plan/serve/fleet_ip.h"
-#include "plan/serve/sim.h"
+#include "plan/serve/split.h"
 
 // One kind of replica that may be rented.
 typedef struct iso_fleet_type {
@@ -53,12 +53,17 @@ typedef struct iso_fleet_plan {
   double req_per_s;            // planned for
   bool simulated, met;         // met: the simulation attains the share
   iso_sim_result sim;
+  // When not met: shares of the requests that keep the limits, each and both, even alone on the type that serves them best, and what stands in
+  // the way: "ttft" or "itl", which no fleet keeps, "ttft and itl" together, or "replicas": more of them than there are, or than can be simulated.
+  double alone, alone_ttft, alone_itl;
+  const char *missed;   // NULL: met, or not simulated
   double shadow_usd_h;  // $/h that one more request a second costs (relaxation)
 } iso_fleet_plan;
 // Sizes that no type can serve within the limits, a long prompt say, are served without them as long as they are no more than 1 - attain of the
 // requests. Errors: ISO_EINVAL for no types or an empty trace; ISO_EBUDGET when such sizes are more than that (names the largest group and the
-// reason), or when the devices to be had do not carry the load. With a simulation, fleets of one type are tried as well. A plan whose simulation
-// misses `attain` at 20 times the load is returned with met false.
+// reason), or when the devices to be had do not carry the load. With a simulation, fleets of one type are tried as well, with the least replicas
+// that attain the share. A plan that misses `attain` at 20 times the load, while no type alone attains it with 4,096 replicas, is returned with met
+// false and `missed`.
 iso_status iso_fleet_plan_run(const iso_serve_trace *t, const iso_fleet_type *types, int n, const iso_fleet_opts *o, iso_fleet_plan *out,
                               iso_err *err);
 json_t *iso_fleet_plan_json(const iso_fleet_plan *p, const iso_fleet_type *types, int n);

@@ -146,6 +146,12 @@ static iso_status offload_json(const iso_infer_req *q, const iso_serve_setup *u,
   return ISO_OK;
 }
 
+static json_t *warnings_json(bool any, const char *text) {
+  json_t *o = json_array();
+  if (any) json_array_append_new(o, json_string(text));
+  return o;
+}
+
 static json_t *layout_json(const iso_serve_layout *l) {
   return json_pack("{s:I, s:I, s:I, s:I}", "tp", (json_int_t)l->tp, "attention_dp", (json_int_t)l->dp, "moe_tp", (json_int_t)l->moe_tp, "moe_ep",
                    (json_int_t)l->moe_ep);
@@ -217,6 +223,8 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
           "cache once a step, GB = 1e9; users: whole sequences of prompt + output in mem_share of memory; ttft_s: one prompt alone, link "
           "traffic with it; itl_s: at the middle of the output; request_s = ttft_s + output x itl_s"));
   json_object_set_new(o, "eflop", eflop_json(q, &u));
+  char text[320];
+  json_object_set_new(o, "warnings", warnings_json(iso_serve_context_exceeded(q->shape, q->prompt, q->output, text, sizeof text), text));
   *out = o;
   return ISO_OK;
 }
@@ -327,7 +335,7 @@ static int one_size_each(const choices *c, const iso_fleet_plan *p, iso_fleet_ty
 
 static iso_status split_json(const iso_serve_req *q, const iso_fleet_type *type, int n, json_t **out, iso_err *err) {
   iso_split_type pool[ISO_SPLIT_TYPES_MAX];
-  iso_split_opts o = {.slo_ttft_s = q->fleet.slo_ttft_s, .slo_itl_s = q->fleet.slo_itl_s, .attain = q->fleet.attain};
+  iso_split_opts o = {.slo_ttft_s = q->fleet.slo_ttft_s, .slo_itl_s = q->fleet.slo_itl_s, .attain = q->fleet.attain, .by_watts = q->split_by_watts};
   iso_serve_trace drawn = {0};
   const iso_serve_trace *use = q->trace;
   iso_split_choice best, mixed;
@@ -390,6 +398,10 @@ static iso_status plan(const iso_serve_req *q, choices *c, iso_fleet_plan *p, js
                                 iso_json_num(cost_at(q, type, rate, n, true, p))));
   json_object_set_new(o, "calibration", json_string(rate[0].source));
   json_object_set_new(o, "phase_split", pools);
+  char text[320];
+  int64_t longer = 0;
+  for (int64_t i = 0; i < q->trace->n; i++) longer += (int64_t)q->trace->at[i].prompt + q->trace->at[i].output > q->shape->context;
+  json_object_set_new(o, "warnings", warnings_json(iso_serve_context_exceeded_by(q->shape, longer, q->trace->n, text, sizeof text), text));
   json_t *source = json_object();
   for (int j = 0; j < n; j++) json_object_set_new(source, type[j].name, iso_serve_ops_json(type[j].server.setup.ops));
   json_object_set_new(o, "source", source);

@@ -3,6 +3,7 @@
 #define ISO_PLAN_SERVE_PLAN_JSON_H
 #include "plan/serve/advisor.h"
 #include "plan/serve/calib.h"
+#include "plan/serve/context.h"
 #include "plan/serve/fleet.h"
 #include "plan/serve/ops.h"
 #include "plan/serve/split.h"
@@ -43,7 +44,8 @@ typedef struct iso_infer_req {
 iso_infer_req iso_infer_req_default(void);
 // *out: memory, users, ttft_s (of one prompt), batch_prefill_s (of all of the batch at once), itl_s, switch_s, throughput, energy, cost, eflop,
 // advice. Predicted times carry {lo, mid, hi, floor, bound}; lo and hi span
-// 90% of measured over predicted of models that a calibration had not seen. `source` says which times come from tables. Errors: ISO_ENOMEM names the
+// 90% of measured over predicted of models that a calibration had not seen. `source` says which times come from tables, `warnings` that the request
+// is longer than the model's context. Errors: ISO_ENOMEM names the
 // bytes that do not fit.
 iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err);
 
@@ -58,6 +60,7 @@ typedef struct iso_serve_req {
   const iso_serve_trace *trace;
   iso_fleet_opts fleet;
   bool split;                         // also pools split by phase, beside mixed pools of one type
+  bool split_by_watts;                // of least provisioned power, else of least rent
   const iso_device *const *measured;  // by kind, as iso_infer_req's; NULL: none
   const iso_calib *calib;
   const iso_calib *const *calib_of;  // by kind, in place of calib; NULL: calib for all

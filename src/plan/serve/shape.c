@@ -111,19 +111,23 @@ iso_serve_counts iso_serve_counts_of(const iso_serve_shape *s) {
 
 const iso_serve_shape *iso_serve_shape_at(int i) { return i >= 0 && i < (int)ISO_COUNT(SHAPES) ? &SHAPES[i] : NULL; }
 
-const iso_serve_shape *iso_serve_shape_find(const char *name) {
+// "deepseek-v3" goes on as "deepseek-v3.1", "kimi-k2" as "kimi-k2.5", but "llama3-8b" not as "llama3-8bit".
+size_t iso_serve_name_begins(const char *name, const char *known) {
   const char *slash = strrchr(name, '/');
+  size_t n = strlen(known), k = 0;
+  if (slash) name = slash + 1;
+  while (k < n && tolower((unsigned char)name[k]) == known[k]) k++;
+  return k == n && !isalnum((unsigned char)name[n]) ? n : 0;
+}
+
+const iso_serve_shape *iso_serve_shape_find(const char *name) {
   const iso_serve_shape *best = NULL;
   size_t longest = 0;
-  if (slash) name = slash + 1;
   for (size_t i = 0; i < ISO_COUNT(SHAPES); i++) {
-    size_t n = strlen(SHAPES[i].name), k = 0;
-    while (k < n && tolower((unsigned char)name[k]) == SHAPES[i].name[k]) k++;
-    // "deepseek-v3" goes on as "deepseek-v3.1", "kimi-k2" as "kimi-k2.5", but "llama3-8b" not as "llama3-8bit".
-    if (k == n && n > longest && !isalnum((unsigned char)name[n])) {
-      best = &SHAPES[i];
-      longest = n;
-    }
+    size_t n = iso_serve_name_begins(name, SHAPES[i].name);
+    if (n <= longest) continue;
+    best = &SHAPES[i];
+    longest = n;
   }
   return best;
 }
@@ -140,8 +144,10 @@ iso_status iso_serve_shape_get(const char *name, const iso_serve_shape **out, is
 
 json_t *iso_serve_shape_json(const iso_serve_shape *s) {
   iso_serve_counts c = iso_serve_counts_of(s);
-  return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "name", s->name, "params_total", iso_json_num(c.total), "params_active",
-                   iso_json_num(c.active), "layers", (json_int_t)s->layers, "width", (json_int_t)s->width, "heads", (json_int_t)s->heads, "kv_heads",
-                   (json_int_t)s->kv_heads, "experts", (json_int_t)s->experts, "experts_per_token", (json_int_t)s->used, "kv_elements_per_token",
-                   iso_json_num(c.kv_per_tok), "params_convention", s->params > 0 ? "as stated" : "counted: all matrices, embedding and head");
+  return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o}", "name", s->name, "params_total", iso_json_num(c.total),
+                   "params_active", iso_json_num(c.active), "layers", (json_int_t)s->layers, "width", (json_int_t)s->width, "heads",
+                   (json_int_t)s->heads, "kv_heads", (json_int_t)s->kv_heads, "experts", (json_int_t)s->experts, "experts_per_token",
+                   (json_int_t)s->used, "kv_elements_per_token", iso_json_num(c.kv_per_tok), "params_convention",
+                   s->params > 0 ? "as stated" : "counted: all matrices, embedding and head", "context_tok",
+                   iso_json_num(s->context ? (double)s->context : NAN), "context_source", s->context ? json_string(s->context_source) : json_null());
 }

@@ -17,6 +17,8 @@ typedef struct iso_serve_shape {
   bool gated;                                          // attention has an output gate of heads x head_dim
   bool tied;                                           // input and output embedding are one matrix
   double params;                                       // > 0: a stated number of parameters in place of the count (all active)
+  int64_t context;                                     // tokens that it was made for, 0: not known (context.h)
+  char context_source[96];
 } iso_serve_shape;
 
 // What follows from a shape.
@@ -36,6 +38,9 @@ iso_serve_counts iso_serve_counts_of(const iso_serve_shape *s);
 // A built-in shape by name: case and the part before the last '/' are ignored, and the name may go on after a built-in one
 // ("meta-llama/Llama-3.1-8B-Instruct"). NULL when there is none.
 const iso_serve_shape *iso_serve_shape_find(const char *name);
+// How many characters of `name` (case and the part before the last '/' ignored) are `known`, which is lower case, when it ends there or goes on with
+// neither letter nor digit; else 0.
+size_t iso_serve_name_begins(const char *name, const char *known);
 // The i-th built-in shape, NULL at the end; for listings.
 const iso_serve_shape *iso_serve_shape_at(int i);
 // Like find, ISO_EINVAL lists what is known.

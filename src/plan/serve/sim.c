@@ -115,8 +115,15 @@ static iso_status check(const iso_serve_trace *t, const iso_sim_opts *o, iso_err
     ISO_TRY(check_node(&o->node[i], i, err));
     role[o->node[i].role] = true;
   }
-  if (role[ISO_SIM_PREFILL] != role[ISO_SIM_DECODE])
+  bool first = !o->first_at_s, second = !o->first_only;
+  if (!first && !second) return iso_fail(err, ISO_EINVAL, "simulation: first tokens alone are asked for, and given");
+  if (!first || !second) {
+    if (role[ISO_SIM_BOTH] || role[ISO_SIM_PREFILL] != first || role[ISO_SIM_DECODE] != second)
+      return iso_fail(err, ISO_EINVAL, "simulation: half a split takes %s nodes alone", first ? "prefill" : "decode");
+  } else if (role[ISO_SIM_PREFILL] != role[ISO_SIM_DECODE]) {
     return iso_fail(err, ISO_EINVAL, "simulation: prefill nodes need decode nodes and the other way round");
+  }
+  if (!(o->need >= 0 && o->need <= 1)) return iso_fail(err, ISO_EINVAL, "simulation: a share of %g is needed, expected 0 to 1", o->need);
   if (role[ISO_SIM_BOTH] && role[ISO_SIM_PREFILL]) return iso_fail(err, ISO_EINVAL, "simulation: nodes of one phase and of both cannot be mixed");
   if (!(o->transfer_s >= 0 && o->transfer_s_per_tok >= 0)) return iso_fail(err, ISO_EINVAL, "simulation: transfer times must be 0 or more");
   for (int64_t i = 0; i < t->n; i++) {
@@ -140,6 +147,11 @@ static iso_status open_run(run *u, const iso_serve_trace *t, const iso_sim_opts 
   u->tally = calloc(1, sizeof *u->tally);
   if (!u->req || !u->node || !u->refused || !u->value || !u->tally)
     return iso_fail(err, ISO_ENOMEM, "simulation: no memory for %lld requests", (long long)t->n);
+  u->tally->at = t->at;
+  u->tally->requests = t->n;
+  u->tally->slo_ttft_s = o->slo_ttft_s;
+  u->tally->slo_itl_s = o->slo_itl_s;
+  u->tally->need = o->need;
   for (int64_t i = 0; i < t->n; i++)
     u->req[i] = (sim_req){
         .ready_s = t->at[i].arrival_s, .first_s = NAN, .last_s = NAN, .prompt = t->at[i].prompt, .output = t->at[i].output, .need = t->at[i].prompt};
@@ -181,10 +193,12 @@ static void route(run *u, int32_t r, bool decode, int group) {
     if (size > c->kv_tok) continue;
     if (!best || n->load_tok < best->load_tok) best = n;
   }
-  if (best)
+  if (best) {
     sim_node_take(best, r);
-  else
-    u->refused[r] = true;
+    return;
+  }
+  if (!decode || !sim_late(u->tally, r, q->first_s)) sim_missed(u->tally);
+  u->refused[r] = true;
 }
 
 static void drain(run *u, bool decode) {
@@ -216,14 +230,25 @@ static iso_status decode_phase(run *u, iso_err *err) {
     list[n++] = (ready){q->ready_s, (int32_t)i};
   }
   qsort(list, (size_t)n, sizeof *list, by_ready);
-  for (int64_t i = 0; i < n; i++) route(u, list[i].req, true, -1);
+  for (int64_t i = 0; i < n && !u->tally->stopped; i++) route(u, list[i].req, true, -1);
   free(list);
   drain(u, true);
   return ISO_OK;
 }
 
-static iso_status first_phase(run *u, iso_err *err) {
+// First tokens that came from elsewhere.
+static void take_first(run *u) {
   for (int64_t i = 0; i < u->t->n; i++) {
+    sim_req *q = &u->req[i];
+    q->first_s = q->last_s = u->o->first_at_s[i];
+    q->made = 1;
+    u->refused[i] = isnan(q->first_s);
+    if (u->refused[i] || sim_late(u->tally, (int32_t)i, q->first_s)) sim_missed(u->tally);
+  }
+}
+
+static iso_status first_phase(run *u, iso_err *err) {
+  for (int64_t i = 0; i < u->t->n && !u->tally->stopped; i++) {
     int group = u->o->pick ? u->o->pick(u->o->pick_self, &u->t->at[i]) : -1;
     if (group < -1 || group >= u->groups)
       return iso_fail(err, ISO_EINVAL, "simulation: request %lld was sent to group %d, expected 0 to %d", (long long)i, group, u->groups - 1);
@@ -309,18 +334,22 @@ iso_status iso_sim_run(const iso_serve_trace *t, const iso_sim_opts *o, iso_sim_
   memset(r, 0, sizeof *r);
   ISO_TRY(check(t, o, err));
   iso_status st = open_run(&u, t, o, err);
-  if (st == ISO_OK) st = first_phase(&u, err);
+  if (st == ISO_OK && o->first_at_s) take_first(&u);
+  if (st == ISO_OK && !o->first_at_s) st = first_phase(&u, err);
   if (st == ISO_OK) st = node_status(&u, err);
-  if (st == ISO_OK && o->node[0].role != ISO_SIM_BOTH) st = decode_phase(&u, err);
+  if (st == ISO_OK && o->node[0].role != ISO_SIM_BOTH && !o->first_only && !u.tally->stopped) st = decode_phase(&u, err);
   if (st == ISO_OK) st = node_status(&u, err);
   if (st == ISO_OK) {
     r->requests = t->n;
-    for (int64_t i = 0; i < t->n; i++) {
+    r->attained = (double)(t->n - u.tally->missed) / (double)t->n;
+    for (int64_t i = 0; i < t->n && !u.tally->stopped; i++) {
       if (o->first_s) o->first_s[i] = u.refused[i] ? NAN : u.req[i].first_s;
       if (o->finish_s) o->finish_s[i] = u.refused[i] ? NAN : u.req[i].last_s;
     }
-    latencies(&u, r);
-    totals(&u, r);
+    if (!(o->need > 0)) {
+      latencies(&u, r);
+      totals(&u, r);
+    }
   }
   close_run(&u);
   return st;

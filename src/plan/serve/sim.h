@@ -45,6 +45,13 @@ typedef struct iso_sim_opts {
   double slo_ttft_s, slo_itl_s;           // +INFINITY: none. A request attains the second when its mean time per output token does
   double transfer_s_per_tok, transfer_s;  // cache of a prompt from a prefill to a decode node
   double *first_s, *finish_s;             // NULL, or n times per request, NaN when refused: when its first and last token came
+  // Phase splitting in two halves, which searches over pools ask for again and again: prefill nodes alone (a request ends with its first token), or
+  // decode nodes alone behind first tokens that came at first_at_s[i] (NaN: refused).
+  bool first_only;
+  const double *first_at_s;
+  // > 0: only whether this share of the requests meets both limits is asked. The run stops as soon as it cannot, and of the result requests,
+  // attained (when stopped, of those not yet missed: below `need`) and the arrays above (when not stopped) are filled in.
+  double need;
 } iso_sim_opts;
 iso_sim_opts iso_sim_opts_default(const iso_sim_node *node, int nodes);
 

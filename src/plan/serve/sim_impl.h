@@ -46,7 +46,15 @@ typedef struct sim_tally {
   sim_hist itl;
   double prefill_j, decode_j;
   int64_t preemptions, iterations, stretches;
+  const iso_serve_request *at;  // borrowed: all requests
+  double slo_ttft_s, slo_itl_s;
+  int64_t requests, missed;  // those that miss a limit so far
+  double need;               // iso_sim_opts.need
+  bool stopped;              // the share can no longer be attained
 } sim_tally;
+// Counts a request that misses a limit.
+void sim_missed(sim_tally *t);
+bool sim_late(const sim_tally *t, int32_t r, double first_s);
 
 typedef struct sim_node {
   const iso_sim_node *cfg;             // borrowed

@@ -122,8 +122,17 @@ static void leave(sim_node *n, int32_t r) {
   n->reserved_tok -= (double)n->req[r].prompt + n->req[r].output;
 }
 
+void sim_missed(sim_tally *t) {
+  t->missed++;
+  if (t->need > 0 && (double)(t->requests - t->missed) / (double)t->requests < t->need) t->stopped = true;
+}
+
+bool sim_late(const sim_tally *t, int32_t r, double first_s) { return first_s - t->at[r].arrival_s > t->slo_ttft_s; }
+
 static void finish(sim_node *n, int32_t r) {
-  n->req[r].last_s = n->now_s;
+  sim_req *q = &n->req[r];
+  q->last_s = n->now_s;
+  if (q->output > 1 && !sim_late(n->tally, r, q->first_s) && (q->last_s - q->first_s) / (q->output - 1) > n->tally->slo_itl_s) sim_missed(n->tally);
   leave(n, r);
 }
 
@@ -144,7 +153,7 @@ static void finish_due(sim_node *n) {
 // Books k decode iterations of all running sequences that took `first` to `last` seconds and began at begin_s; now_s is their end.
 static void decoded(sim_node *n, double begin_s, double k, double first, double last) {
   double seqs = (double)n->running.n, prompt = 0, late = 0;
-  for (int64_t i = 0; i < n->cohorts; i++) {
+  for (int64_t i = 0; i < n->cohorts && !(n->tally->need > 0); i++) {
     const sim_cohort *c = &n->cohort[i];
     double waited = begin_s - c->last_s;
     if (waited > 0) sim_hist_add(&n->tally->itl, waited + first, waited + first, 1, (double)c->n);
@@ -219,10 +228,12 @@ static void start_decoding(sim_node *n, int32_t r, bool emits) {
   sim_req *q = &n->req[r];
   unlink_req(n, &n->prefill, r);
   if (emits) {
-    if (q->made == 0)
+    if (q->made == 0) {
       q->first_s = n->now_s;
-    else
+      if (sim_late(n->tally, r, q->first_s)) sim_missed(n->tally);
+    } else {
       sim_hist_add(&n->tally->itl, n->now_s - q->last_s, n->now_s - q->last_s, 1, 1);
+    }
     q->made++;
     q->last_s = n->now_s;
     n->kv_tok++;
@@ -345,7 +356,7 @@ void sim_node_take(sim_node *n, int32_t r) {
 }
 
 void sim_node_advance(sim_node *n, double until) {
-  while (n->now_s < until && n->status == ISO_OK) {
+  while (n->now_s < until && n->status == ISO_OK && !n->tally->stopped) {
     if (n->waiting.n + n->prefill.n + n->running.n == 0) break;
     admit_cached(n);
     make_room(n);

@@ -18,6 +18,8 @@ typedef struct iso_split_opts {
   double transfer_s_per_tok, transfer_s;  // of a prompt's cache between pools, what computation does not hide
   bool by_watts;                          // least provisioned power, else least rent
   int most;                               // replicas of a pool; 0: 512
+  int from;                               // of a mixed pool at least; 0: 1
+  double below;                           // a choice must cost (draw) less; 0: whatever it costs
 } iso_split_opts;
 
 // A pool layout that attains the share: for mixed pools token is -1 and tokens 0.
