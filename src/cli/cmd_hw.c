@@ -292,7 +292,7 @@ const cli_verb cli_verb_hw = {
         "--layouts and --serving calibrate the planners of training layouts and of serving on whole runs; plan layout, serve and infer then use the\n"
         "device's own calibration. Their errors are those of rows left out: random thirds, and each model size or model in turn. hw test predicts\n"
         "every row from what hw fit has saved; without that, or with --seed or --above, it calibrates on a part of the rows (half of a table, two\n"
-        "thirds of runs in 20 random splits) and predicts the others. Fewer than 18\n"
-        "measured steps calibrate one number, and each is predicted from the others.",
+        "thirds of runs in 20 random splits) and predicts the others. Fewer than 18 measured steps calibrate two numbers, of arithmetic and of\n"
+        "communication, and each is predicted from the others; what they leave open stays near what published stacks show.",
     .stops_at_once = true,
     .run = run};

@@ -92,8 +92,21 @@ static iso_status check_layouts(const cli_args *a, const iso_layout_machine *m, 
 }
 
 static const char *fitted(const iso_layout_fit_opts *o, char buf[40]) {
-  (void)snprintf(buf, 40, o->n_free ? "%d numbers fitted" : "one number fitted", o->n_free);
+  (void)snprintf(buf, 40, o->n_free ? "%d numbers fitted" : "two numbers fitted", o->n_free);
   return buf;
+}
+
+static void print_stack(const iso_layout_check_result *c, const iso_layout_fit_opts *o) {
+  const iso_layout_stack *s = &c->stack;
+  const double *is = c->all.cal.v, *was = o->base.v;
+  iso_layout_stack_prior p = iso_layout_stack_priors();
+  cli_row("", "too few rows for more: they move all that the software is good or bad at");
+  cli_row("arithmetic", "%+.2f +- %.2f: products at %.0f%% of the peak, %.0f%% without these rows", s->z[ISO_LAYOUT_ARITHMETIC],
+          s->sd[ISO_LAYOUT_ARITHMETIC], 100 * is[ISO_LAYOUT_CAL_gemm_eff], 100 * was[ISO_LAYOUT_CAL_gemm_eff]);
+  cli_row("communication", "%+.2f +- %.2f: links between nodes at %.0f%% of their rate, %.0f%% without", s->z[ISO_LAYOUT_COMMUNICATION],
+          s->sd[ISO_LAYOUT_COMMUNICATION], 100 * is[ISO_LAYOUT_CAL_inter_eff], 100 * was[ISO_LAYOUT_CAL_inter_eff]);
+  cli_row("difference", "%.0f%% from the rows, the rest from published stacks: %.2f apart, on common shifts of %.2f", 100 * iso_layout_stack_known(s),
+          p.apart_sd, p.common_sd);
 }
 
 static void print_layout_check(const cli_args *a, const iso_device *d, const iso_layout_check_result *c, const iso_layout_rows *r,
@@ -101,7 +114,7 @@ static void print_layout_check(const cli_args *a, const iso_device *d, const iso
   char what[40];
   cli_row("device", "%s", d->spec.name);
   cli_row("layouts", "%lld rows of %s, %s", (long long)r->n, hw_base_name(cli_text(a, "layouts")), fitted(o, what));
-  if (!o->n_free) cli_row("", "too few rows for more: it moves all that the software is good or bad at");
+  if (!o->n_free) print_stack(c, o);
   if (r->recompute_inferred)
     cli_row("", "recomputation: %s, since memory %s", iso_layout_recompute_name(r->recompute),
             r->recompute == ISO_LAYOUT_KEEP ? "holds every row without" : "does not hold every row without");

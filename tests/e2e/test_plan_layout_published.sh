@@ -60,12 +60,12 @@ run $E_OK plan layout $B --bytes 2,2,12 --json
 json 'j["given"]["memory"]["gradients_bytes"] == j["given"]["memory"]["weights_bytes"] == 2 * j["model"]["params"]'
 run 2 plan layout $B --bytes 2,2
 run 2 plan layout $B --bytes nan,2,12
-# GPU-hours of LLaMA (arXiv:2302.13971, table 15): the fastest layout found takes as many for 7B and 13B; those of 33B and 65B ran below it.
+# GPU-hours of LLaMA (arXiv:2302.13971, table 15): the fastest layout found takes as many for 13B; the others ran below it.
 while read -r model tokens hours least most; do
   run $E_OK plan layout --model $model --cluster 2048xa100 --batch 4Mtok --seq 2048 --tokens $tokens --json
   json "$least < j['run']['wall_s']['value'] / 3600 * j['fastest']['layout']['devices'] / $hours < $most"
 done <<'ROWS'
-llama-7b 1Ttok 82432 0.9 1.1
+llama-7b 1Ttok 82432 0.8 1
 llama-13b 1Ttok 135168 0.9 1.1
 llama-65b 1.4Ttok 1022362 0.7 1
 ROWS
@@ -89,7 +89,7 @@ done <<'ROWS'
 6.921 {"model_type": "falcon", "num_hidden_layers": 32, "num_attention_heads": 71, "multi_query": true, "hidden_size": 4544, "vocab_size": 65024}
 ROWS
 
-# A handful of measured layouts calibrates one number; the other rows of the table are then predicted: table 1's first six of eight from each
+# A handful of measured layouts calibrates two numbers; the other rows of the table are then predicted: table 1's first six of eight from each
 # other, the two largest from the six, and table 2's from all.
 cat >table1.csv <<'CSV'
 gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,recompute,tflops
@@ -110,17 +110,33 @@ gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,
 2240,2240,1,20480,128,105,2048,8,8,35,full,3,159
 CSV
 run $E_OK hw test a100 --layouts table1.csv --json
-json 'j["check"]["rows"] == 6 and j["check"]["fitted"] == ["shift"] and j["check"]["left_out_by"] == "row" and j["calibrated_on"] == "the other rows"'
+json 'j["check"]["rows"] == 6 and j["check"]["fitted"] == ["arithmetic", "communication"] and j["check"]["left_out_by"] == "row" and j["calibrated_on"] == "the other rows"'
 json 'j["check"]["left_out"]["mape"] < 0.05 and len(j["check"]["left_out"]["worst"]) == 6'
 json 'all(abs(w["measured_mfu_full_attention"] * w["measured_s"] / (w["predicted_mfu_full_attention"] * w["predicted_s"]) - 1) < 1e-9 for w in j["check"]["left_out"]["worst"])'
 run $E_OK hw fit a100 --layouts table1.csv
-out_has '^layouts +6 rows of table1.csv, one number fitted'
+out_has '^layouts +6 rows of table1.csv, two numbers fitted'
+out_has '^arithmetic .*products at [0-9]+% of the peak, 80% without'
+out_has '^communication .*links between nodes at [0-9]+% of their rate, 60% without'
+out_has '^difference +[0-9]+% from the rows, the rest from published stacks'
 out_has '^each left out +mean error'
 run $E_OK hw test a100 --layouts large.csv --json
-json 'j["calibrated_on"] == "one number fitted to 6 steps of table1.csv" and j["predicted"]["rows"] == 2 and j["predicted"]["mape"] < 0.06'
+json 'j["calibrated_on"] == "two numbers fitted to 6 steps of table1.csv" and j["predicted"]["rows"] == 2 and j["predicted"]["mape"] < 0.06'
 json 'abs(j["predicted"]["worst"][0]["measured_s"] - (54.08 if j["predicted"]["worst"][0]["layers"] == 105 else 102.63)) < 0.05'
 run $E_OK hw test a100 --layouts table2.csv --json
 json 'j["predicted"]["rows"] == 5 and j["predicted"]["mape"] < 0.06 and max(abs(w["error"]) for w in j["predicted"]["worst"]) < 0.1'
+# The paper's ZeRO-3 rows: ordinary arithmetic, slow links; each from the others.
+cat >zero3.csv <<'CSV'
+gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,recompute,zero,tflops
+384,1536,4,12288,96,96,2048,1,384,1,full,3,144
+768,1536,2,12288,96,96,2048,1,768,1,full,3,88
+1536,1536,1,12288,96,96,2048,1,1536,1,full,3,44
+640,2560,4,20480,128,105,2048,1,640,1,full,3,138
+1120,2240,2,20480,128,105,2048,1,1120,1,full,3,98
+2240,2240,1,20480,128,105,2048,1,2240,1,full,3,48
+CSV
+run $E_OK hw test a100 --layouts zero3.csv --seed 1 --json
+json 'max(abs(1 / (1 + w["error"]) - 1) for w in j["check"]["left_out"]["worst"]) < 0.1'
+json 'j["check"]["shifts"]["communication"]["shift"] < -2 < j["check"]["shifts"]["arithmetic"]["shift"] and j["check"]["shifts"]["difference_known_from_rows"] > 0.9'
 # LLaMA shapes with flash attention by their MFU: Hagemann et al. 2023 (arXiv:2311.05610), vocabulary of 128 k.
 cat >hagemann.csv <<'CSV'
 gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,recompute,gated,mlp,vocab,flash,zero,seq_parallel,iteration_s
@@ -134,10 +150,10 @@ run $E_OK hw test a100 --layouts hagemann.csv --seed 1 --json
 json 'j["check"]["rows"] == 5 and j["check"]["left_out"]["mape"] < 0.05 and max(abs(w["error"]) for w in j["check"]["left_out"]["worst"]) < 0.1'
 # The paper counts the embedding's parameters too, 2 to 4% of these.
 json 'all(0 < 1 - w["measured_mfu_full_attention"] / {18.410: 0.5941, 34.840: 0.6278, 22.667: 0.4922, 49.435: 0.5140, 84.367: 0.6022}[w["measured_s"]] < 0.042 for w in j["check"]["left_out"]["worst"])'
-# One row alone calibrates, and is met.
+# One row alone calibrates, and is met but for what the prior holds back: it is an A100's, three times slower than an H100 may be expected to be.
 head -n 2 table1.csv >one.csv
 run $E_OK hw fit h100 --layouts one.csv --json
-json 'j["layouts"]["left_out_by"].startswith("nothing") and j["layouts"]["mape_all_rows"] < 1e-3'
+json 'j["layouts"]["left_out_by"].startswith("nothing") and j["layouts"]["mape_all_rows"] < 0.02 and j["layouts"]["shifts"]["arithmetic"]["sd"] < j["layouts"]["shifts"]["communication"]["sd"]'
 sed 's/tflops/mfu/; s/137/1.37/' one.csv >bad.csv
 run $E_INPUT hw fit h200 --layouts bad.csv
 err_has 'column 12 .mfu.'

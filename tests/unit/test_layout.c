@@ -401,9 +401,9 @@ static void test_invariants(void **state) {
   iso_layout_shape shape[] = {gpt(32, 4096, 32), gpt(64, 8192, 64), llama(32, 4096, 32, 8, 14336, 32000, 4096), gpt(16, 256, 16)};
   shape[2].experts = 8;
   shape[2].experts_used = 2;
-  iso_layout_cal cals[] = {iso_layout_cal_default(), iso_layout_cal_start(), iso_layout_cal_shift(&cals[0], 5), iso_layout_cal_shift(&cals[0], -3)};
-  cals[3] = iso_layout_cal_shift(&cals[0], -3);
-  cals[2] = iso_layout_cal_shift(&cals[0], 5);
+  iso_layout_cal cals[4] = {iso_layout_cal_default(), iso_layout_cal_start()};
+  cals[2] = iso_layout_cal_shift(&cals[0], (double[]){5, 5});
+  cals[3] = iso_layout_cal_shift(&cals[0], (double[]){-3, -3});
   cals[2].v[ISO_LAYOUT_CAL_overlap] = 0.999;
   for (int i = 0; i < 6000; i++) {
     j.shape = shape[i % 4];
@@ -538,7 +538,7 @@ static void test_monotone(void **state) {
     iso_layout_machine fast = m;
     double *what[] = {&fast.peak_flop_s, &fast.mem_b_s, &fast.intra_b_s, &fast.inter_b_s, &fast.host_b_s};
     *what[i % 5] *= 1.5;
-    iso_layout_cal better = iso_layout_cal_shift(&c, 0.3);
+    iso_layout_cal better = iso_layout_cal_shift(&c, (double[]){0.3, 0.3});
     ok(iso_layout_step_cost(&j, &m, &c, &l, &a, &e), &e);
     ok(iso_layout_step_cost(&j, &fast, &c, &l, &b, &e), &e);
     if (!(b.step_s <= a.step_s * (1 + 1e-12)))

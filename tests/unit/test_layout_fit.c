@@ -62,15 +62,17 @@ static void test_recovery(void **state) {
   const int id[] = {ISO_LAYOUT_CAL_gemm_eff, ISO_LAYOUT_CAL_mem_eff, ISO_LAYOUT_CAL_launch_s, ISO_LAYOUT_CAL_inter_eff, ISO_LAYOUT_CAL_intra_eff};
   for (size_t i = 0; i < ISO_COUNT(id); i++) near(f.cal.v[id[i]] / truth.v[id[i]], 1, 0.06, iso_layout_cal_name(id[i]));
   near(f.resid_sd, 0.01, 0.002, "noise");
-  // The one number of a stack: shifted steps give the shift back.
-  iso_layout_cal moved = iso_layout_cal_shift(&truth, -0.4);
+  // The two numbers of a stack: shifted steps give the shifts back, with a spread that this many rows leave.
+  const double shift[ISO_LAYOUT_SHIFTS] = {-0.4, -1.5};
+  iso_layout_cal moved = iso_layout_cal_shift(&truth, shift);
   for (int i = 0; i < N; i++) {
     ok(iso_layout_step_cost(&row[i].job, &m, &moved, &row[i].layout, &s, &e), &e);
     row[i].step_s = s.step_s;
   }
-  double z;
-  ok(iso_layout_fit_shift(&r, 5, &m, &truth, &z, &e), &e);
-  near(z, -0.4, 1e-4, "shift");
+  iso_layout_stack z;
+  ok(iso_layout_fit_stack(&r, 5, &m, &truth, &z, &e), &e);
+  for (int i = 0; i < ISO_LAYOUT_SHIFTS; i++) near(z.z[i], shift[i], fmin(z.sd[i], 0.005), "shift");
+  assert_true(iso_layout_stack_known(&z) > 0.99 && z.rows_sd < 0.01);
 }
 
 static void print_check(const char *what, const iso_layout_check_result *k) {
@@ -162,7 +164,7 @@ static void test_saved(void **state) {
   (void)state;
   iso_device_spec spec;
   iso_device *d;
-  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, 0.37), got;
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, (double[]){0.37, -0.2}), got;
   iso_err e = {0};
   ok(iso_device_spec_find("a100", &spec, &e), &e);
   ok(iso_device_new(&spec, &d, &e), &e);
@@ -228,12 +230,12 @@ static void test_one_size(void **state) {
   free(q);
 }
 
-// Few rows: one number, found again; each row is predicted from the others, a lone one from itself.
+// Few rows: two numbers, found again but for what the prior holds back; each row is predicted from the others, a lone one from itself.
 static void test_few(void **state) {
   (void)state;
   enum { N = 7 };
   iso_layout_machine m = a100();
-  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, -0.4);
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, (double[]){-0.4, -1.2});
   iso_layout_row row[N];
   iso_layout_rows r = {.n = N, .row = row};
   iso_layout_step s;
@@ -251,24 +253,54 @@ static void test_few(void **state) {
   assert_non_null(q);
   assert_int_equal(o.n_free, 0);
   ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
-  assert_true(q->held.splits == 0 && q->out.errors.n == N && q->out.errors.mape < 1e-5 && q->all.mape < 1e-5 && q->all.n == N);
-  for (int i = 0; i < ISO_LAYOUT_CALS; i++) near(q->all.cal.v[i], c.v[i], 1e-5 * c.v[i], iso_layout_cal_name(i));
-  near(q->all.cal.resid_sd, base.resid_sd, 1e-12, "a spread that rows do not show is the base's");
+  assert_true(q->held.splits == 0 && q->out.errors.n == N && q->out.errors.mape < 0.01 && q->all.mape < 0.01 && q->all.n == N);
+  near(q->stack.z[ISO_LAYOUT_ARITHMETIC], -0.4, 0.1, "arithmetic");
+  near(q->stack.z[ISO_LAYOUT_COMMUNICATION], -1.2, 0.1, "communication");
+  assert_true(iso_layout_stack_known(&q->stack) > 0.9);
+  near(q->all.cal.resid_sd, hypot(base.resid_sd, q->stack.rows_sd), 1e-12, "the base's spread, and what these rows leave open");
   near(q->out.worst_mfu[0],
        iso_layout_model_flop(&row[q->out.worst[0]].job.shape, 128, ISO_LAYOUT_ATTN_FULL) /
            (row[q->out.worst[0]].step_s * 312e12 * (double)iso_layout_devices(&row[q->out.worst[0]].layout)),
        1e-12, "mfu");
+  json_t *j = iso_layout_check_json(q, &r, &o), *z = json_object_get(j, "shifts");
+  near(json_real_value(json_object_get(json_object_get(z, "communication"), "shift")), q->stack.z[ISO_LAYOUT_COMMUNICATION], 1e-12, "JSON");
+  json_decref(j);
   // A row that is off by a half is predicted from the others, which do not follow it.
   row[3].step_s *= 1.5;
   ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
   assert_true(q->out.worst[0] == 3 && q->all.cal.resid_sd > base.resid_sd);
-  near(q->out.worst_s[0] * 1.5, row[3].step_s, 1e-5 * row[3].step_s, "left out");
+  near(q->out.worst_s[0] * 1.5, row[3].step_s, 0.02 * row[3].step_s, "left out");
   r.n = 1;
   ok(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), &e);
-  assert_true(q->out.errors.n == 1 && q->out.errors.mape < 1e-5);
+  assert_true(q->out.errors.n == 1 && q->out.errors.mape < 0.02);
   r.n = 0;
   assert_int_equal(iso_layout_check_fit(&r, &m, &o, 5, 1, q, &e), ISO_EINVAL);
   free(q);
+}
+
+// One device has no links: their shift is that of its arithmetic, with the prior's spread.
+static void test_unknown_links(void **state) {
+  (void)state;
+  iso_layout_machine m = a100();
+  iso_layout_cal base = iso_layout_cal_default(), c = iso_layout_cal_shift(&base, (double[]){-0.4, 1});
+  iso_layout_row row[3];
+  iso_layout_rows r = {.n = 3, .row = row};
+  iso_layout_step s;
+  iso_layout_stack z;
+  iso_err e;
+  for (int i = 0; i < 3; i++) {
+    row[i] = (iso_layout_row){.job = iso_layout_job_default(), .layout = iso_layout_default()};
+    row[i].job.shape = gpt(24, 2048, 16);
+    row[i].job.batch = 64;
+    row[i].layout.micro_batch = 1 << i;
+    ok(iso_layout_step_cost(&row[i].job, &m, &c, &row[i].layout, &s, &e), &e);
+    row[i].step_s = s.step_s;
+  }
+  ok(iso_layout_fit_stack(&r, -1, &m, &base, &z, &e), &e);
+  near(z.z[ISO_LAYOUT_ARITHMETIC], -0.4, 0.06, "arithmetic");
+  near(z.z[ISO_LAYOUT_COMMUNICATION], z.z[ISO_LAYOUT_ARITHMETIC], 1e-9, "communication");
+  near(z.apart_sd, iso_layout_stack_priors().apart_sd, 1e-9, "spread");
+  near(iso_layout_stack_known(&z), 0, 1e-9, "known");
 }
 
 #define HEAD "gpus,global_batch,micro_batch,d_model,heads,layers,seq_len,tensor,data,pipeline,iteration_ms\n"
@@ -358,6 +390,6 @@ static void test_csv(void **state) {
 int main(void) {
   const struct CMUnitTest t[] = {cmocka_unit_test(test_recovery),   cmocka_unit_test(test_csv),     cmocka_unit_test(test_single_node),
                                  cmocka_unit_test(test_multi_node), cmocka_unit_test(test_default), cmocka_unit_test(test_saved),
-                                 cmocka_unit_test(test_one_size),   cmocka_unit_test(test_few)};
+                                 cmocka_unit_test(test_one_size),   cmocka_unit_test(test_few),     cmocka_unit_test(test_unknown_links)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

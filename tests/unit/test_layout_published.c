@@ -1,4 +1,4 @@
-// Published training runs: one number calibrates a hardware and software stack (iso_layout_fit_shift), each run is predicted from the others.
+// Published training runs: one calibration a hardware and software stack (iso_layout_fit_stack), each run is predicted from the others.
 // What papers do not print (micro-batch, chunks) is what the model finds fastest among what fits, with the calibration that ships.
 #include <math.h>
 #include <setjmp.h>
@@ -69,39 +69,52 @@ static iso_layout with(int64_t t, int64_t p, int64_t d, int64_t micro_batch, int
 static double unfitted[64], stack_mean[16];
 static int n_unfitted, n_stacks;
 
-// Prints every run; fails where |predicted / measured MFU - 1| is above the limit, `first_limit` for the first `first` of them.
-static void judge_from(stack *s, int first, double first_limit, double limit) {
-  iso_layout_rows r = {.n = s->n, .row = s->row};
-  iso_layout_cal base = iso_layout_cal_default();
-  double worst = 0, sum = 0;
-  assert_true(n_unfitted + s->n <= 64 && n_stacks < 16);
+// Expected squares under each stack's posterior, summed over stacks and runs: of the common shift, of the difference, of a run's log-residual.
+static double em_common, em_apart, em_row;
+
+static void calibrate(const stack *s, const iso_layout_rows *r, const iso_layout_cal *base) {
+  iso_layout_stack z;
+  iso_err e;
+  ok(iso_layout_fit_stack(r, -1, &s->m, base, &z, &e), &e);
+  iso_layout_cal c = iso_layout_cal_shift(base, z.z);
+  em_common += pow(z.z[ISO_LAYOUT_ARITHMETIC], 2) + pow(z.sd[ISO_LAYOUT_ARITHMETIC], 2);
+  em_apart += pow(z.z[ISO_LAYOUT_COMMUNICATION] - z.z[ISO_LAYOUT_ARITHMETIC], 2) + pow(z.apart_sd, 2);
+  em_row += s->n * pow(z.rows_sd, 2);
   for (int i = 0; i < s->n; i++) {
-    iso_layout_step t;
-    iso_err e;
-    ok(iso_layout_step_cost(&s->row[i].job, &s->m, &base, &s->row[i].layout, &t, &e), &e);
+    iso_layout_step t, u;
+    ok(iso_layout_step_cost(&s->row[i].job, &s->m, base, &s->row[i].layout, &t, &e), &e);
+    ok(iso_layout_step_cost(&s->row[i].job, &s->m, &c, &s->row[i].layout, &u, &e), &e);
+    em_row += pow(log(s->row[i].step_s / u.step_s), 2);
     unfitted[n_unfitted++] = log(s->row[i].step_s / t.step_s);
     stack_mean[n_stacks] += unfitted[n_unfitted - 1] / s->n;
   }
   n_stacks++;
-  print_message("%s:", s->name);
+  print_message("%s: arithmetic %+.2f +- %.2f, communication %+.2f +- %.2f, %.0f%% of the difference known\n ", s->name, z.z[0], z.sd[0], z.z[1],
+                z.sd[1], 100 * iso_layout_stack_known(&z));
+}
+
+// Prints every run; fails where |predicted / measured MFU - 1| is above the limit.
+static void judge(stack *s, double limit) {
+  iso_layout_rows r = {.n = s->n, .row = s->row};
+  iso_layout_cal base = iso_layout_cal_default();
+  double worst = 0, sum = 0;
+  assert_true(n_unfitted + s->n <= 64 && n_stacks < 16);
+  calibrate(s, &r, &base);
   for (int i = 0; i < s->n; i++) {
     iso_layout_step t;
     iso_err e;
-    double z;
-    ok(iso_layout_fit_shift(&r, i, &s->m, &base, &z, &e), &e);
-    iso_layout_cal c = iso_layout_cal_shift(&base, z);
+    iso_layout_stack z;
+    ok(iso_layout_fit_stack(&r, i, &s->m, &base, &z, &e), &e);
+    iso_layout_cal c = iso_layout_cal_shift(&base, z.z);
     ok(iso_layout_step_cost(&s->row[i].job, &s->m, &c, &s->row[i].layout, &t, &e), &e);
     double off = s->row[i].step_s / t.step_s - 1;
     print_message(" %.3f (%+.1f%%)", t.mfu_full, 100 * off);
     worst = fmax(worst, fabs(off));
     sum += fabs(off);
-    if (i < first && !(fabs(off) <= first_limit)) fail_msg("%s: run %d's MFU is off by %.1f%%", s->name, i, 100 * off);
   }
   print_message("; mean %.1f%%, worst %.1f%%\n", 100 * sum / s->n, 100 * worst);
   if (!(worst <= limit)) fail_msg("%s: a run's MFU is off by %.1f%%", s->name, 100 * worst);
 }
-
-static void judge(stack *s, double limit) { judge_from(s, 0, limit, limit); }
 
 // Narayanan et al. 2021, tables 1 and 2: full recomputation, interleaved schedule; TFLOP/s count it.
 static void test_megatron(void **state) {
@@ -122,8 +135,8 @@ static void test_megatron(void **state) {
   judge(&s, 0.06);
 }
 
-// The same paper's ZeRO-3 runs, all six: every device holds a share, micro-batches of 4, 2 and 1, one a step. Misses the 10% on two
-// (docs/decisions.md says what was tried).
+// The same paper's ZeRO-3 runs, all six: every device holds a share, micro-batches of 4, 2 and 1, one a step. Arithmetic is ordinary, links are
+// slow.
 static void test_zero3(void **state) {
   (void)state;
   const int64_t t[][5] = {{96, 12288, 384, 1536, 144},  {96, 12288, 768, 1536, 88},   {96, 12288, 1536, 1536, 44},
@@ -136,7 +149,7 @@ static void test_zero3(void **state) {
     l.zero = 3;
     run(&s, g, t[i][3], l, f / (1e12 * (double)(t[i][4] * t[i][2])));
   }
-  judge_from(&s, 3, 0.13, 0.20);  // the runs of 175 B, then those of 530 B
+  judge(&s, 0.10);
 }
 
 // MT-NLG 530B (arXiv:2201.11990), batch 1,920.
@@ -276,9 +289,21 @@ static void test_prior(void **state) {
   iso_device_close(a100);
 }
 
+// The priors of a stack's two shifts and the spread of its rows: an expectation-maximisation step over the eight stacks leaves them where they are.
+static void test_priors(void **state) {
+  (void)state;
+  iso_layout_stack_prior p = iso_layout_stack_priors();
+  assert_int_equal(n_stacks, 8);
+  double common = sqrt(em_common / n_stacks), apart = sqrt(em_apart / n_stacks), row = sqrt(em_row / n_unfitted);
+  print_message("priors: common %.4f, apart %.4f, row %.5f\n", common, apart, row);
+  near(common, p.common_sd, 0.01, "common");
+  near(apart, p.apart_sd, 0.01, "apart");
+  near(row, p.row_sd, 0.0005, "row");
+}
+
 int main(void) {
   const struct CMUnitTest t[] = {cmocka_unit_test(test_megatron),  cmocka_unit_test(test_zero3),    cmocka_unit_test(test_mt_nlg),
                                  cmocka_unit_test(test_megascale), cmocka_unit_test(test_hagemann), cmocka_unit_test(test_recompute),
-                                 cmocka_unit_test(test_llama3),    cmocka_unit_test(test_prior)};
+                                 cmocka_unit_test(test_llama3),    cmocka_unit_test(test_prior),    cmocka_unit_test(test_priors)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

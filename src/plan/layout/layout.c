@@ -23,6 +23,9 @@ enum { OUTSIDE_B = 22, QKV_B = 4, ACT_B = 4, GATED_ACT_B = 6, SCORE_B = 13, EXPE
 #define FP8_RATE 0.75
 // Share of a device that moves tokens to experts and back while the rest computes: 20 of an H800's 132 SMs (arXiv:2412.19437, section 3.2.2).
 #define MOVERS (20.0 / 132)
+// The same for gathers and scatters: NCCL runs a channel on a multiprocessor, on a node of A100s 24 of 108 (logs in github.com/NVIDIA/nccl-tests,
+// issue 100).
+#define CHANNELS (24.0 / 108)
 
 void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, iso_lay_ctx *out) {
   *out = (iso_lay_ctx){.job = j, .mach = m, .cal = c->v};
@@ -32,12 +35,13 @@ void iso_lay_open(const iso_layout_job *j, const iso_layout_machine *m, const is
 
 // A ring over `n` devices that are `stride` ranks apart moves (n-1)/n of `bytes` per sweep (one: gather or scatter; two: all-reduce), in
 // n - 1 steps; an all-reduce between nodes goes by a tree of nodes. Rings that cross nodes share the node's adapters: one per rank that
-// lies between two members. `calls` splits the bytes.
+// lies between two members. `calls` splits the bytes. What software adds to latencies (lat_mult) is added to a node's steps and a hop, once a call:
+// the thousand further steps of a long ring follow by themselves.
 static double ring(const iso_lay_ctx *x, double n, double stride, double bytes, double sweeps, double calls, iso_lay_raw *raw) {
   const iso_layout_machine *m = x->mach;
   if (n <= 1) return 0;
   double node = (double)m->per_node, moved = sweeps * bytes * (n - 1) / n, near = fmax(1, fmin(n, floor(node / stride)));
-  double lat = (near - 1) * m->intra_lat_s, rate = m->intra_b_s * CAL(x, intra_eff);
+  double rest = 0, lat = (near - 1) * m->intra_lat_s, rate = m->intra_b_s * CAL(x, intra_eff);
   if (n * stride <= node) {
     double s;
     raw->intra += moved / m->intra_b_s;
@@ -48,11 +52,12 @@ static double ring(const iso_lay_ctx *x, double n, double stride, double bytes, 
   } else {
     double full = m->inter_b_s * node / fmin(stride, node);
     double nodes = n / near;
-    lat = sweeps > 1 ? lat + log2(fmax(2, nodes)) * m->inter_lat_s : (n - nodes) * m->intra_lat_s + nodes * m->inter_lat_s;
+    if (sweeps <= 1) rest = (n - nodes - near + 1) * m->intra_lat_s + (nodes - 1) * m->inter_lat_s;
+    lat += (sweeps > 1 ? log2(fmax(2, nodes)) : 1) * m->inter_lat_s;
     rate = near > 1 ? fmin(rate, full * CAL(x, inter_eff)) : full * CAL(x, inter_eff);
     raw->inter += moved / full;
   }
-  return moved / rate + calls * sweeps * CAL(x, lat_mult) * lat;
+  return moved / rate + calls * sweeps * (CAL(x, lat_mult) * lat + rest);
 }
 
 // All-to-all over `n` devices `stride` apart: every device sends (n-1)/n of `bytes` in `calls`, those outside the node over its own
@@ -322,6 +327,12 @@ static double work_parts(const iso_lay_ctx *x, const iso_layout *l, const iso_la
   return per;
 }
 
+// What ZeRO-3's `traffic` seconds of a step's gathers and scatters add to the `span` of its passes: they are issued ahead and hide behind other
+// blocks' passes, of which they take a part, but have to pass; one block of `per`, in one of m micro-batches, has nothing before or after it.
+static double prefetched(double traffic, double span, double m, double per) {
+  return fmax(traffic / (m * per), fmax(traffic - span, CHANNELS * fmin(traffic, span)));
+}
+
 // All that follows from work and waits.
 static void finish(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_block *k, const iso_lay_data *d, iso_lay_parts *o) {
   const iso_layout_machine *mc = x->mach;
@@ -331,12 +342,13 @@ static void finish(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bloc
   bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
   double less = places(l, spare);
   double hide = CAL(x, overlap);
-  o->data = fmax(0, d->once_s - hide * per * k->free_bwd) + m * fmax(0, d->micro_s - hide * per * (k->gpu + k->launch));
+  double span = o->compute + o->launch + o->head + o->tensor + o->context + o->expert + o->bubble + o->p2p, traffic = m * d->micro_s;
+  o->data = fmax(0, d->once_s - hide * per * k->free_bwd);
+  o->data += l->zero < 3 ? fmax(0, traffic - hide * work * (k->gpu + k->launch)) : prefetched(traffic, span, m, per);
   o->optim = d->optim_s;
   o->offload = d->offload_s;
   o->fixed = CAL(x, fixed_s);
-  double sum =
-      o->compute + o->launch + o->head + o->tensor + o->context + o->expert + o->bubble + o->p2p + o->data + o->optim + o->offload + o->fixed;
+  double sum = span + o->data + o->optim + o->offload + o->fixed;
   o->straggler = d->straggle * sum;
   sum += o->straggler;
   // Rooflines. A device in the middle sends 2 m messages per chunk, half of them each way.

@@ -208,9 +208,10 @@ typedef struct iso_layout_cal {
 iso_layout_cal iso_layout_cal_default(void);
 // Where fits start and what they are held to: round values between datasheet and common practice.
 iso_layout_cal iso_layout_cal_start(void);
-// Moves all that software is good or bad at by one number: the logits of the shares of products, memory, links and optimizer by z, the
-// seconds per kernel, launch and latency by exp(-z). What one calibration per stack means here (iso_layout_fit_shift).
-iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z);
+// What a software stack is good or bad at: the logits of the shares of products, memory and optimizer move by the first number, those of the
+// links by the second; seconds per kernel and launch are divided by exp of the first, latencies by exp of the second (iso_layout_fit_stack).
+typedef enum iso_layout_shift_id { ISO_LAYOUT_ARITHMETIC, ISO_LAYOUT_COMMUNICATION, ISO_LAYOUT_SHIFTS } iso_layout_shift_id;
+iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, const double z[ISO_LAYOUT_SHIFTS]);
 // Shares in (0,1), the rest non-negative and finite.
 iso_status iso_layout_cal_check(const iso_layout_cal *c, iso_err *err);
 const char *iso_layout_cal_name(int id);

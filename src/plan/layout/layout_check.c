@@ -195,23 +195,23 @@ static int different(const iso_layout_rows *r, int enough) {
   return n;
 }
 
-// One number: each row is predicted with what the others say of it. The spread stays the base's unless the rows have a larger one.
-static iso_status check_shift(const check *k, int *size, iso_layout_check_result *out, iso_err *err) {
-  double z, all;
+// Two numbers: each row is predicted with what the others say of it. The spread stays the base's, with what the rows leave open, unless they
+// show a larger one.
+static iso_status check_stack(const check *k, int *size, iso_layout_check_result *out, iso_err *err) {
   int64_t n = k->r->n;
   ISO_TRY(find_sizes(k, size, &out->out, err));
-  ISO_TRY(iso_layout_fit_shift(k->r, -1, k->m, &k->o->base, &all, err));
+  ISO_TRY(iso_layout_fit_stack(k->r, -1, k->m, &k->o->base, &out->stack, err));
   for (int64_t i = 0; i < n; i++) {
-    z = all;
-    if (n > 1) ISO_TRY(iso_layout_fit_shift(k->r, i, k->m, &k->o->base, &z, err));
-    iso_layout_cal c = iso_layout_cal_shift(&k->o->base, z);
+    iso_layout_stack others = out->stack;
+    if (n > 1) ISO_TRY(iso_layout_fit_stack(k->r, i, k->m, &k->o->base, &others, err));
+    iso_layout_cal c = iso_layout_cal_shift(&k->o->base, others.z);
     ISO_TRY(predict(k, &c, i, &k->pred[i], err));
   }
   out->held = iso_score_splits_of(NULL, 0);
   ISO_TRY(score(k, size, &out->out, err));
   out->all.n = n;
-  out->all.cal = iso_layout_cal_shift(&k->o->base, all);
-  out->all.cal.resid_sd = fmax(k->o->base.resid_sd, out->out.errors.sd_log);
+  out->all.cal = iso_layout_cal_shift(&k->o->base, out->stack.z);
+  out->all.cal.resid_sd = fmax(hypot(k->o->base.resid_sd, out->stack.rows_sd), out->out.errors.sd_log);
   iso_layout_score *own = calloc(1, sizeof *own);
   if (!own) return iso_fail(err, ISO_ENOMEM, "layout check: no memory");
   iso_status st = iso_layout_score_rows(k->r, k->m, &out->all.cal, own, err);
@@ -239,7 +239,7 @@ iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machi
   if (!size) return iso_fail(err, ISO_ENOMEM, "layout check: no memory for %lld rows", (long long)r->n);
   iso_status st = open_check(&k, err);
   if (st == ISO_OK) {
-    st = o->n_free ? run_check(&k, size, splits, seed, out, err) : check_shift(&k, size, out, err);
+    st = o->n_free ? run_check(&k, size, splits, seed, out, err) : check_stack(&k, size, out, err);
     close_check(&k);
   }
   free(size);
@@ -287,12 +287,17 @@ json_t *iso_layout_score_json(const iso_layout_score *s, const iso_layout_rows *
 json_t *iso_layout_check_json(const iso_layout_check_result *c, const iso_layout_rows *r, const iso_layout_fit_opts *o) {
   json_t *names = json_array();
   for (int i = 0; i < o->n_free; i++) (void)json_array_append_new(names, json_string(iso_layout_cal_name(o->free[i])));
-  if (!o->n_free) (void)json_array_append_new(names, json_string("shift"));
-  return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:o}", "rows", (json_int_t)c->all.n, "fitted", names, "recompute",
-                   r->recompute_inferred ? iso_layout_recompute_name(r->recompute) : "by row", "calibration", iso_layout_cal_json(&c->all.cal),
-                   "mape_all_rows", iso_json_num(c->all.mape), "held_out_third", iso_score_splits_json(&c->held), "left_out_by",
-                   !o->n_free           ? (c->all.n > 1 ? "row" : "nothing: one row")
-                   : c->out.n_sizes > 1 ? "model size"
-                                        : "thirds of the rows",
-                   "left_out", iso_layout_score_json(&c->out, r));
+  if (!o->n_free) {
+    (void)json_array_append_new(names, json_string("arithmetic"));
+    (void)json_array_append_new(names, json_string("communication"));
+  }
+  json_t *j = json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:o}", "rows", (json_int_t)c->all.n, "fitted", names, "recompute",
+                        r->recompute_inferred ? iso_layout_recompute_name(r->recompute) : "by row", "calibration", iso_layout_cal_json(&c->all.cal),
+                        "mape_all_rows", iso_json_num(c->all.mape), "held_out_third", iso_score_splits_json(&c->held), "left_out_by",
+                        !o->n_free           ? (c->all.n > 1 ? "row" : "nothing: one row")
+                        : c->out.n_sizes > 1 ? "model size"
+                                             : "thirds of the rows",
+                        "left_out", iso_layout_score_json(&c->out, r));
+  if (!o->n_free) (void)json_object_set_new(j, "shifts", iso_layout_stack_json(&c->stack));
+  return j;
 }

@@ -1,4 +1,4 @@
-// Levenberg-Marquardt calibration of the layout model, and the one-number calibration of a stack.
+// Levenberg-Marquardt calibration of the layout model.
 #include "plan/layout/layout_fit.h"
 
 #include <math.h>
@@ -232,45 +232,4 @@ done:
   free(p.res);
   free(p.jac);
   return st;
-}
-
-// Sum of squared log-residuals at shift z.
-static iso_status shift_error(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base, double z, double *out,
-                              iso_err *err) {
-  iso_layout_cal c = iso_layout_cal_shift(base, z);
-  iso_layout_step s;
-  *out = 0;
-  for (int64_t i = 0; i < r->n; i++) {
-    if (i == skip) continue;
-    ISO_TRY(iso_layout_step_cost(&r->row[i].job, m, &c, &r->row[i].layout, &s, err));
-    *out += pow(log(s.step_s / r->row[i].step_s), 2);
-  }
-  return ISO_OK;
-}
-
-iso_status iso_layout_fit_shift(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base, double *z,
-                                iso_err *err) {
-  if (r->n - (skip >= 0) < 1) return iso_fail(err, ISO_EINVAL, "layout fit: no row left to calibrate on");
-  // Seconds fall as z grows, so the error has one valley: golden section (Kiefer 1953).
-  const double g = 0.6180339887498949;
-  double a = -6, b = 6, x = b - g * (b - a), y = a + g * (b - a), fx, fy;
-  ISO_TRY(shift_error(r, skip, m, base, x, &fx, err));
-  ISO_TRY(shift_error(r, skip, m, base, y, &fy, err));
-  while (b - a > 1e-6) {
-    if (fx < fy) {
-      b = y;
-      y = x;
-      fy = fx;
-      x = b - g * (b - a);
-      ISO_TRY(shift_error(r, skip, m, base, x, &fx, err));
-    } else {
-      a = x;
-      x = y;
-      fx = fy;
-      y = a + g * (b - a);
-      ISO_TRY(shift_error(r, skip, m, base, y, &fy, err));
-    }
-  }
-  *z = (a + b) / 2;
-  return ISO_OK;
 }

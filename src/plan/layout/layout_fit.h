@@ -43,8 +43,8 @@ typedef struct iso_layout_fit_opts {
 // Twelve numbers, nine of them common: on one node also what tensor parallelism and unfused kernels add to launches and the head's extra;
 // over several nodes also the links between them, the overlap and the stragglers. What is not fitted stands at nought or its start value.
 iso_layout_fit_opts iso_layout_fit_opts_default(bool nodes);
-// The same by whether a row has more devices than a node. Too few rows for twelve numbers: n_free = 0, one number moves the default
-// calibration (iso_layout_cal_shift).
+// The same by whether a row has more devices than a node. Too few rows for twelve numbers: n_free = 0, two numbers move the default
+// calibration (iso_layout_fit_stack).
 iso_layout_fit_opts iso_layout_fit_opts_for(const iso_layout_rows *r, const iso_layout_machine *m);
 
 typedef struct iso_layout_fit {
@@ -60,9 +60,26 @@ typedef struct iso_layout_fit {
 iso_status iso_layout_fit_run(const iso_layout_rows *r, const int64_t *pick, int64_t n_pick, const iso_layout_machine *m,
                               const iso_layout_fit_opts *o, iso_layout_fit *out, iso_err *err);
 
-// One number for a whole stack (iso_layout_cal_shift): least squares of log seconds over the rows but `skip` (-1: none).
-iso_status iso_layout_fit_shift(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base, double *z,
-                                iso_err *err);
+// Two numbers for a whole stack (iso_layout_cal_shift) from a handful of rows: the largest posterior density under Gaussian priors of the
+// arithmetic's shift and of what the communication's differs from it, and the posterior's spread there.
+typedef struct iso_layout_stack {
+  double z[ISO_LAYOUT_SHIFTS], sd[ISO_LAYOUT_SHIFTS];  // each shift, and its spread on its own
+  double apart_sd;                                     // of their difference
+  double rows_sd;                                      // of log seconds: root mean square over the rows of the fit
+} iso_layout_stack;
+// Standard deviations of the priors of both shifts' common part and of their difference, and of log seconds of a row: the fixed point of
+// maximum marginal likelihood over eight published stacks (tests/unit/test_layout_published.c, test_priors).
+typedef struct iso_layout_stack_prior {
+  double common_sd, apart_sd, row_sd;
+} iso_layout_stack_prior;
+iso_layout_stack_prior iso_layout_stack_priors(void);
+// All rows but `skip` (-1: none). ISO_EINVAL without a row.
+iso_status iso_layout_fit_stack(const iso_layout_rows *r, int64_t skip, const iso_layout_machine *m, const iso_layout_cal *base,
+                                iso_layout_stack *out, iso_err *err);
+// Both shifts with their spreads, how much of what was open about their difference the rows settled, and the priors.
+json_t *iso_layout_stack_json(const iso_layout_stack *s);
+// 0: the difference of both shifts is the prior's, 1: the rows'.
+double iso_layout_stack_known(const iso_layout_stack *s);
 
 enum { ISO_LAYOUT_SIZES_MAX = 64 };
 typedef struct iso_layout_size_score {
@@ -88,9 +105,10 @@ iso_status iso_layout_score_rows(const iso_layout_rows *r, const iso_layout_mach
 json_t *iso_layout_score_json(const iso_layout_score *s, const iso_layout_rows *r);
 
 typedef struct iso_layout_check_result {
-  iso_layout_fit all;     // fitted to every row; all.cal.resid_sd is out.errors.sd_log
-  iso_score_splits held;  // fitted to two thirds, on the rest; none with one number
-  iso_layout_score out;   // every size left out in turn; with one size in the file, every third of the rows; with one number, every row
+  iso_layout_fit all;      // fitted to every row; all.cal.resid_sd is out.errors.sd_log
+  iso_layout_stack stack;  // with few rows
+  iso_score_splits held;   // fitted to two thirds, on the rest; none with few rows
+  iso_layout_score out;    // every size left out in turn; with one size in the file, every third of the rows; with few rows, every row
 } iso_layout_check_result;
 // Of a single row, `out` is its own fit. `seed` numbers the splits, of which there are at most ISO_SCORE_SPLITS_MAX. Nothing to close.
 iso_status iso_layout_check_fit(const iso_layout_rows *r, const iso_layout_machine *m, const iso_layout_fit_opts *o, int splits, uint64_t seed,

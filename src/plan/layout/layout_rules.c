@@ -249,13 +249,22 @@ iso_layout_cal iso_layout_cal_start(void) {
   return c;
 }
 
-iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, double z) {
+// What of a calibration belongs to which shift.
+static const struct {
+  iso_layout_cal_id id;
+  iso_layout_shift_id of;
+} SHIFTED[] = {{ISO_LAYOUT_CAL_gemm_eff, ISO_LAYOUT_ARITHMETIC},     {ISO_LAYOUT_CAL_mem_eff, ISO_LAYOUT_ARITHMETIC},
+               {ISO_LAYOUT_CAL_optim_eff, ISO_LAYOUT_ARITHMETIC},    {ISO_LAYOUT_CAL_kernel_s, ISO_LAYOUT_ARITHMETIC},
+               {ISO_LAYOUT_CAL_launch_s, ISO_LAYOUT_ARITHMETIC},     {ISO_LAYOUT_CAL_launch_tp_s, ISO_LAYOUT_ARITHMETIC},
+               {ISO_LAYOUT_CAL_unfused_s, ISO_LAYOUT_ARITHMETIC},    {ISO_LAYOUT_CAL_intra_eff, ISO_LAYOUT_COMMUNICATION},
+               {ISO_LAYOUT_CAL_inter_eff, ISO_LAYOUT_COMMUNICATION}, {ISO_LAYOUT_CAL_lat_mult, ISO_LAYOUT_COMMUNICATION}};
+
+iso_layout_cal iso_layout_cal_shift(const iso_layout_cal *c, const double z[ISO_LAYOUT_SHIFTS]) {
   iso_layout_cal o = *c;
-  const int share[] = {ISO_LAYOUT_CAL_gemm_eff, ISO_LAYOUT_CAL_mem_eff, ISO_LAYOUT_CAL_intra_eff, ISO_LAYOUT_CAL_inter_eff, ISO_LAYOUT_CAL_optim_eff};
-  const int seconds[] = {ISO_LAYOUT_CAL_kernel_s, ISO_LAYOUT_CAL_launch_s, ISO_LAYOUT_CAL_launch_tp_s, ISO_LAYOUT_CAL_unfused_s,
-                         ISO_LAYOUT_CAL_lat_mult};
-  for (size_t i = 0; i < ISO_COUNT(share); i++) o.v[share[i]] = 1 / (1 + exp(-z) * (1 / c->v[share[i]] - 1));
-  for (size_t i = 0; i < ISO_COUNT(seconds); i++) o.v[seconds[i]] *= exp(-z);
+  for (size_t i = 0; i < ISO_COUNT(SHIFTED); i++) {
+    double *v = &o.v[SHIFTED[i].id], f = exp(-z[SHIFTED[i].of]);
+    *v = CALS[SHIFTED[i].id].kind == KIND_F ? 1 / (1 + f * (1 / *v - 1)) : f * *v;
+  }
   return o;
 }
 
@@ -301,7 +310,7 @@ iso_status iso_layout_cal_from_json(const json_t *j, const char *what, iso_layou
 
 // Of log step time between stacks that nothing was fitted to: root mean square of the mean errors of eight published ones, seven on A100s and one on
 // H100s (tests/unit/test_layout_published.c, test_prior).
-#define PRIOR_SD 0.271
+#define PRIOR_SD 0.342
 
 iso_status iso_layout_cal_of_device(const iso_device *d, iso_layout_cal *out, iso_err *err) {
   char what[80];
