@@ -14,14 +14,6 @@ static const cli_opt OPTS[] = {
     CLI_WORK_OPTS("limits, as in 60s; refused when they do not pay for the level"),
 };
 
-// Upper ends: the limits that the two calibrations keep, and start-up.
-static iso_cost price(const iso_env *e, iso_calibrate_level level) {
-  bool quick = level == ISO_CALIBRATE_QUICK;
-  iso_cost c = iso_env_seconds(e, quick ? iso_est_range(1, 4, 6) : iso_est_range(8, 25, 38));
-  c.peak_ram = quick ? iso_est_range(50e6, 150e6, 400e6) : iso_est_range(200e6, 700e6, 1.5e9);
-  return c;
-}
-
 // The precision that training takes on this machine, and the reason.
 static iso_precision choose(const iso_hw *hw, char *why, size_t n) {
   iso_precision p = iso_calibrate_precision(hw);
@@ -101,12 +93,12 @@ static int show(cli_args *a) {
 static iso_status measure(iso_env *e, iso_calibrate_level level, const iso_cost *cost, iso_cost *measured, char *why, size_t n, iso_err *err) {
   iso_phase p;
   ISO_TRY(iso_phase_start(e, "calibrate", cost, &p, err));
-  iso_status st = iso_calibrate(e->ctx, level, &e->hw, err);
+  iso_status st = iso_calibrate(e->ctx, level, &p.meter, &e->hw, err);
   if (st == ISO_OK) {
     e->precision = choose(&e->hw, why, n);
     st = iso_kern_select(e->precision, &e->ctx->kern, err);
   }
-  if (st == ISO_OK) st = iso_calibrate_steps(e->ctx, level, &e->hw, NULL, &e->steps, err);
+  if (st == ISO_OK) st = iso_calibrate_steps(e->ctx, level, &e->hw, NULL, &p.meter, &e->steps, err);
   if (st == ISO_OK) st = iso_step_model_save(e->ctx, &e->steps, err);
   iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   *measured = p.measured;
@@ -124,8 +116,8 @@ static int run(cli_args *a) {
   iso_calibrate_level level = cli_flag(a, "quick") ? ISO_CALIBRATE_QUICK : ISO_CALIBRATE_FULL;
   if (cli_flag(a, "show")) return show(a);
   iso_status st = cli_work_open(a, "calibrate", 0, &e, &err);
+  if (st == ISO_OK) st = iso_env_calibrate_cost(e, level, &cost, &err);
   if (st == ISO_OK) {
-    cost = price(e, level);
     if (dry) {
       st = cli_work_fits(e, "calibrate", &cost, &err);
       if (st == ISO_OK) {

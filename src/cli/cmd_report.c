@@ -11,16 +11,25 @@ static const cli_opt OPTS[] = {
     {"store", CLI_TEXT, "FILE", NULL, "run store (default: runs.db in isoflop's home)"},
 };
 
-// The newest demo or training run that is not part of another: plans and evaluations have little to report.
-static iso_status newest(iso_store *s, char id[ISO_RUN_ID], iso_err *err) {
+// Whether a run is a demo or training run that is not part of another: plans and evaluations have little to report.
+static bool of_training(const iso_store_run *r) { return !r->parent && (strcmp(r->kind, "demo") == 0 || strcmp(r->kind, "train") == 0); }
+
+// The newest such run that is done; when none is, the newest. Told when a newer one is passed over.
+static iso_status newest(iso_ctx *c, iso_store *s, char id[ISO_RUN_ID], iso_err *err) {
   iso_arena *arena;
   iso_store_run *rows;
-  int64_t n;
+  int64_t n, first = -1, found = -1;
   ISO_TRY(iso_arena_open(&arena, err));
   iso_status st = iso_store_runs(s, NULL, NULL, 0, arena, &rows, &n, err);
-  int64_t found = -1;
-  for (int64_t i = 0; st == ISO_OK && i < n && found < 0; i++)
-    if (!rows[i].parent && (strcmp(rows[i].kind, "demo") == 0 || strcmp(rows[i].kind, "train") == 0)) found = i;
+  for (int64_t i = 0; st == ISO_OK && i < n && found < 0; i++) {
+    if (!of_training(&rows[i])) continue;
+    if (first < 0) first = i;
+    if (rows[i].status && strcmp(rows[i].status, "done") == 0) found = i;
+  }
+  if (found > first)
+    iso_note(c, ISO_EVENT_NOTE, "report", "the newest run that is done; %s is newer and %s", rows[first].id,
+             rows[first].status ? rows[first].status : "of no known status");
+  if (found < 0) found = first;
   if (found >= 0)
     (void)snprintf(id, ISO_RUN_ID, "%s", rows[found].id);
   else if (st == ISO_OK) {
@@ -59,7 +68,7 @@ static int run(cli_args *a) {
   char id[ISO_RUN_ID] = "";
   int code = EXIT_DONE;
   iso_status st = cli_store_open(a, &s, &err);
-  if (st == ISO_OK && a->n_pos == 0) st = newest(s, id, &err);
+  if (st == ISO_OK && a->n_pos == 0) st = newest(a->ctx, s, id, &err);
   if (st == ISO_OK) st = iso_report_load(a->ctx, s, a->n_pos ? a->pos[0] : id, &d, &err);
   if (st == ISO_OK) {
     st = put(a, &d, &code, &err);
@@ -77,5 +86,7 @@ const cli_verb cli_verb_report = {.name = "report",
                                   .opts = OPTS,
                                   .n_opts = ISO_COUNT(OPTS),
                                   .max_args = 1,
-                                  .notes = "RUN is an id that isoflop runs shows, or its beginning; without it, the newest demo or training run.",
+                                  .notes =
+                                      "RUN is an id that isoflop runs shows, or its beginning; without it, the newest demo or training run that is\n"
+                                      "done (the newest at all when none is).",
                                   .run = run};

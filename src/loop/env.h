@@ -76,6 +76,8 @@ iso_status iso_phase_end(iso_phase *p, iso_err *err);
 
 // ---- phases ---------------------------------------------------------------------------------------------------------
 
+// What a calibration costs: seconds that its level keeps to, and what is resident now with its largest buffer or probe on top.
+iso_status iso_env_calibrate_cost(const iso_env *e, iso_calibrate_level level, iso_cost *out, iso_err *err);
 // Loads this machine's calibration, or makes a quick one (`fresh`: always), and chooses kernels for `prec` ("auto", "f32", "bf16").
 iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *err);
 

@@ -9,8 +9,6 @@
 #include "loop/env.h"
 #include "loop/recipe.h"
 
-// Seconds that the quick calibrations take at most.
-enum { MACHINE_S = 6 };
 enum { MIN_TRAIN = 9 };  // tokens: a window of the shortest context and its last target
 
 static iso_status use_kernels(iso_env *e, const char *prec, iso_err *err) {
@@ -21,6 +19,18 @@ static iso_status use_kernels(iso_env *e, const char *prec, iso_err *err) {
   return iso_kern_select(e->precision, &e->ctx->kern, err);
 }
 
+iso_status iso_env_calibrate_cost(const iso_env *e, iso_calibrate_level level, iso_cost *out, iso_err *err) {
+  bool quick = level == ISO_CALIBRATE_QUICK;
+  double buffers = iso_calibrate_ram_b(level, &e->hw), steps, now = iso_meter_rss_b();
+  ISO_TRY(iso_calibrate_steps_ram_b(e->ctx, level, NULL, &steps, err));
+  if (!isfinite(now)) now = 16e6;
+  // Upper ends: the seconds that the two calibrations keep to, and start-up; memory: a tenth and what oneDNN and thread stacks hold.
+  *out = iso_env_seconds(e, quick ? iso_est_range(1, 4, 6) : iso_est_range(8, 25, 38));
+  double most = fmax(buffers, steps);
+  out->peak_ram = iso_est_range(now + buffers, now + most, now + 1.1 * most + 16e6);
+  return ISO_OK;
+}
+
 iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *err) {
   iso_hw known;
   iso_err none = {0};
@@ -29,14 +39,14 @@ iso_status iso_env_machine(iso_env *e, bool fresh, const char *prec, iso_err *er
     ISO_TRY(use_kernels(e, prec, err));
     if (iso_step_model_load(e->ctx, e->hw.id, &e->steps, &none) == ISO_OK) return ISO_OK;
   }
-  iso_cost cost = iso_env_seconds(e, iso_est_range(1, 4, MACHINE_S));
-  cost.peak_ram = iso_est_range(50e6, 150e6, 400e6);
+  iso_cost cost;
   iso_phase p;
+  ISO_TRY(iso_env_calibrate_cost(e, ISO_CALIBRATE_QUICK, &cost, err));
   ISO_TRY(iso_phase_start(e, "calibrate", &cost, &p, err));
   iso_env_note(e, ISO_EVENT_PHASE, "calibrate", "measuring this machine with %d threads", iso_pool_threads(e->ctx->pool));
-  iso_status st = iso_calibrate(e->ctx, ISO_CALIBRATE_QUICK, &e->hw, err);
+  iso_status st = iso_calibrate(e->ctx, ISO_CALIBRATE_QUICK, &p.meter, &e->hw, err);
   if (st == ISO_OK) st = use_kernels(e, prec, err);
-  if (st == ISO_OK) st = iso_calibrate_steps(e->ctx, ISO_CALIBRATE_QUICK, &e->hw, NULL, &e->steps, err);
+  if (st == ISO_OK) st = iso_calibrate_steps(e->ctx, ISO_CALIBRATE_QUICK, &e->hw, NULL, &p.meter, &e->steps, err);
   if (st == ISO_OK) (void)iso_step_model_save(e->ctx, &e->steps, &none);  // a read-only home costs a repetition, no more
   iso_status end = iso_phase_end(&p, st == ISO_OK ? err : NULL);
   if (st == ISO_OK)

@@ -66,7 +66,7 @@ double iso_calibrate_product_rate(const iso_ctx *c, const iso_probe_product *p, 
 }
 
 // The highest rate over sizes and ways to share; sizes whose single product would take twice its share of time are left out.
-static iso_status gemm_peak(iso_ctx *c, iso_probe_class k, const effort *e, double ram_b, double *out, iso_err *err) {
+static iso_status gemm_peak(iso_ctx *c, iso_probe_class k, const effort *e, double ram_b, iso_meter *m, double *out, iso_err *err) {
   *out = NAN;
   for (int i = 0; i < e->sizes; i++) {
     int64_t n = INT64_C(1024) << i;
@@ -77,6 +77,7 @@ static iso_status gemm_peak(iso_ctx *c, iso_probe_class k, const effort *e, doub
     void *buf;
     ISO_TRY(iso_mem_get(c, bytes, "matrices to calibrate with", &buf, err));
     iso_probe_product_fill(&p, buf);
+    if (m) iso_meter_sample(m);
     for (int s = 0; s < ISO_PROBE_SHARES; s++) *out = fmax(*out, iso_calibrate_product_rate(c, &p, (iso_probe_share)s, seconds, buf));
     iso_mem_put(c, buf, bytes);
     if (iso_cancelled(c)) return iso_fail(err, ISO_ECANCEL, "calibration stopped");
@@ -88,8 +89,8 @@ iso_status iso_calibrate_gemm_peak(iso_ctx *c, iso_precision prec, iso_calibrate
   const char *why;
   *flop_s = NAN;
   if (prec == ISO_PREC_bf16 && !iso_calibrate_native_bf16(&why)) return iso_fail(err, ISO_EUNSUP, "no peak of bf16 products: %s", why);
-  return gemm_peak(c, prec == ISO_PREC_bf16 ? ISO_PROBE_bf16 : ISO_PROBE_f32, level == ISO_CALIBRATE_FULL ? &PEAK : &EFFORT[level], INFINITY, flop_s,
-                   err);
+  return gemm_peak(c, prec == ISO_PREC_bf16 ? ISO_PROBE_bf16 : ISO_PROBE_f32, level == ISO_CALIBRATE_FULL ? &PEAK : &EFFORT[level], INFINITY, NULL,
+                   flop_s, err);
 }
 
 // Bytes a worker reads to stay in each level: half of L1 and L2, a quarter of its part of L3 (neighbours use it too) but well above L2,
@@ -99,9 +100,21 @@ static double l3_bytes(const iso_hw *h) {
   return part / 4 >= 2 * h->l2_b ? part / 4 : part / 2 >= 1.5 * h->l2_b ? part / 2 : NAN;
 }
 
-static iso_status bandwidth(iso_ctx *c, const effort *e, iso_hw *h, iso_err *err) {
-  double all = (double)h->threads, dram = fmin(fmax(2 * h->l3_b, 0x1p26), 0x1p28);
-  dram = fmin(dram, h->ram_b / 8);
+static double dram_bytes(const iso_hw *h) { return fmin(fmin(fmax(2 * h->l3_b, 0x1p26), 0x1p28), h->ram_b / 8); }
+
+double iso_calibrate_ram_b(iso_calibrate_level level, const iso_hw *h) {
+  double most = fmax(fmax(dram_bytes(h), l3_bytes(h) * (double)h->threads), h->l2_b / 2 * (double)h->threads);
+  for (int i = 0; i < EFFORT[level].sizes; i++) {
+    int64_t n = INT64_C(1024) << i;
+    iso_probe_product p = {.cls = ISO_PROBE_f32, .m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD};
+    double bytes = (double)iso_probe_product_bytes(&p);
+    if (!(bytes > h->ram_b / 8)) most = fmax(most, bytes);
+  }
+  return most;
+}
+
+static iso_status bandwidth(iso_ctx *c, const effort *e, iso_meter *m, iso_hw *h, iso_err *err) {
+  double all = (double)h->threads, dram = dram_bytes(h);
   struct {
     double bytes, *out;
   } level[] = {{h->l1_b / 2 * all, &h->l1_b_s}, {h->l2_b / 2 * all, &h->l2_b_s}, {l3_bytes(h) * all, &h->l3_b_s}, {dram, &h->dram_b_s}};
@@ -110,6 +123,7 @@ static iso_status bandwidth(iso_ctx *c, const effort *e, iso_hw *h, iso_err *err
   void *buf;
   ISO_TRY(iso_mem_get(c, (size_t)most, "the buffer of the bandwidth probes", &buf, err));
   memset(buf, 1, (size_t)most);  // untouched pages are all one page of zeros
+  if (m) iso_meter_sample(m);
   for (size_t i = 0; i < ISO_COUNT(level) && !iso_cancelled(c); i++)
     if (level[i].bytes > 0) *level[i].out = iso_probe_read(c, c->kern, buf, (size_t)level[i].bytes, e->read_s);
   iso_mem_put(c, buf, (size_t)most);
@@ -123,7 +137,7 @@ static void set_today(iso_hw *h) {
   if (strftime(h->date, sizeof h->date, "%Y-%m-%d", &tm) == 0) h->date[0] = 0;
 }
 
-iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_hw *out, iso_err *err) {
+iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_meter *m, iso_hw *out, iso_err *err) {
   const effort *e = &EFFORT[level];
   const char *why;
   iso_hw *h = out;
@@ -134,13 +148,13 @@ iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_hw *
   h->peak_f32_flop_s = iso_probe_arith(c, c->kern, ISO_PROBE_f32, e->arith_s);
   h->peak_bf16_flop_s = iso_probe_arith(c, c->kern, ISO_PROBE_bf16, e->arith_s);
   h->peak_int8_op_s = iso_probe_arith(c, c->kern, ISO_PROBE_int8, e->arith_s);
-  ISO_TRY(bandwidth(c, e, h, err));
-  ISO_TRY(gemm_peak(c, ISO_PROBE_f32, e, h->ram_b, &h->gemm_f32_flop_s, err));
+  ISO_TRY(bandwidth(c, e, m, h, err));
+  ISO_TRY(gemm_peak(c, ISO_PROBE_f32, e, h->ram_b, m, &h->gemm_f32_flop_s, err));
   if (iso_calibrate_native_bf16(&why))
-    ISO_TRY(gemm_peak(c, ISO_PROBE_bf16, e, h->ram_b, &h->gemm_bf16_flop_s, err));
+    ISO_TRY(gemm_peak(c, ISO_PROBE_bf16, e, h->ram_b, m, &h->gemm_bf16_flop_s, err));
   else
     iso_note(c, ISO_EVENT_NOTE, PHASE, "no bf16 rate: %s", why);
-  ISO_TRY(gemm_peak(c, ISO_PROBE_int8, e, h->ram_b, &h->gemm_int8_op_s, err));
+  ISO_TRY(gemm_peak(c, ISO_PROBE_int8, e, h->ram_b, m, &h->gemm_int8_op_s, err));
   if (iso_rapl_start(NULL, &rapl))
     (void)snprintf(h->energy_source, sizeof h->energy_source, "rapl");
   else
@@ -150,7 +164,7 @@ iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_hw *
   return ISO_OK;
 }
 
-iso_status iso_calibrate(iso_ctx *c, iso_calibrate_level level, iso_hw *out, iso_err *err) {
-  ISO_TRY(iso_calibrate_measure(c, level, out, err));
+iso_status iso_calibrate(iso_ctx *c, iso_calibrate_level level, iso_meter *m, iso_hw *out, iso_err *err) {
+  ISO_TRY(iso_calibrate_measure(c, level, m, out, err));
   return iso_hw_save(c, out, err);
 }

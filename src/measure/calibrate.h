@@ -2,18 +2,22 @@
 #ifndef ISO_MEASURE_CALIBRATE_H
 #define ISO_MEASURE_CALIBRATE_H
 #include "cost/hw.h"
+#include "cost/meter.h"
 #include "kern/probe.h"
 
 // quick: under 1.5 s, products up to 2,048; full: under 20 s, up to 4,096, each kept longer.
 typedef enum iso_calibrate_level { ISO_CALIBRATE_QUICK, ISO_CALIBRATE_FULL } iso_calibrate_level;
 
 // Measures this machine with the context's threads, writes hw/<id>.json in isoflop's home (source "calibrated", today's date) and *out.
-// A class that the CPU has no instructions for stays NaN and an event says why. Memory: some 50 MB for products of 2,048 (quick), 200 MB
-// for 4,096, and twice the last cache level (64 to 256 MiB); a size that does not fit into an eighth of the memory is left out.
+// A class that the CPU has no instructions for stays NaN and an event says why. Memory: iso_calibrate_ram_b; a size that does not fit into
+// an eighth of the machine's is left out. `m` (may be NULL) is sampled while buffers are held, so that its peak has them.
 // ISO_ECANCEL between the parts when the context is cancelled; *out is then what was measured so far, and nothing is written.
-iso_status iso_calibrate(iso_ctx *c, iso_calibrate_level level, iso_hw *out, iso_err *err);
+iso_status iso_calibrate(iso_ctx *c, iso_calibrate_level level, iso_meter *m, iso_hw *out, iso_err *err);
 // What iso_calibrate measures, without writing a file.
-iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_hw *out, iso_err *err);
+iso_status iso_calibrate_measure(iso_ctx *c, iso_calibrate_level level, iso_meter *m, iso_hw *out, iso_err *err);
+// Bytes of its largest buffer on the machine `h` (sizes of memory and caches are read; unknown ones count as the least buffer): some 50 MB
+// for products of 2,048 (quick), 200 MB for 4,096, or twice the last cache level, 64 to 256 MiB, that bandwidth is read from.
+double iso_calibrate_ram_b(iso_calibrate_level level, const iso_hw *h);
 
 // The GEMM peak alone, to judge steps by that are timed before and after it: the best oneDNN rate, in our tiles or with its own threads, over
 // squares of 1,024, 2,048 and 4,096 (quick: the first two), leading dimension 16 above. bf16 is ISO_EUNSUP where it is emulated.

@@ -35,7 +35,7 @@ static void random_ids(void *arg, int64_t start, int64_t n, int32_t *out) {
 }
 
 // Median seconds of a step after the first, within about `limit_s`.
-static iso_status time_steps(iso_ctx *c, iso_model *m, iso_train_opts *o, double limit_s, double *out, iso_err *err) {
+static iso_status time_steps(iso_ctx *c, iso_model *m, iso_train_opts *o, double limit_s, iso_meter *meter, double *out, iso_err *err) {
   iso_trainer *t;
   double s[STEPS], start = iso_now_s(c);
   int n = 0;
@@ -46,6 +46,7 @@ static iso_status time_steps(iso_ctx *c, iso_model *m, iso_train_opts *o, double
     st = iso_trainer_trunk(t, 1, NULL, NULL, err);
     double took = iso_now_s(c) - t0;
     if (i > 0) s[n++] = took;
+    if (i == 0 && meter) iso_meter_sample(meter);  // between timed steps
     if (n > 0 && iso_now_s(c) - start + took > limit_s) break;
   }
   iso_trainer_close(t);
@@ -70,19 +71,27 @@ static iso_status time_forward(iso_ctx *c, iso_model *m, const iso_train_opts *o
   return st;
 }
 
-static iso_status time_probe(iso_ctx *c, const probe *p, const iso_train_opts *base, double left_s, iso_step_model *m, iso_err *err) {
+// The probe's shape, options and price.
+static iso_status price_probe(const iso_ctx *c, const probe *p, const iso_train_opts *base, iso_model_config *shape, iso_train_opts *o,
+                              iso_train_price *price, iso_err *err) {
+  ISO_TRY(iso_config_parse(p->shape, shape, err));
+  *o = *base;
+  o->batch = p->batch;
+  o->micro = 0;
+  o->seq = shape->ctx;
+  o->steps = STEPS + 1;
+  o->warmup = 0;
+  return iso_train_price_of(shape, o, c->kern, iso_pool_threads(c->pool), price, err);
+}
+
+static iso_status time_probe(iso_ctx *c, const probe *p, const iso_train_opts *base, double left_s, iso_meter *meter, iso_step_model *m,
+                             iso_err *err) {
   iso_model_config shape;
   iso_model *model = NULL;
-  iso_train_opts o = *base;
+  iso_train_opts o;
   iso_train_price price;
   iso_step_obs obs[2] = {{.weight = 1}, {.weight = 1}};
-  ISO_TRY(iso_config_parse(p->shape, &shape, err));
-  o.batch = p->batch;
-  o.micro = 0;
-  o.seq = shape.ctx;
-  o.steps = STEPS + 1;
-  o.warmup = 0;
-  ISO_TRY(iso_train_price_of(&shape, &o, c->kern, iso_pool_threads(c->pool), &price, err));
+  ISO_TRY(price_probe(c, p, base, &shape, &o, &price, err));
   obs[0].work = iso_step_work_train(&price);
   ISO_TRY(iso_step_work_eval(&shape, o.batch, o.seq, c->kern, &obs[1].work, err));
   // Three steps and the forward passes, and the first step touches new memory.
@@ -91,22 +100,37 @@ static iso_status time_probe(iso_ctx *c, const probe *p, const iso_train_opts *b
   if (want > left_s) return ISO_OK;
   ISO_TRY(iso_model_open(c, &shape, &model, err));
   iso_model_init(model, 0);
-  iso_status st = time_steps(c, model, &o, left_s / 2, &obs[0].seconds, err);
+  iso_status st = time_steps(c, model, &o, left_s / 2, meter, &obs[0].seconds, err);
   if (st == ISO_OK) st = time_forward(c, model, &o, &obs[1].seconds, err);
   if (st == ISO_OK) st = iso_step_model_refit(m, obs, 2, err);
   iso_model_close(model);
   return st;
 }
 
-iso_status iso_calibrate_steps(iso_ctx *c, iso_calibrate_level level, const iso_hw *hw, const iso_train_opts *o, iso_step_model *out, iso_err *err) {
+static int probe_count(iso_calibrate_level level) { return level == ISO_CALIBRATE_FULL ? (int)ISO_COUNT(PROBES) : QUICK_PROBES; }
+
+iso_status iso_calibrate_steps_ram_b(const iso_ctx *c, iso_calibrate_level level, const iso_train_opts *o, double *out, iso_err *err) {
+  iso_train_opts base = o ? *o : iso_train_defaults(), opts;
+  *out = 0;
+  for (int i = 0; i < probe_count(level); i++) {
+    iso_model_config shape;
+    iso_train_price price;
+    ISO_TRY(price_probe(c, &PROBES[i], &base, &shape, &opts, &price, err));
+    *out = fmax(*out, (double)price.mem_b);
+  }
+  return ISO_OK;
+}
+
+iso_status iso_calibrate_steps(iso_ctx *c, iso_calibrate_level level, const iso_hw *hw, const iso_train_opts *o, iso_meter *m, iso_step_model *out,
+                               iso_err *err) {
   iso_train_opts base = o ? *o : iso_train_defaults();
-  int probes = level == ISO_CALIBRATE_FULL ? (int)ISO_COUNT(PROBES) : QUICK_PROBES;
+  int probes = probe_count(level);
   double limit_s = level == ISO_CALIBRATE_FULL ? 15 : 2.8, start = iso_now_s(c);
   ISO_TRY(iso_step_model_init(c, hw, out, err));
   iso_note(c, ISO_EVENT_PHASE, "calibrate", "timing steps of small models");
   for (int i = 0; i < probes; i++) {
     if (iso_cancelled(c)) return iso_fail(err, ISO_ECANCEL, "calibration stopped");
-    ISO_TRY(time_probe(c, &PROBES[i], &base, limit_s - (iso_now_s(c) - start), out, err));
+    ISO_TRY(time_probe(c, &PROBES[i], &base, limit_s - (iso_now_s(c) - start), m, out, err));
   }
   return ISO_OK;
 }

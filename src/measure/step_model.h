@@ -43,8 +43,12 @@ iso_status iso_step_model_refit(iso_step_model *m, const iso_step_obs *obs, int6
 iso_est iso_step_model_predict(const iso_step_model *m, const iso_step_work *w);
 
 // Times steps and forward passes of small Llama shapes with `o`'s optimizer (NULL: iso_train_defaults) and fits *out: quick up to 3 s, full
-// up to 15 s. The first step of a probe is dropped, the median of the others kept. ctx->kern is what runs. Nothing is written.
-iso_status iso_calibrate_steps(iso_ctx *c, iso_calibrate_level level, const iso_hw *hw, const iso_train_opts *o, iso_step_model *out, iso_err *err);
+// up to 15 s. The first step of a probe is dropped, the median of the others kept. ctx->kern is what runs. `m` (may be NULL) is sampled in each step.
+// Nothing is written.
+iso_status iso_calibrate_steps(iso_ctx *c, iso_calibrate_level level, const iso_hw *hw, const iso_train_opts *o, iso_meter *m, iso_step_model *out,
+                               iso_err *err);
+// Bytes that its largest probe holds with `o`'s optimizer; which probes run depends on the time they take.
+iso_status iso_calibrate_steps_ram_b(const iso_ctx *c, iso_calibrate_level level, const iso_train_opts *o, double *out, iso_err *err);
 
 // hw/<id>.steps.json beside the hardware descriptor.
 iso_status iso_step_model_save(iso_ctx *c, const iso_step_model *m, iso_err *err);

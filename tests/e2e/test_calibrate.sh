@@ -37,6 +37,7 @@ json 'j["training_precision"] in ("f32", "bf16") and len(j["training_precision_w
 json '(j["training_precision"] == "bf16") == (j["gemm_bf16_flop_s"] is not None and j["gemm_bf16_flop_s"] > 1.3 * j["gemm_f32_flop_s"])'
 json 'j["energy_source"] == "rapl" or j["energy_source"].startswith("model:")'
 json 'j["step_model"] is not None and j["measured"]["wall"] > 0 and j["predicted"]["wall"][0] > 0'
+json 'j["predicted"]["peak_ram"][0] <= j["measured"]["peak_ram"] <= j["predicted"]["peak_ram"][2]'
 id=$(json_get 'j["id"]') rate=$(json_get 'j["gemm_f32_flop_s"]')
 file_there "$ISOFLOP_HOME/hw/$id.json"
 file_there "$ISOFLOP_HOME/hw/$id.steps.json"

@@ -266,6 +266,10 @@ run $E_OK law gmse uniform4 sparse0.5
 out_has '^uniform4 +0\.01154'
 run $E_USAGE law gmse int99
 err_has 'K:M'
+# All names are looked at before the first row is printed.
+run $E_USAGE law gmse int4 nosuch
+err_has 'nosuch'
+out_empty
 run $E_USAGE law gmse
 run $E_USAGE law gmse int4 --flop 1e21
 

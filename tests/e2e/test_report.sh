@@ -8,6 +8,10 @@ help_ok report
 run $E_USAGE report
 err_has 'no demo and no training run'
 out_empty
+# A store whose only run failed: that one is shown.
+run $E_INPUT train --text none.txt --steps 5 --out lost --quiet
+run $E_OK report --json
+json 'j["status"] == "failed"'
 cat "$ROOT"/src/text/*.c "$ROOT"/src/cost/*.c | head -c 150000 >text.txt
 run $E_OK train --text text.txt --steps 20 --batch 8 --model 2,32,2/2,64,512,32 --vocab 512 --out model --quiet --json
 cp "$OUT" trained.json
@@ -27,6 +31,17 @@ json "j['id'] == '$id'"
 run $E_OK runs --kind tokenizer --json
 run $E_OK report "$(json_get 'j["runs"][0]["id"]')"
 out_has 'tokenizer'
+
+# A newer run that failed is passed over, and the report says so; the run by its id is still to be had.
+run $E_INPUT train --text none.txt --steps 5 --out lost --quiet
+run $E_OK runs --kind train --json
+lost=$(json_get 'j["runs"][0]["id"]')
+json 'j["runs"][0]["status"] == "failed"'
+run $E_OK report --json
+json "j['id'] == '$id' and j['status'] == 'done'"
+err_has "$lost is newer and failed"
+run $E_OK report "$lost" --json
+json "j['id'] == '$lost'"
 
 run $E_OK report --html report.html
 out_empty

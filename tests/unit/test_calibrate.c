@@ -144,6 +144,28 @@ static void precision_needs_a_clear_gain(void **state) {
     assert_null(why);
 }
 
+// By hand: twice the last cache between 64 and 256 MiB, squares of f32 with rows of n + 16, and nothing beyond an eighth of the memory.
+static void memory_is_that_of_the_largest_buffer(void **state) {
+  (void)state;
+  iso_hw h = iso_hw_blank();
+  h.threads = 2;
+  h.ram_b = 0x1p35;
+  h.l1_b = 0x1p15;
+  h.l2_b = 0x1p21;
+  h.l3_b = 0x1p23;
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_QUICK, &h) == 0x1p26);
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_FULL, &h) == 3.0 * 4 * 4096 * 4112);
+  h.l3_b = 100 * 0x1p20;
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_QUICK, &h) == 200 * 0x1p20);
+  h.l3_b = 260 * 0x1p20;
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_QUICK, &h) == 0x1p28);
+  h.l3_b = NAN;
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_QUICK, &h) == 0x1p26);
+  h.l2_b = NAN;
+  h.ram_b = 0x1p28;  // an eighth is 32 MiB: squares of 1,024 only
+  assert_true(iso_calibrate_ram_b(ISO_CALIBRATE_FULL, &h) == 0x1p25);
+}
+
 // A real quick run: numbers are positive or unknown, and what is stored reads back. How high they are, no test can know.
 static void calibration_is_kept(void **state) {
   (void)state;
@@ -153,7 +175,12 @@ static void calibration_is_kept(void **state) {
   char dir[] = "/tmp/iso_calibrate_XXXXXX";
   assert_non_null(mkdtemp(dir));
   setenv("ISOFLOP_HOME", dir, 1);
-  if (iso_calibrate(c, ISO_CALIBRATE_QUICK, &h, &err) != ISO_OK) fail_msg("%s", err.msg);
+  iso_meter m;
+  iso_cost cost;
+  iso_meter_start(c, NULL, &m);
+  if (iso_calibrate(c, ISO_CALIBRATE_QUICK, &m, &h, &err) != ISO_OK) fail_msg("%s", err.msg);
+  iso_meter_stop(&m, &cost);
+  assert_true(cost.peak_ram.mean >= iso_calibrate_ram_b(ISO_CALIBRATE_QUICK, &h));  // the buffers are gone by the end
   assert_string_equal(h.source, "calibrated");
   assert_int_equal(strlen(h.date), 10);
   assert_true(h.peak_f32_flop_s > 0 && h.gemm_f32_flop_s > 0 && h.gemm_int8_op_s > 0 && h.dram_b_s > 0);
@@ -162,7 +189,7 @@ static void calibration_is_kept(void **state) {
   assert_int_equal(iso_hw_load(h.id, &back, &err), ISO_OK);
   assert_true(back.gemm_f32_flop_s == h.gemm_f32_flop_s && back.dram_b_s == h.dram_b_s);
   atomic_store(&c->cancel, 1);
-  assert_int_equal(iso_calibrate(c, ISO_CALIBRATE_QUICK, &h, &err), ISO_ECANCEL);
+  assert_int_equal(iso_calibrate(c, ISO_CALIBRATE_QUICK, NULL, &h, &err), ISO_ECANCEL);
   iso_ctx_close(c);
 }
 
@@ -236,6 +263,7 @@ int main(void) {
                                      cmocka_unit_test(probes_count_their_work),
                                      cmocka_unit_test(reads_touch_everything),
                                      cmocka_unit_test(precision_needs_a_clear_gain),
+                                     cmocka_unit_test(memory_is_that_of_the_largest_buffer),
                                      cmocka_unit_test(calibration_is_kept),
                                      cmocka_unit_test(bench_train_counts_model_flops),
                                      cmocka_unit_test(bench_tokenizer_gives_the_same_ids_for_any_threads)};

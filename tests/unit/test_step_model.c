@@ -215,7 +215,7 @@ static void a_real_run_gives_finite_rates(void **state) {
   iso_hw hw = iso_hw_blank();
   iso_step_model m;
   strcpy(hw.id, "run");
-  if (iso_calibrate_steps(c, ISO_CALIBRATE_QUICK, &hw, NULL, &m, &err) != ISO_OK) fail_msg("%s", err.msg);
+  if (iso_calibrate_steps(c, ISO_CALIBRATE_QUICK, &hw, NULL, NULL, &m, &err) != ISO_OK) fail_msg("%s", err.msg);
   assert_true(m.n >= 2 && isfinite(m.rel_sd));
   double sum = 0;
   for (int k = 0; k < ISO_STEP_TERMS; k++) {
@@ -233,7 +233,7 @@ static void a_real_run_gives_finite_rates(void **state) {
   iso_est e = iso_step_model_predict(&m, &w);
   assert_true(isfinite(e.mean) && e.mean > 0 && e.lo <= e.mean && e.mean <= e.hi);
   atomic_store(&c->cancel, 1);
-  assert_int_equal(iso_calibrate_steps(c, ISO_CALIBRATE_QUICK, &hw, NULL, &m, &err), ISO_ECANCEL);
+  assert_int_equal(iso_calibrate_steps(c, ISO_CALIBRATE_QUICK, &hw, NULL, NULL, &m, &err), ISO_ECANCEL);
   iso_ctx_close(c);
 }
 
