@@ -171,14 +171,18 @@ static void test_refinedweb(void **state) {
   snprintf(path, sizeof path, "%s/data/scaling/isoflop_rw.csv", shared);
   static const struct {
     const char *group;
-    double a, lo, hi;
+    double a, lo, hi, k, r2;
     int levels;
   } want[] = {
-      {"base,long,kaplan,kaplan,train", 0.8353, 0.8235, 0.8460, 11},     {"base,long,kaplan,standard,val", 0.7065, 0.6915, 0.7169, 11},
-      {"base,short,kaplan,standard,val", 0.6020, 0.5914, 0.6173, 12},    {"base,short,chinchilla,standard,val", 0.5715, 0.5598, 0.5885, 12},
-      {"tuned,short,const,standard,val", 0.4969, 0.4907, 0.5045, 12},    {"base,long,kaplan,attention,train", 0.7171, 0.7029, 0.7273, 10},
-      {"base,short,kaplan,attention,train", 0.6223, 0.6072, 0.6320, 12}, {"base,short,chinchilla,attention,train", 0.5772, 0.5620, 0.5925, 12},
-      {"tuned,short,const,attention,train", 0.5053, 0.4962, 0.5123, 12},
+      {"base,long,kaplan,kaplan,train", 0.8353, 0.8235, 0.8460, 4.232e-8, 0.99899, 11},
+      {"base,long,kaplan,standard,val", 0.7065, 0.6915, 0.7169, 1.2702e-5, 0.99762, 11},
+      {"base,short,kaplan,standard,val", 0.6020, 0.5914, 0.6173, 1.4309e-3, 0.99263, 12},
+      {"base,short,chinchilla,standard,val", 0.5715, 0.5598, 0.5885, 4.7693e-3, 0.99766, 12},
+      {"tuned,short,const,standard,val", 0.4969, 0.4907, 0.5045, 0.11893, 0.99746, 12},
+      {"base,long,kaplan,attention,train", 0.7171, 0.7029, 0.7273, 8.6167e-6, 0.99942, 10},
+      {"base,short,kaplan,attention,train", 0.6223, 0.6072, 0.6320, 6.6979e-4, 0.99120, 12},
+      {"base,short,chinchilla,attention,train", 0.5772, 0.5620, 0.5925, 4.3516e-3, 0.99687, 12},
+      {"tuned,short,const,attention,train", 0.5053, 0.4962, 0.5123, 0.092353, 0.99493, 12},
   };
   iso_csv t;
   iso_fit_groups g;
@@ -208,6 +212,12 @@ static void test_refinedweb(void **state) {
                   want[k].lo, want[k].hi);
     assert_true(want[k].lo <= m.n_exponent.mid && m.n_exponent.mid <= want[k].hi);
     near(m.n_exponent.mid, want[k].a, 0.002);
+    // The line's level in the middle of the budgets, and how well it fits.
+    double middle = 5.66e17;
+    print_message("  at %.3g FLOP %.4g parameters, published %.4g; R2 %.5f, published %.5f\n", middle, m.n_coef * pow(middle, m.n_exponent.mid),
+                  want[k].k * pow(middle, want[k].a), m.r2, want[k].r2);
+    near(log(m.n_coef / want[k].k) + (m.n_exponent.mid - want[k].a) * log(middle), 0, 0.005);
+    near(m.r2, want[k].r2, 0.002);
     double shared_part = fmin(m.n_exponent.hi, want[k].hi) - fmax(m.n_exponent.lo, want[k].lo);
     assert_true(shared_part > 0.8 * (m.n_exponent.hi - m.n_exponent.lo) && shared_part > 0.8 * (want[k].hi - want[k].lo));
     assert_int_equal(m.used, want[k].levels);

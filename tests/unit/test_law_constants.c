@@ -193,6 +193,22 @@ static void test_converted(void **state) {
   }
 }
 
+// Porian et al.: tokens per parameter of the tuned protocol, 11.929 C^0.00594, through the laws of parameters and tokens. Kumar et al.: a bit less
+// divides by 0.18398, ten times the tokens cost 3.2122 times as much.
+static void test_ratios(void **state) {
+  (void)state;
+  const iso_law *n, *d, *q;
+  const iso_law_const *pn = set_of("allocation_params", "porian_tuned", &n), *pd = set_of("allocation_tokens", "porian_tuned", &d);
+  for (double flop = 1e17; flop < 1e25; flop *= 10) {
+    double ratio = d->value(pd->p, &flop, NULL) / n->value(pn->p, &flop, NULL), want = 11.929 * pow(flop, 0.00594);
+    if (!(fabs(ratio / want - 1) < 1e-4)) fail_msg("%g FLOP: %g tokens a parameter, not %g", flop, ratio, want);
+  }
+  const iso_law_const *c = set_of("precision_ptq", "kumar2024_no_offsets", &q);
+  double at[3] = {1e9, 20e9, 4}, fewer[3] = {1e9, 20e9, 3}, more[3] = {1e9, 200e9, 4};
+  double one = q->value(c->p, at, NULL);
+  assert_true(fabs(one / q->value(c->p, fewer, NULL) - 0.18398) < 1e-5 && fabs(q->value(c->p, more, NULL) / one - 3.2122) < 1e-4);
+}
+
 // Intervals of exponents as printed, by the standard errors that the sets carry: mean -+ quantile times error.
 static void test_intervals(void **state) {
   (void)state;
@@ -235,6 +251,7 @@ static void test_intervals(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed), cmocka_unit_test(test_converted), cmocka_unit_test(test_intervals)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed), cmocka_unit_test(test_converted), cmocka_unit_test(test_ratios),
+                                     cmocka_unit_test(test_intervals)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,7 @@ static void check_fit(const double loss[STREAMS][SIZES], const char *set, double
   print_message("%s: objective %.6g, log E %.12g, log A %.12g, alpha %.12g, log k %.12g\n", set, f.value, f.p[0], f.p[1], f.p[2], f.p[3]);
   print_message("with the set of the law %.6g\n", iso_lawfit_objective(&d, o.objective, o.delta, c->p));
   near(iso_lawfit_objective(&d, o.objective, o.delta, c->p), f.value, 1e-9);
+  if (loss == STACK) near(f.value, 3.6767e-5, 2e-5);  // by the authors' script
   for (int k = 0; k < 4; k++) near(f.p[k], c->p[k], 1e-5);
   for (int k = 0; k < 4; k++) p[k] = c->p[k];
   iso_lawfit_close(&f);
