@@ -84,6 +84,15 @@ static inline const tok_pair *tok_pair_find(const iso_tok *t, int32_t a, int32_t
   }
 }
 
+// An encoder for `text` bytes: a prompt gets a small cache. `c` is asked whether to stop in a piece without end; NULL: nobody is.
+iso_status tok_enc_open(const iso_tok *t, const iso_ctx *c, size_t text, iso_tok_enc **out, iso_err *err);
+
+// Scratch to merge long pieces with, opened by the first call (*s NULL before it). Appends the ids of a piece of n > 0 bytes in
+// O(n) and a look at each merge. `c` is asked whether to stop (ISO_ECANCEL); NULL: nobody is. ISO_EUNSUP: more than INT32_MAX bytes.
+typedef struct tok_long tok_long;
+iso_status tok_long_merge(tok_long **s, const iso_tok *t, const iso_ctx *c, const uint8_t *p, size_t n, iso_ids *out, iso_err *err);
+void tok_long_close(tok_long *s);
+
 // Distinct pieces of a text and how often each stands in it.
 typedef struct tok_word {
   const uint8_t *p;  // borrowed from the text

@@ -395,6 +395,102 @@ static void encoding_equals_the_rule(void **state) {
   iso_ctx_close(c);
 }
 
+// A tokenizer of random merges over two letters: unlike trained ones it often has several merges for one entry, so that a merge makes
+// a pair of lower rank than its own.
+enum { WILD_MERGES = 60, WILD_VOCAB = 256 + WILD_MERGES };
+static iso_tok *wild_tokenizer(iso_ctx *c, int *second_ways) {
+  char dir[] = "/tmp/iso_tok_XXXXXX", path[64], piece[WILD_VOCAB][16] = {"a", "b"};
+  iso_tok *t = train_text(c, (iso_bytes){NULL, 0}, 256, 0, false);
+  assert_non_null(mkdtemp(dir));
+  OK(iso_tok_save_hf(c, t, dir, &err));
+  iso_tok_close(t);
+  snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+  json_t *j;
+  OK(iso_json_load(path, &j, &err));
+  unlink(path);
+  snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
+  unlink(path);
+  rmdir(dir);
+  json_t *model = json_object_get(j, "model"), *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
+  bool seen[WILD_VOCAB][WILD_VOCAB] = {{false}};
+  for (int n = 2, k = 0; k < WILD_MERGES;) {
+    int a = (int)rnd(n), b = (int)rnd(n);
+    char joined[32];
+    snprintf(joined, sizeof joined, "%s%s", piece[a], piece[b]);
+    if (seen[a][b] || strlen(joined) > 6) continue;
+    seen[a][b] = true;
+    k++;
+    json_array_append_new(merges, json_pack("[s, s]", piece[a], piece[b]));
+    *second_ways += json_object_get(vocab, joined) != NULL;
+    if (json_object_get(vocab, joined)) continue;
+    snprintf(piece[n], sizeof piece[n], "%s", joined);
+    json_object_set_new(vocab, joined, json_integer(256 + n++ - 2));
+  }
+  char *text = json_dumps(j, 0);
+  OK(iso_tok_parse(text, strlen(text), "wild", &t, &err));
+  free(text);
+  json_decref(j);
+  return t;
+}
+
+// The definition, quadratic: the pair of lowest rank, the leftmost first, looked for anew after every merge.
+static void naive_encode(const iso_tok *t, const uint8_t *p, int n, iso_ids *out) {
+  static int rank[WILD_VOCAB][WILD_VOCAB], product[WILD_MERGES];
+  memset(rank, 0xFF, sizeof rank);
+  for (int k = 0; k < WILD_MERGES; k++) {
+    int32_t a, b, c;
+    iso_tok_merge(t, k, &a, &b, &c);
+    rank[a][b] = k;
+    product[k] = c;
+  }
+  int32_t byte_id[256];
+  for (int id = 0; id < 256; id++) {
+    const uint8_t *q;
+    size_t len;
+    assert_true(iso_tok_piece(t, id, &q, &len) && len == 1);
+    byte_id[*q] = id;
+  }
+  OK(iso_ids_room(out, n, &err));
+  for (int i = 0; i < n; i++) out->p[i] = byte_id[p[i]];
+  for (out->n = n;;) {
+    int64_t at = -1;
+    for (int64_t i = 0; i + 1 < out->n; i++) {
+      int r = rank[out->p[i]][out->p[i + 1]];
+      if (r >= 0 && (at < 0 || r < rank[out->p[at]][out->p[at + 1]])) at = i;
+    }
+    if (at < 0) return;
+    out->p[at] = product[rank[out->p[at]][out->p[at + 1]]];
+    memmove(out->p + at + 1, out->p + at + 2, (size_t)(--out->n - at - 1) * sizeof *out->p);
+  }
+}
+
+// Random pieces of every length under random merges: short ones, scanned ones and long ones.
+static void any_merges_equal_the_definition(void **state) {
+  (void)state;
+  iso_ctx *c = open_ctx(1);
+  int second_ways = 0;
+  for (int round = 0; round < 40; round++) {
+    iso_tok *t = wild_tokenizer(c, &second_ways);
+    iso_tok_enc *e;
+    OK(iso_tok_enc_open(t, &e, &err));
+    for (int k = 0; k < 40; k++) {
+      uint8_t text[900];
+      int n = 1 + (int)rnd(k % 2 ? 110 : (int)sizeof text), letters = 1 + (int)rnd(3);
+      for (int i = 0; i < n; i++) text[i] = (uint8_t)("abc"[rnd(letters)]);
+      iso_ids got = {0}, want = {0};
+      naive_encode(t, text, n, &want);
+      OK(iso_tok_enc_run(e, text, (size_t)n, false, &got, &err));
+      if (got.n != want.n || memcmp(got.p, want.p, (size_t)want.n * 4) != 0) fail_msg("round %d, text %d: %.*s", round, k, n, (const char *)text);
+      iso_ids_free(&got);
+      iso_ids_free(&want);
+    }
+    iso_tok_enc_close(e);
+    iso_tok_close(t);
+  }
+  assert_true(second_ways > 40);
+  iso_ctx_close(c);
+}
+
 static void any_bytes_survive(void **state) {
   (void)state;
   iso_ctx *c = open_ctx(2);
@@ -434,6 +530,8 @@ static void threads_change_nothing(void **state) {
   (void)state;
   iso_ctx *one = open_ctx(1), *three = open_ctx(3);
   iso_str s = {0};
+  while (s.n < 1u << 20) random_text(&s, 1000, true);
+  for (int i = 0; i < 1 << 19; i++) iso_str_put(&s, "eatthoinsr" + rnd(10), 1);  // one piece, on which all later tasks have to wait
   while (s.n < 3u << 20) random_text(&s, 1000, true);
   iso_bytes docs[4] = {
       {(const uint8_t *)s.p, s.n - 1000}, {(const uint8_t *)s.p + s.n - 1000, 900}, {NULL, 0}, {(const uint8_t *)s.p + s.n - 100, 100}};
@@ -555,10 +653,17 @@ static void files_round_trip(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(equals_hugging_face),  cmocka_unit_test(pieces_equal_pcre2),         cmocka_unit_test(classes_equal_pcre2),
-      cmocka_unit_test(cuts_change_no_piece), cmocka_unit_test(training_equals_recounting), cmocka_unit_test(encoding_equals_the_rule),
-      cmocka_unit_test(any_bytes_survive),    cmocka_unit_test(threads_change_nothing),     cmocka_unit_test(specials_stand_at_the_end),
+      cmocka_unit_test(equals_hugging_face),
+      cmocka_unit_test(pieces_equal_pcre2),
+      cmocka_unit_test(classes_equal_pcre2),
+      cmocka_unit_test(cuts_change_no_piece),
+      cmocka_unit_test(training_equals_recounting),
+      cmocka_unit_test(encoding_equals_the_rule),
+      cmocka_unit_test(any_bytes_survive),
+      cmocka_unit_test(threads_change_nothing),
+      cmocka_unit_test(specials_stand_at_the_end),
       cmocka_unit_test(files_round_trip),
+      cmocka_unit_test(any_merges_equal_the_definition),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
