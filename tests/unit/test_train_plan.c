@@ -76,6 +76,7 @@ static void test_flops(void **s) {
   near(p.use[4].mean, p.use[3].mean / 3.6e6 * 400, 1e-9);
   near(p.use[1].hi / p.use[1].mean, p.step.hi_s / p.step.step_s, 1e-9);
   assert_true(p.loss.lo < p.loss.mean && p.loss.mean < p.loss.hi && p.sets == 3 && p.loss.hi < 2.2);
+  assert_true(!p.loss_is_between && p.between_laws == 8 && p.between.lo < p.loss.lo && p.between.hi > p.loss.hi);
   // It holds what is published of the set's own constants.
   iso_fit_interval v;
   assert_int_equal(iso_law_predict_interval(b.q.law, b.q.set, (double[ISO_LAW_INPUT_MAX]){p.params, p.tokens.mean}, 0.9, &v, &err), ISO_OK);
@@ -84,7 +85,9 @@ static void test_flops(void **s) {
   // A set of other text stands alone.
   assert_int_equal(iso_law_find_const(b.q.law, "krajewski2024_dense", &b.q.set, &err), ISO_OK);
   assert_int_equal(iso_train_plan_run(&b.q, &p, &err), ISO_OK);
-  assert_true(p.sets == 1 && p.loss.lo == p.loss.mean && p.loss.hi == p.loss.mean && p.params_lo == p.params_hi);
+  // No other set of these runs and no uncertainty: how far laws of other runs lie apart, at this size and tokens.
+  iso_fit_interval apart = iso_law_between(p.loss.mean, p.params, p.tokens.mean, 0.9, NULL);
+  assert_true(p.sets == 1 && p.loss_is_between && p.loss.lo == apart.lo && p.loss.hi == apart.hi && p.params_lo == p.params_hi);
 }
 
 // A limit in any other resource is kept and binds; of two the tighter one does.

@@ -511,7 +511,7 @@ static void print_plan(const json_t *r) {
   else
     cli_row("loss", "%.4f (%.4f to %.4f%s) %s", cli_at(r, "loss.value"), cli_at(r, "loss.lo"), cli_at(r, "loss.hi"),
             strncmp(cli_text_at(r, "loss_interval"), "between laws", 12) == 0 ? ", between laws" : "", cli_text_at(r, "law.unit"));
-  if (cli_json_at(r, "loss_between_laws"))
+  if (cli_json_at(r, "loss_between_laws") && strncmp(cli_text_at(r, "loss_interval"), "between laws", 12) != 0)
     cli_row("", "%.3g to %.3g on other text, by how far %.0f published laws lie apart", cli_at(r, "loss_between_laws.lo"),
             cli_at(r, "loss_between_laws.hi"), cli_at(r, "loss_between_laws.laws"));
   cli_row("layout", "%.0f devices: tensor %.0f, pipeline %.0f, data %.0f, context %.0f, micro-batch %.0f, ZeRO %.0f, schedule %s, recompute %s",
