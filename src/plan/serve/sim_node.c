@@ -292,7 +292,8 @@ static bool prefill_iteration(sim_node *n) {
   double tok = fill(n, budget, &ctx);
   if (!(tok > 0)) return false;
   double seqs = alone ? 0 : (double)n->running.n;
-  double t = step(n, tok, ctx / tok, seqs, alone ? 0 : n->ctx_tok), decode = alone ? 0 : fmin(t, step(n, 0, 0, seqs, n->ctx_tok));
+  double t = step(n, tok, ctx / tok, seqs, alone ? 0 : n->ctx_tok), decode = 0;  // its part of the time, for the energy
+  if (!alone && !(n->tally->need > 0)) decode = fmin(t, step(n, 0, 0, seqs, n->ctx_tok));
   spend(n, t, decode);
   n->tally->stretches++;
   if (alone) {
