@@ -1,7 +1,8 @@
 # Unit tests, fuzz targets and their replays, end-to-end scripts and repository checks, all as ctest tests.
 #
 # A line with "ctest:" among the first six of a test's source sets how it runs:
-#   // ctest: serial timeout=900 asan
+#   // ctest: serial timeout=900 cost=40 asan
+# cost: CPU seconds of a long test, which then starts early, so that no core waits for it at the end (sanitizers: times 4).
 # serial: nothing runs beside it; timeout: seconds, 600 by default; asan (e2e scripts): also against the sanitizer build.
 # Exit code 77 means skipped. With ISO_REQUIRE_SHARED (set by `make check` when ISOFLOP_SHARED is), a skip for want of shared data is a failure.
 enable_testing()
@@ -18,6 +19,13 @@ function(iso_test name source label)
     set(timeout ${CMAKE_MATCH_1})
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS ${label})
+  if(marks MATCHES "cost=([0-9]+)")
+    set(cost ${CMAKE_MATCH_1})
+    if(label STREQUAL asan)
+      math(EXPR cost "${cost} * 4")
+    endif()
+    set_tests_properties(${name} PROPERTIES COST ${cost})
+  endif()
   if(marks MATCHES " serial")
     set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
   endif()
@@ -96,6 +104,7 @@ if(NOT ISO_SANITIZE AND NOT ISO_FUZZ)
   find_program(PYTHON3 python3)
   find_program(CLANG_FORMAT clang-format)
   iso_test(repo_deps ${CMAKE_SOURCE_DIR}/tests/repo/test_deps.sh repo sh tests/repo/test_deps.sh)
+  iso_test(repo_ci ${CMAKE_SOURCE_DIR}/tests/repo/test_ci.sh repo sh tests/repo/test_ci.sh)
   if(PYTHON3)
     iso_test(repo_layers ${CMAKE_SOURCE_DIR}/tools/check_layers.py repo ${PYTHON3} tools/check_layers.py --objects ${CMAKE_BINARY_DIR})
     iso_test(repo_rules_bite ${CMAKE_SOURCE_DIR}/tests/repo/test_layers.sh repo sh tests/repo/test_layers.sh)

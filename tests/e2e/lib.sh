@@ -3,6 +3,8 @@
 # ctest sets ISOFLOP (the program) and ISO_BUILD (the build folder). Each script gets its own empty folder $T, which is also
 # the working directory, and an empty $ISOFLOP_HOME in it; both are removed at the end. A script ends with `finish`.
 set -u
+# Python is started hundreds of times: the interpreter itself comes before a version manager's wrapper (0.1 s a start).
+PATH=$(python3 -c 'import os, sys; print(os.path.dirname(sys.executable))'):$PATH || exit 1
 : "${ISOFLOP:?set ISOFLOP to the program under test}"
 ISOFLOP=$(cd "$(dirname "$ISOFLOP")" && pwd)/$(basename "$ISOFLOP")
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
@@ -71,7 +73,7 @@ same_file() { checks=$((checks + 1)); cmp "$1" "$2" || fail "$1 and $2 differ"; 
 #   json 'j["params"] > 0 and "wall" in j["measured"]'
 json() {
   checks=$((checks + 1))
-  python3 - "$1" "${2:-$OUT}" <<'PY' || fail "not true: $1"
+  python3 -S - "$1" "${2:-$OUT}" <<'PY' || fail "not true: $1"
 import json, math, sys
 def refuse(word): raise ValueError("not JSON: " + word)
 text = open(sys.argv[2], encoding="utf-8").read()
@@ -97,7 +99,7 @@ PY
 }
 # json_get EXPR [FILE]: prints the value, for use in a shell variable.
 json_get() {
-  python3 -c 'import json, sys
+  python3 -S -c 'import json, sys
 j = json.loads(open(sys.argv[2], encoding="utf-8").read().strip().splitlines()[-1])
 print(eval(sys.argv[1]))' "$1" "${2:-$OUT}"
 }

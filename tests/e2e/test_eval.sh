@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop eval: the held-out loss of a model folder equals what its training reported; broken input.
-# ctest: serial timeout=300
+# ctest: timeout=300
 . "$(dirname "$0")/lib.sh"
 E_BUDGET=3 E_INPUT=4
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop fit: a known law is found again from a CSV file and from the store; what bad tables get.
-# ctest: timeout=300 asan
+# ctest: timeout=300 cost=5 asan
 . "$(dirname "$0")/lib.sh"
 
 # One Ctrl-C ends work that has nothing to save, and a page half made is not there. $1 as soon as it waits for signals.

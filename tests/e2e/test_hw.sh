@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop hw: the list, descriptors of three origins, tables fitted, saved and graded, and what bad files and calls get.
-# ctest: serial timeout=300
+# ctest: timeout=300 cost=8
 . "$(dirname "$0")/lib.sh"
 E_INPUT=4 E_UNAVAILABLE=7
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop law: the list, what one law says, predictions with published constants, and what is refused.
-# ctest: timeout=400 asan
+# ctest: timeout=400 cost=6 asan
 . "$(dirname "$0")/lib.sh"
 E_UNAVAILABLE=7
 

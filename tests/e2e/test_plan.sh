@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop plan: prices without training, echoes what binds, refuses the impossible.
-# ctest: serial timeout=300
+# ctest: timeout=300
 . "$(dirname "$0")/lib.sh"
 
 small_text text.txt 200000

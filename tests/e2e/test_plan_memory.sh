@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop plan memory: activations by hand, plans under limits against simpler strategies, offloading, shards, what is refused.
-# ctest: timeout=300 asan
+# ctest: timeout=300 cost=14 asan
 . "$(dirname "$0")/lib.sh"
 E_MEMORY=5 E_UNAVAILABLE=7
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # isoflop sample: text from a small model; seeds, budgets, broken folders.
-# ctest: serial timeout=300
+# ctest: timeout=300
 . "$(dirname "$0")/lib.sh"
 E_BUDGET=3 E_INPUT=4
 

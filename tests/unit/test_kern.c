@@ -1,4 +1,5 @@
 // Every fast kernel table against the f64 reference, on odd shapes; thread counts bitwise; stated costs against counted ones.
+// ctest: cost=7
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -178,20 +179,18 @@ static void same_bits(const char *what, int threads, const bufs *a, const bufs *
 
 static iso_pool *pools[4];  // [n] has n threads; [0] is NULL, run inline
 
-static void check_case(const iso_kern_table *t, const kcase *k, double bound) {
+// `ref` is what the reference makes of `in`.
+static void check_table(const iso_kern_table *t, const kcase *k, const bufs *in, const bufs *ref, double bound) {
   char what[200];
   describe(what, sizeof what, k, t);
-  bufs in = bufs_open(k), ref, one, more;
-  run_case(&iso_kern_ref, k, &in, NULL, &ref, NULL);
-  run_case(t, k, &in, NULL, &one, NULL);
-  compare(what, &ref, &one, bound);
+  bufs one, more;
+  run_case(t, k, in, NULL, &one, NULL);
+  compare(what, ref, &one, bound);
   for (int n = 1; n <= 3; n++) {
-    run_case(t, k, &in, pools[n], &more, NULL);
+    run_case(t, k, in, pools[n], &more, NULL);
     same_bits(what, n, &one, &more);
     bufs_close(&more);
   }
-  bufs_close(&in);
-  bufs_close(&ref);
   bufs_close(&one);
 }
 
@@ -214,29 +213,49 @@ static bool is_attention(iso_kslot s) { return s == ISO_K_attention || s == ISO_
 // Tables with products of their own for attention.
 static bool attention_rounds(const iso_kern_table *t) { return strcmp(t->name, "avx512+amx") == 0; }
 
-static void every_case_f32(const iso_kern_table *t) {
-  for (size_t i = 0; i < ISO_COUNT(CASES); i++) check_case(t, &CASES[i], bound_of(CASES[i].slot));
+// The tables of a precision that this CPU has.
+typedef struct tables {
+  const iso_kern_table *t[4];
+  int n;
+} tables;
+static tables f32, bf16;
+static void take_f32(const iso_kern_table *t) { f32.t[f32.n++] = t; }
+static void take_bf16(const iso_kern_table *t) { bf16.t[bf16.n++] = t; }
+
+// bf16 tables: rounding the operands of a product moves a sum of random terms by 2^-9 of its scale.
+static double bf16_bound(const iso_kern_table *t, iso_kslot s) {
+  bool twice = s == ISO_K_head_loss || (attention_rounds(t) && is_attention(s));  // probabilities and gradients are rounded too
+  return twice ? 2e-2 : has_product(s) ? 1e-2 : bound_of(s);
 }
 
-// bf16 tables: rounding the operands of a product moves a sum of random terms by 2^-9 of its scale; with operands that bf16 holds
-// exactly a single product must be as good as in f32.
-static void every_case_bf16(const iso_kern_table *t) {
+// The reference, which takes most of the time, runs once for all tables.
+static void every_table(const kcase *k, bool with_f32, double (*bf16_of)(const iso_kern_table *, iso_kslot)) {
+  bufs in = bufs_open(k), ref;
+  run_case(&iso_kern_ref, k, &in, NULL, &ref, NULL);
+  for (int i = 0; i < f32.n && with_f32; i++) check_table(f32.t[i], k, &in, &ref, bound_of(k->slot));
+  for (int i = 0; i < bf16.n; i++) check_table(bf16.t[i], k, &in, &ref, bf16_of(bf16.t[i], k->slot));
+  bufs_close(&in);
+  bufs_close(&ref);
+}
+
+static double f32_bound(const iso_kern_table *t, iso_kslot s) {
+  (void)t;
+  return bound_of(s);
+}
+
+static void test_every_case(void **state) {
+  (void)state;
+  f32.n = bf16.n = 0;
+  each_table(ISO_PREC_f32, take_f32);
+  each_table(ISO_PREC_bf16, take_bf16);
+  assert_true(f32.n > 0 && bf16.n > 0);
   for (size_t i = 0; i < ISO_COUNT(CASES); i++) {
     kcase k = CASES[i];
-    bool twice = k.slot == ISO_K_head_loss || (attention_rounds(t) && is_attention(k.slot));  // probabilities and gradients are rounded too
-    check_case(t, &k, twice ? 2e-2 : has_product(k.slot) ? 1e-2 : bound_of(k.slot));
+    every_table(&k, true, bf16_bound);
+    // With operands that bf16 holds exactly a single product must be as good as in f32.
     k.short_values = true;
-    if (has_product(k.slot) && k.slot != ISO_K_head_loss) check_case(t, &k, bound_of(k.slot));
+    if (has_product(k.slot) && k.slot != ISO_K_head_loss) every_table(&k, false, f32_bound);
   }
-}
-
-static void test_f32(void **state) {
-  (void)state;
-  each_table(ISO_PREC_f32, every_case_f32);
-}
-static void test_bf16(void **state) {
-  (void)state;
-  each_table(ISO_PREC_bf16, every_case_bf16);
 }
 
 // Rows whose target is ignored leave no trace, at either end of a table's blocks and when no row counts at all.
@@ -375,8 +394,10 @@ static int close_pools(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_select), cmocka_unit_test(test_costs),       cmocka_unit_test(test_f32),
-      cmocka_unit_test(test_bf16),   cmocka_unit_test(test_all_ignored),
+      cmocka_unit_test(test_select),
+      cmocka_unit_test(test_costs),
+      cmocka_unit_test(test_every_case),
+      cmocka_unit_test(test_all_ignored),
   };
   return cmocka_run_group_tests(tests, open_pools, close_pools);
 }

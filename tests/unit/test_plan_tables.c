@@ -1,4 +1,5 @@
 // Planners on measured tables: made by a known roofline, they give what the planners' own model gives at the same shares of peak.
+// ctest: cost=13
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
