@@ -102,10 +102,10 @@ run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law data_constrained 
 json "j['optimum']['params'] < 0.8 * $free and 'closed_form' not in j['optimum'] and j['data']['loss_with_repetition'] == j['loss']['value'] and abs(j['serve']['in_flop']['foc_ratio'] - 1) < 1e-3"
 # Sets of other text make no interval: C4, RedPajama and RefinedWeb.
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law overtraining --json
-json 'j["loss"]["hi"] is None and j["loss"]["lo"] is None and j["loss_interval"].startswith("not known") and "no other confirmed set" in j["loss_interval"]'
+json 'j["loss"]["hi"] is None and j["loss"]["lo"] is None and j["loss_interval"].startswith("none: no uncertainty") and j["loss"]["interval"] == j["loss_interval"] and "no other confirmed set" in j["loss_interval"]'
 json '"params_of_other_sets" not in j["optimum"]'
 run $E_OK plan train --budget 1e22flop --cluster 64xh100 --law overtraining
-out_has '^loss +[0-9.]+ nats per token; interval not known'
+out_has '^loss +[0-9.]+ nats per token; interval none: no uncertainty'
 out_lacks 'other sets|nan'
 # Tokens that are uncertain make an interval all the same.
 run $E_OK plan train --budget wall=5d --cluster 64xh100 --law overtraining --json
