@@ -70,6 +70,7 @@ int iso_str_distance(const char *a, const char *b) {
 }
 
 bool iso_str_near(const char *known, const char *typed) {
-  int wrong = (int)(strlen(typed) + 1) / 3;
-  return iso_str_distance(known, typed) <= (wrong > 1 ? wrong : 1);
+  size_t n = strlen(typed);
+  int wrong = (int)(n + 1) / 3;
+  return (n >= 3 && strncmp(known, typed, n) == 0) || iso_str_distance(known, typed) <= (wrong > 1 ? wrong : 1);
 }

@@ -26,6 +26,8 @@ static void near(void **state) {
   assert_true(iso_str_near("chinchilla", "chinchila"));
   assert_true(iso_str_near("h100", "h10"));
   assert_true(iso_str_near("llama3-8b", "llama-3-8"));
+  assert_true(iso_str_near("layout", "lay"));
+  assert_false(iso_str_near("layout", "la"));
   assert_false(iso_str_near("plan", "run"));
   assert_false(iso_str_near("llama-7b", "nothing-like-it"));
   assert_false(iso_str_near("fit", "xyz"));
