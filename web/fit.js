@@ -23,7 +23,7 @@
   const where = (x, flop) => d.inputs.map((in_, k) => x[k] === null ? null : in_.name + ' ' + tick(k)(x[k])).concat(known(flop) ? [sci(flop, 2) + ' FLOP'] : []).filter(t => t).join(', ');
   const rowTip = i => [(d.rows.line[i] ? 'line ' + d.rows.line[i] + ': ' : '') + d.target + ' ' + fmt(d.rows.y[i]) + (known(d.rows.fit[i]) ? ', law ' + fmt(d.rows.fit[i]) : ''),
                        where(d.rows.x.map(c => c[i]), d.rows.train_flop[i])];
-  const heldTip = h => ['held out, line ' + h.line + ': ' + fmt(h.y), h.refused ? 'refused: too far out' : 'predicted ' + fmt(h.mid) + ' (' + fmt(h.lo) + ' to ' + fmt(h.hi) + ')', where(h.x, h.train_flop)];
+  const heldTip = h => ['held out, line ' + h.line + ': ' + fmt(h.y), h.refused ? 'refused: too far out' : 'predicted ' + fmt(h.value) + ' (' + fmt(h.lo) + ' to ' + fmt(h.hi) + ')', where(h.x, h.train_flop)];
   const scale = (k, values) => logAxis(axisName(k), values, tick(k));
 
   function fit() {
@@ -49,18 +49,18 @@
 
   function residuals() {
     const off = (y, f) => d.log_residuals ? 100 * (y / f - 1) : y - f, label = d.log_residuals ? 'run beyond the law, %' : 'run minus law';
-    const charts = [{ id: 'c-resid', name: 'predicted ' + d.target, at: i => d.rows.fit[i], held: h => h.mid }];
+    const charts = [{ id: 'c-resid', name: 'predicted ' + d.target, at: i => d.rows.fit[i], held: h => h.value }];
     for (const c of document.querySelectorAll('canvas[data-axis]')) {
       const k = Number(c.dataset.axis);
       charts.push({ id: c.id, k, at: i => column(k)[i], held: h => heldAt(h, k) });
     }
-    const rows = d.rows.y.map((_, i) => i).filter(i => known(d.rows.fit[i])), held = d.held.filter(h => known(h.mid));
-    const most = 1.08 * Math.max(1e-9, ...rows.map(i => Math.abs(off(d.rows.y[i], d.rows.fit[i]))), ...held.map(h => Math.abs(off(h.y, h.mid))));
+    const rows = d.rows.y.map((_, i) => i).filter(i => known(d.rows.fit[i])), held = d.held.filter(h => known(h.value));
+    const most = 1.08 * Math.max(1e-9, ...rows.map(i => Math.abs(off(d.rows.y[i], d.rows.fit[i]))), ...held.map(h => Math.abs(off(h.y, h.value))));
     for (const c of charts) {
       const own = rows.filter(i => known(c.at(i))), out = held.filter(h => known(c.held(h))), xs = own.map(c.at).concat(out.map(c.held)), sets = [];
       if (!own.length) continue;
       const x = c.k === undefined || !xs.every(v => v > 0) ? linAxis(c.name || axisName(c.k), xs) : scale(c.k, xs);
-      if (out.length) sets.push(dots('held out', out.map(h => ({ x: c.held(h), y: off(h.y, h.mid), tip: heldTip(h) })), look.accent, { pointStyle: 'rectRot', pointRadius: 5 }));
+      if (out.length) sets.push(dots('held out', out.map(h => ({ x: c.held(h), y: off(h.y, h.value), tip: heldTip(h) })), look.accent, { pointStyle: 'rectRot', pointRadius: 5 }));
       sets.push(dots('runs', own.map(i => ({ x: c.at(i), y: off(d.rows.y[i], d.rows.fit[i]), tip: rowTip(i) })), ramp(0.5),
                      { pointRadius: 3.2, backgroundColor: own.map(i => shade(COLOUR < 0 ? null : column(COLOUR)[i])), borderWidth: 0 }));
       sets.push(line('_zero', [{ x: x.min, y: 0 }, { x: x.max, y: 0 }], look.muted, { borderWidth: 1 }));
@@ -84,8 +84,8 @@
       if (own[k].length) sets.push(dots(sci(l.train_flop) + ' FLOP', own[k], c, { pointRadius: 3.6 }));
       if (l.trace) sets.push(line('_curve', l.trace[0].map((n, i) => ({ x: n, y: l.trace[1][i] })), fade(c, 0.75), { borderWidth: 1.6, borderDash: l.edge || l.unstable ? [5, 4] : [] }));
       if (l.coef && l.coef.every(known)) sets.push(parabola(l, fade(c, 0.75)));
-      if (known(l.params.mid) && known(l.loss) && !l.edge && !l.unstable && !l.outside && !l.concave) {
-        minima.push({ x: l.params.mid, y: l.loss, tip: 'minimum at ' + sci(l.train_flop) + ' FLOP: ' + si(l.params.mid) + ' parameters, ' + fmt(l.loss) });
+      if (known(l.params.value) && known(l.loss) && !l.edge && !l.unstable && !l.outside && !l.concave) {
+        minima.push({ x: l.params.value, y: l.loss, tip: 'minimum at ' + sci(l.train_flop) + ' FLOP: ' + si(l.params.value) + ' parameters, ' + fmt(l.loss) });
         if (known(l.params.lo)) sets.push(line('_interval', [{ x: l.params.lo, y: l.loss }, { x: l.params.hi, y: l.loss }], fade(look.accent, 0.6), { borderWidth: 2 }));
       }
     });
@@ -111,12 +111,12 @@
       sets.push(line('_hi', pts.map(p => ({ x: p[0], y: p[2] })), 'transparent', { borderWidth: 0, fill: '-1', backgroundColor: fade(c, 0.12) }));
     };
     const mark = (levels, label, c, style) => {
-      const used = levels.filter(l => known(l.params.mid) && !l.edge && !l.unstable && !l.outside && !l.concave);
+      const used = levels.filter(l => known(l.params.value) && !l.edge && !l.unstable && !l.outside && !l.concave);
       if (!used.length) return;
-      sets.push(dots(label, used.map(l => ({ x: l.train_flop, y: l.params.mid, tip: label + ' at ' + sci(l.train_flop) + ' FLOP: ' + si(l.params.mid) })), c, { pointStyle: style, pointRadius: 4.5 }));
+      sets.push(dots(label, used.map(l => ({ x: l.train_flop, y: l.params.value, tip: label + ' at ' + sci(l.train_flop) + ' FLOP: ' + si(l.params.value) })), c, { pointStyle: style, pointRadius: 4.5 }));
       for (const l of used) {
         xs.push(l.train_flop);
-        ys.push(l.params.mid);
+        ys.push(l.params.value);
         if (known(l.params.lo)) sets.push(line('_interval', [{ x: l.train_flop, y: l.params.lo }, { x: l.train_flop, y: l.params.hi }], fade(c, 0.6), { borderWidth: 2 }));
       }
     };
@@ -124,14 +124,14 @@
     if (d.parabola) mark(d.parabola.levels, 'minima of parabolas', ramp(0.5), 'triangle');
     d.power.forEach((p, i) => {
       const c = [look.accent, ramp(0.5), look.muted][['interpolated curves', 'parabolas', 'envelope'].indexOf(p.method)];
-      sets.push(line(p.method + ', N* ~ C^' + p.exponent.mid.toFixed(3), p.line.map(v => ({ x: v.train_flop, y: v.params })), c));
+      sets.push(line(p.method + ', N* ~ C^' + p.exponent.value.toFixed(3), p.line.map(v => ({ x: v.train_flop, y: v.params })), c));
       band(p.line.filter(v => known(v.lo) && known(v.hi)).map(v => [v.train_flop, v.lo, v.hi]), c);
       if (!xs.length) p.line.forEach(v => { xs.push(v.train_flop); ys.push(v.params); });
     });
     if (d.optimum.length) {
-      sets.push(line(d.law + ', optimum', d.optimum.map(p => ({ x: p.train_flop, y: p.params.mid, tip: [si(p.params.mid) + ' parameters, ' + si(p.tokens.mid) + ' tokens at ' + sci(p.train_flop) + ' FLOP'] })), look.ink, { pointHitRadius: 4 }));
+      sets.push(line(d.law + ', optimum', d.optimum.map(p => ({ x: p.train_flop, y: p.params.value, tip: [si(p.params.value) + ' parameters, ' + si(p.tokens.value) + ' tokens at ' + sci(p.train_flop) + ' FLOP'] })), look.ink, { pointHitRadius: 4 }));
       band(d.optimum.filter(p => known(p.params.lo)).map(p => [p.train_flop, p.params.lo, p.params.hi]), look.ink);
-      d.optimum.forEach(p => { xs.push(p.train_flop); ys.push(p.params.mid); });
+      d.optimum.forEach(p => { xs.push(p.train_flop); ys.push(p.params.value); });
     }
     if (!sets.length) return;
     draw('c-power', sets, { x: logAxis('training FLOPs', xs, flopTick), y: logAxis('parameters', ys, si, 1.6) });

@@ -280,7 +280,7 @@ iso_status iso_csv_columns(const iso_csv *t, const char *list, int *col, int max
       for (int i = 0; i < t->cols; i++)
         if (!best || iso_str_distance(name, iso_csv_name(t, i)) < iso_str_distance(name, best)) best = iso_csv_name(t, i);
       iso_fail(err, ISO_EINVAL, "%s has no column called '%.80s'", t->what, name);
-      return iso_hint(err, ISO_EINVAL, "the nearest of its %d columns is '%.80s'", t->cols, best ? best : "");
+      return best && iso_str_near(best, name) ? iso_hint(err, ISO_EINVAL, "the nearest of its %d columns is '%.80s'", t->cols, best) : ISO_EINVAL;
     }
     for (int i = 0; i < *n; i++)
       if (col[i] == c) return iso_fail(err, ISO_EINVAL, "column list '%.80s': %.80s is there twice", list, name);

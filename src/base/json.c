@@ -37,6 +37,55 @@ iso_status iso_json_save(iso_ctx *c, const char *path, const json_t *j, iso_err 
 
 json_t *iso_json_num(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
+json_t *iso_json_range(double value, double lo, double hi, const char *why) {
+  json_t *o = json_pack("{s:o, s:o, s:o}", "value", iso_json_num(value), "lo", iso_json_num(lo), "hi", iso_json_num(hi));
+  if (isfinite(value) && !(isfinite(lo) && isfinite(hi))) (void)json_object_set_new(o, "interval", json_sprintf("none: %s", why));
+  return o;
+}
+
+double iso_json_value(const json_t *v) {
+  const json_t *n = json_is_object(v) ? json_object_get(v, "value") : v;
+  return json_is_number(n) ? json_number_value(n) : NAN;
+}
+
+static bool among(const char *key, const char *const *keys) {
+  for (; *keys; keys++)
+    if (strcmp(*keys, key) == 0) return true;
+  return false;
+}
+
+// What the ends of an interval are made of: factors, or two documents beside the one walked.
+typedef struct ends {
+  const char *const *keys, *why;
+  bool scale;
+  double lo, hi;
+} ends;
+
+static void walk(json_t *o, const json_t *low, const json_t *high, const ends *e) {
+  const char *key;
+  json_t *v;
+  void *next;
+  for (size_t i = 0; i < json_array_size(o); i++) walk(json_array_get(o, i), json_array_get(low, i), json_array_get(high, i), e);
+  json_object_foreach_safe(o, next, key, v) {
+    const json_t *a = json_object_get(low, key), *b = json_object_get(high, key);
+    if (!json_is_number(v) || !among(key, e->keys)) {
+      walk(v, a, b, e);
+      continue;
+    }
+    double x = json_number_value(v), y = e->scale ? x * e->lo : iso_json_value(a), z = e->scale ? x * e->hi : iso_json_value(b);
+    bool known = isfinite(y) && isfinite(z);
+    (void)json_object_set_new(o, key, iso_json_range(x, known ? fmin(x, fmin(y, z)) : y, known ? fmax(x, fmax(y, z)) : z, e->why));
+  }
+}
+
+void iso_json_scale(json_t *o, const char *const *keys, double lo, double hi, const char *why) {
+  walk(o, NULL, NULL, &(ends){.keys = keys, .why = why, .scale = true, .lo = lo, .hi = hi});
+}
+
+void iso_json_join(json_t *o, const json_t *low, const json_t *high, const char *const *keys, const char *why) {
+  walk(o, low, high, &(ends){.keys = keys, .why = why});
+}
+
 static iso_status missing(const char *key, const char *what, iso_err *err) { return iso_fail(err, ISO_EFORMAT, "%s: \"%s\" is missing", what, key); }
 
 iso_status iso_json_opt_i64(const json_t *o, const char *key, const char *what, int64_t min, int64_t max, int64_t *out, iso_err *err) {
@@ -97,7 +146,7 @@ iso_status iso_json_only_keys(const json_t *o, const char *what, const char *con
     }
     if (found) continue;
     iso_fail(err, ISO_EFORMAT, "%s: unknown key \"%.60s\"", what, key);
-    return best ? iso_hint(err, ISO_EFORMAT, "did you mean \"%s\"?", best) : ISO_EFORMAT;
+    return best && iso_str_near(best, key) ? iso_hint(err, ISO_EFORMAT, "did you mean \"%s\"?", best) : ISO_EFORMAT;
   }
   return ISO_OK;
 }

@@ -51,18 +51,26 @@ int iso_str_distance(const char *a, const char *b) {
   enum { MAX = 63 };
   size_t na = strlen(a), nb = strlen(b);
   if (na > MAX || nb > MAX) return MAX;
-  int row[MAX + 1];
+  int before[MAX + 1], last[MAX + 1] = {0}, row[MAX + 1] = {0};
   for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
   for (size_t i = 1; i <= na; i++) {
-    int diag = row[0];
+    memcpy(before, last, sizeof before);
+    memcpy(last, row, sizeof last);
     row[0] = (int)i;
     for (size_t j = 1; j <= nb; j++) {
-      int up = row[j], best = diag + (a[i - 1] != b[j - 1]);
-      if (up + 1 < best) best = up + 1;
+      int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+      if (last[j] + 1 < best) best = last[j] + 1;
       if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      diag = up;
+      bool swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swap && before[j - 2] + 1 < best) best = before[j - 2] + 1;
       row[j] = best;
     }
   }
   return row[nb];
+}
+
+bool iso_str_near(const char *known, const char *typed) {
+  size_t n = strlen(typed);
+  int wrong = (int)(n + 1) / 3;
+  return (n >= 3 && strncmp(known, typed, n) == 0) || iso_str_distance(known, typed) <= (wrong > 1 ? wrong : 1);
 }

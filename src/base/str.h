@@ -13,6 +13,9 @@ void iso_str_put(iso_str *s, const void *bytes, size_t n);
 void iso_str_add(iso_str *s, const char *text);
 void iso_str_fmt(iso_str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void iso_str_free(iso_str *s);
-// Edit distance (insertions, deletions, substitutions), for "did you mean".
+// Edit distance: insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
 int iso_str_distance(const char *a, const char *b);
+// Whether `known` is near enough to what was typed for "did you mean": a third of the characters typed may be wrong, at least one, or
+// it begins with all of them, three or more.
+bool iso_str_near(const char *known, const char *typed);
 #endif

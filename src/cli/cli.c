@@ -147,20 +147,21 @@ iso_status cli_input(iso_status st, iso_err *err) {
 }
 
 int cli_fail(const cli_args *a, iso_status st, const iso_err *err) {
-  fprintf(stderr, "isoflop%s%s: %s\n", a && a->verb ? " " : "", a && a->verb ? a->verb->name : "", err->msg[0] ? err->msg : iso_status_name(st));
+  const char *message = err->msg[0] ? err->msg : iso_status_name(st);
+  fprintf(stderr, "isoflop%s%s: %s\n", a && a->verb ? " " : "", a && a->verb ? a->verb->name : "", message);
   if (err->hint[0]) fprintf(stderr, "  hint: %s\n", err->hint);
-  if (a && a->json) cli_put_json(json_pack("{s:{s:s, s:s, s:s}}", "error", "kind", iso_status_name(st), "message", err->msg, "hint", err->hint));
+  if (a && a->json) cli_put_json(json_pack("{s:{s:s, s:s, s:s}}", "error", "kind", iso_status_name(st), "message", message, "hint", err->hint));
   return cli_exit_code(st);
 }
 
 int cli_usage(const cli_args *a, const char *fmt, ...) {
+  iso_err err = {.status = ISO_EINVAL};
   va_list ap;
   va_start(ap, fmt);
-  fprintf(stderr, "isoflop%s%s: ", a->verb ? " " : "", a->verb ? a->verb->name : "");
-  vfprintf(stderr, fmt, ap);
-  fprintf(stderr, "\n  hint: isoflop %s%s--help\n", a->verb ? a->verb->name : "", a->verb ? " " : "");
+  (void)vsnprintf(err.msg, sizeof err.msg, fmt, ap);
   va_end(ap);
-  return EXIT_USAGE;
+  iso_hint(&err, ISO_EINVAL, "isoflop %s%s--help", a->verb ? a->verb->name : "", a->verb ? " " : "");
+  return cli_fail(a, ISO_EINVAL, &err);
 }
 
 static bool parse_value(cli_value *v, const cli_opt *o, const char *text, iso_err *err) {
@@ -195,7 +196,7 @@ static int unknown_option(const cli_args *a, const char *name) {
     const char *n = cli_opt_at(a->verb, i)->name;
     if (!best || iso_str_distance(n, name) < iso_str_distance(best, name)) best = n;
   }
-  if (best && iso_str_distance(best, name) <= 3) return cli_usage(a, "unknown option --%.40s; did you mean --%s?", name, best);
+  if (best && iso_str_near(best, name)) return cli_usage(a, "unknown option --%.40s; did you mean --%s?", name, best);
   return cli_usage(a, "unknown option --%.40s", name);
 }
 
@@ -260,7 +261,6 @@ static int run_verb(cli_args *a) {
   iso_err err = {0};
   int64_t threads = cli_int(a, "threads");
   const char *log = cli_text(a, "log-jsonl");
-  a->json = cli_flag(a, "json");
   a->quiet = cli_flag(a, "quiet");
   const char *term = getenv("TERM");
   a->color = isatty(STDERR_FILENO) && !cli_flag(a, "no-color") && !getenv("NO_COLOR") && !(term && strcmp(term, "dumb") == 0);
@@ -303,7 +303,7 @@ static const cli_verb *find_sub(const cli_verb *verb, const char *name, const ch
   return found;
 }
 
-static int show_help(const char *verb, const char *sub, bool markdown) {
+static int show_help(const cli_args *a, const char *verb, const char *sub, bool markdown) {
   iso_str s = {0};
   int code = EXIT_DONE;
   if (!verb)
@@ -314,8 +314,7 @@ static int show_help(const char *verb, const char *sub, bool markdown) {
     if (found && sub) found = find_sub(found, sub, &near);
     if (!found) {
       iso_str_free(&s);
-      fprintf(stderr, "isoflop help: no verb \"%.40s%s%.40s\"\n", verb, sub ? " " : "", sub ? sub : "");
-      return EXIT_USAGE;
+      return cli_usage(a, "no verb \"%.40s%s%.40s\"", verb, sub ? " " : "", sub ? sub : "");
     }
     cli_help(found, &s);
   }
@@ -328,26 +327,32 @@ static int show_help(const char *verb, const char *sub, bool markdown) {
 static int unexpected(const cli_args *a) {
   const char *near, *s = a->pos[a->verb->max_args];
   if (find_sub(a->verb, s, &near)) return cli_usage(a, "%s comes right after %s: isoflop %s %s ...", s, a->verb->name, a->verb->name, s);
-  if (near && a->verb->max_args == 0) return cli_usage(a, "no \"%.40s\" here; did you mean \"isoflop %s %s\"?", s, a->verb->name, near);
+  if (near && a->verb->max_args == 0 && iso_str_near(near, s))
+    return cli_usage(a, "no \"%.40s\" here; did you mean \"isoflop %s %s\"?", s, a->verb->name, near);
   return cli_usage(a, "unexpected argument \"%.60s\"", s);
 }
 
+// Before options are parsed: a wrong call is answered in JSON too.
+static bool asks_json(int argc, char **argv) {
+  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+    if (strcmp(argv[i], "--json") == 0) return true;
+  return false;
+}
+
 static int dispatch(int argc, char **argv) {
-  cli_args a = {.argc = argc, .argv = argv};
+  cli_args a = {.argc = argc, .argv = argv, .json = asks_json(argc, argv)};
   const char *name = argc > 1 ? argv[1] : "help", *near;
   int first = 2;
   if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
   if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
     const char *what = argc > 2 ? argv[2] : NULL;
-    if (what && strcmp(what, "--markdown") == 0) return show_help(NULL, NULL, true);
-    if (what && strcmp(what, "--all") == 0) return show_help(NULL, NULL, false);
-    return show_help(what, argc > 3 ? argv[3] : NULL, false);
+    if (what && strcmp(what, "--markdown") == 0) return show_help(&a, NULL, NULL, true);
+    if (what && strcmp(what, "--all") == 0) return show_help(&a, NULL, NULL, false);
+    return show_help(&a, what, argc > 3 ? argv[3] : NULL, false);
   }
   a.verb = find_verb(name, &near);
-  if (!a.verb) {
-    fprintf(stderr, "isoflop: no verb \"%.40s\"; did you mean \"%s\"?\n  hint: isoflop help\n", name, near);
-    return EXIT_USAGE;
-  }
+  if (!a.verb)
+    return iso_str_near(near, name) ? cli_usage(&a, "no verb \"%.40s\"; did you mean \"%s\"?", name, near) : cli_usage(&a, "no verb \"%.40s\"", name);
   const cli_verb *sub = argc > 2 ? find_sub(a.verb, argv[2], &near) : NULL;
   if (sub) {
     a.verb = sub;

@@ -91,7 +91,7 @@ iso_status cli_budget(const cli_args *a, iso_budget *out, iso_err *err);
 
 // Prints the error with its hint to stderr (and as JSON to stdout under --json) and returns the exit code.
 int cli_fail(const cli_args *a, iso_status st, const iso_err *err);
-// A wrong call: message, hint at --help, EXIT_USAGE.
+// A wrong call: the same with a hint at --help, EXIT_USAGE.
 int cli_usage(const cli_args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Prints one JSON object on one line to stdout and drops the reference.
 int cli_put_json(json_t *j);

@@ -70,7 +70,7 @@ static void train_lost(const json_t *p, cli_why *w) {
 
 static void train_change(const json_t *p, cli_why *w) {
   const char *name;
-  const json_t *v, *sets = cli_json_at(p, "optimum.params_of_other_sets");
+  const json_t *v;
   char a[40];
   json_object_foreach(json_object_get(json_object_get(p, "shadow"), "by_limit"), name, v) {
     double per_log = cli_at(v, "loss_per_log");
@@ -82,8 +82,8 @@ static void train_change(const json_t *p, cli_why *w) {
                 cli_at(p, "shadow.closed_form_per_log") * log(1 / 0.9));
   if (strcmp(cli_text_at(p, "binding"), "co2") == 0)
     cli_why_say(w->change, "a grid with half the carbon is worth twice the grams: about %+.3g", cli_at(p, "shadow.closed_form_per_log") * log(2));
-  double lo = json_number_value(json_array_get(sets, 0)), hi = json_number_value(json_array_get(sets, 1));
-  if (hi > lo) cli_why_say(w->change, "the law's other published constants would choose %.3g to %.3g parameters", lo, hi);
+  double lo = cli_at(p, "optimum.params.lo"), hi = cli_at(p, "optimum.params.hi");
+  if (hi > lo) cli_why_say(w->change, "within the uncertainty of the law the best size is %.3g to %.3g parameters", lo, hi);
   for (int k = 0; k < 2; k++) {
     const json_t *o = cli_json_at(p, k ? "serve.in_usd" : "serve.in_flop");
     if (o)
@@ -230,7 +230,7 @@ void cli_why_hparams(const json_t *p, cli_why *w) {
 void cli_why_serve(const json_t *p, cli_why *w) {
   const char *type;
   const json_t *v;
-  double mid = cli_at(p, "usd_h.mid");
+  double mid = cli_at(p, "usd_h");
   cli_why_say(w->bound, "%s stops more requests on the replicas that carry most of the load", cli_text_at(p, "binding"));
   say_warnings(p, w);
   if (cli_json_at(p, "infeasible"))
@@ -243,8 +243,8 @@ void cli_why_serve(const json_t *p, cli_why *w) {
   json_object_foreach(json_object_get(p, "usd_h_one_type"), type, v) {
     if (json_is_null(v))
       cli_why_say(w->bound, "%s alone does not carry every size within the limits", type);
-    else if (json_number_value(v) > mid * (1 + 1e-9))
-      cli_why_lost(w, json_number_value(v) / mid, "price of %s alone", type);
+    else if (iso_json_value(v) > mid * (1 + 1e-9))
+      cli_why_lost(w, iso_json_value(v) / mid, "price of %s alone", type);
   }
   cli_why_lost(w, cli_at(p, "phase_split.split.usd_h") / mid, "price of pools split by phase");
   cli_why_say(w->change, "a request a second more: $%.3g an hour", cli_at(p, "shadow.usd_h_per_req_per_s"));
@@ -263,13 +263,13 @@ void cli_why_infer(const json_t *p, cli_why *w) {
   cli_why_say(w->bound, "users: %s of cache each, %s free on a device, %.0f at once", show(cli_at(p, "memory.kv_b_per_seq"), ISO_UNIT_BYTE, b),
               show(cli_at(p, "memory.free_b_per_device"), ISO_UNIT_BYTE, c), cli_at(p, "memory.users"));
   cli_why_say(w->bound, "first token: %s; token after token: %s", cli_text_at(p, "ttft_s.bound"), cli_text_at(p, "itl_s.bound"));
-  cli_why_say(w->bound, "%s between tokens, of which the roofline needs %s", show(cli_at(p, "itl_s.mid"), ISO_UNIT_S, b),
+  cli_why_say(w->bound, "%s between tokens, of which the roofline needs %s", show(cli_at(p, "itl_s"), ISO_UNIT_S, b),
               show(cli_at(p, "itl_s.floor"), ISO_UNIT_S, c));
   const json_t *front = cli_json_at(p, "energy.choices.front");
   for (size_t i = 0; i < json_array_size(front); i++) {
     const json_t *o = json_array_get(front, i);
-    cli_why_lost(w, cli_at(o, "itl_s") / cli_at(p, "itl_s.mid"), "time between tokens on %.0f devices at batch %.0f, %s a token",
-                 cli_at(o, "devices"), cli_at(o, "batch"), show(cli_at(o, "j_per_tok"), ISO_UNIT_JOULE, b));
+    cli_why_lost(w, cli_at(o, "itl_s") / cli_at(p, "itl_s"), "time between tokens on %.0f devices at batch %.0f, %s a token", cli_at(o, "devices"),
+                 cli_at(o, "batch"), show(cli_at(o, "j_per_tok"), ISO_UNIT_JOULE, b));
   }
   cli_why_say(w->change, "a sequence more: %s on each step", show(cli_at(p, "shadow.itl_s_per_sequence"), ISO_UNIT_S, b));
   cli_why_say(w->change, "a GB more for the cache: %.3g users more", cli_at(p, "shadow.users_per_gb"));

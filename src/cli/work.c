@@ -90,7 +90,10 @@ int cli_action(const cli_args *a, const char *const *names, int n) {
     if (strcmp(a->pos[0], names[i]) == 0) return i;
     if (iso_str_distance(a->pos[0], names[i]) < iso_str_distance(a->pos[0], names[best])) best = i;
   }
-  (void)cli_usage(a, "unknown action \"%.40s\"; did you mean \"%s\"?", a->pos[0], names[best]);
+  if (iso_str_near(names[best], a->pos[0]))
+    (void)cli_usage(a, "unknown action \"%.40s\"; did you mean \"%s\"?", a->pos[0], names[best]);
+  else
+    (void)cli_usage(a, "unknown action \"%.40s\"", a->pos[0]);
   return -1;
 }
 

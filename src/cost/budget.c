@@ -20,20 +20,16 @@ _Static_assert(sizeof(iso_budget) == ISO_RES_COUNT * sizeof(double), "iso_budget
 const iso_res_info *iso_res_get(iso_res r) { return &INFO[r]; }
 
 iso_status iso_res_find(const char *name, iso_res *out, iso_err *err) {
-  int best = 0, best_d = 1 << 20;
+  int best = 0;
   for (int r = 0; r < ISO_RES_COUNT; r++) {
     if (strcmp(name, INFO[r].name) == 0) {
       *out = (iso_res)r;
       return ISO_OK;
     }
-    int d = iso_str_distance(name, INFO[r].name);
-    if (d < best_d) {
-      best_d = d;
-      best = r;
-    }
+    if (iso_str_distance(name, INFO[r].name) < iso_str_distance(name, INFO[best].name)) best = r;
   }
   iso_fail(err, ISO_EINVAL, "unknown resource \"%.40s\"", name);
-  if (best_d <= 3 && best_d < (int)strlen(name)) return iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", INFO[best].name);
+  if (iso_str_near(INFO[best].name, name)) return iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", INFO[best].name);
   iso_str s = {0};
   for (int r = 0; r < ISO_RES_COUNT; r++) iso_str_fmt(&s, "%s%s", r ? ", " : "", INFO[r].name);
   iso_hint(err, ISO_EINVAL, "known: %s", s.p ? s.p : "");

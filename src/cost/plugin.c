@@ -19,7 +19,7 @@ iso_status iso_plugin_find(const iso_plugin *const *list, int64_t n, const char 
   for (int64_t i = 0; i < n; i++) iso_str_fmt(&names, "%s%s", i ? ", " : "", list[i]->name);
   iso_fail(err, ISO_EINVAL, "unknown %s \"%.60s\"; known: %s", kind, name, names.p ? names.p : "none");
   iso_str_free(&names);
-  if (best && iso_str_distance(name, best) <= 3) iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best);
+  if (best && iso_str_near(best, name)) iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best);
   return ISO_EINVAL;
 }
 

@@ -21,7 +21,7 @@ iso_status iso_arch_find(const char *name, const iso_arch **out, iso_err *err) {
     if (iso_str_distance(name, ARCHS[i]->name) < iso_str_distance(name, best)) best = ARCHS[i]->name;
   }
   iso_fail(err, ISO_EINVAL, "no architecture \"%.40s\"", name);
-  return iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best);
+  return iso_str_near(best, name) ? iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best) : ISO_EINVAL;
 }
 
 iso_status iso_arch_find_hf(const char *hf_type, const iso_arch **out, iso_err *err) {

@@ -46,6 +46,8 @@ iso_status iso_law_find(const char *name, const iso_law **out, iso_err *err) {
   }
   *out = NULL;
   // A list of all would bury the answer.
+  if (!iso_str_near(near->base.name, plain))
+    return iso_fail(err, ISO_EINVAL, "unknown law \"%.60s\"; isoflop law list names all %zu", name, ISO_COUNT(LAWS));
   return iso_fail(err, ISO_EINVAL, "unknown law \"%.60s\"; did you mean \"%s\"? isoflop law list names all %zu", name, near->base.name,
                   ISO_COUNT(LAWS));
 }

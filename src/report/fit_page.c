@@ -47,7 +47,7 @@ static json_t *held_json(const iso_fit_page *p) {
     json_t *x = json_array();
     for (int k = 0; k < p->held->law->n_inputs; k++) add(x, iso_json_num(p->held->x[i * p->held->law->n_inputs + k]));
     add(a, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:I}", "x", x, "train_flop", iso_json_num(p->held->flop[i]), "y", iso_json_num(h->y),
-                     "mid", iso_json_num(h->v.mid), "lo", iso_json_num(h->v.lo), "hi", iso_json_num(h->v.hi), "inside", h->inside, "refused",
+                     "value", iso_json_num(h->v.mid), "lo", iso_json_num(h->v.lo), "hi", iso_json_num(h->v.hi), "inside", h->inside, "refused",
                      h->refused, "line", (json_int_t)p->held->line[i]));
   }
   return a;

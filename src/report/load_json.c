@@ -18,19 +18,12 @@ json_t *iso_report_object(const char *text) {
 static double number(const json_t *v) { return json_is_number(v) ? json_number_value(v) : NAN; }
 double iso_report_num(const json_t *o, const char *key) { return number(json_object_get(o, key)); }
 
-static double either(const json_t *o, const char *a, const char *b) {
-  double v = iso_report_num(o, a);
-  return isnan(v) ? iso_report_num(o, b) : v;
-}
-
 iso_est iso_report_est(const json_t *v) {
   if (json_is_number(v)) return iso_est_exact(json_number_value(v));
   if (json_is_array(v) && json_array_size(v) == 3)
     return iso_est_range(number(json_array_get(v, 0)), number(json_array_get(v, 1)), number(json_array_get(v, 2)));
   if (!json_is_object(v)) return iso_est_unknown();
-  double mean = either(v, "mean", "mid");
-  if (isnan(mean)) mean = iso_report_num(v, "value");
-  return iso_est_range(either(v, "lo", "low"), mean, either(v, "hi", "high"));
+  return iso_est_range(iso_report_num(v, "lo"), iso_report_num(v, "value"), iso_report_num(v, "hi"));
 }
 
 const char *iso_report_str(iso_arena *a, const json_t *o, const char *key, size_t *n) {

@@ -14,7 +14,7 @@
 //   summary.sample_prompt text it began with
 //   summary.notes         [text, ...]: warnings and remarks
 //
-// EST is a number, [lo, mean, hi], or an object with lo or low, mean or mid, hi or high; beside a plain "loss", "lo" and "hi" are its
+// EST is a number, [lo, mean, hi], or an object with value, lo and hi; beside a plain "loss", "lo" and "hi" are its
 // interval. result_json itself: "params", "tokens", "elapsed_s", "bits_per_byte", "val_loss_nats", and "predicted" and "measured": objects
 // from resource (budget.def), "bits_per_byte" and "val_loss_nats" to EST, for the whole run. Values of the wrong type count as absent:
 // a report of a half-finished run is better than none.

@@ -69,19 +69,28 @@ file_there() { checks=$((checks + 1)); [ -s "$1" ] || fail "$1 is missing or emp
 file_gone() { checks=$((checks + 1)); [ ! -e "$1" ] || fail "$1 should not exist"; }
 same_file() { checks=$((checks + 1)); cmp "$1" "$2" || fail "$1 and $2 differ"; }
 
+# An interval, {"value", "lo", "hi"}, counts as its value, and still has its keys. For the Python of json and json_get.
+INTERVAL='class Interval(float):
+    def __new__(cls, o): return float.__new__(cls, o["value"])
+    def __init__(self, o): self.o = o
+    def __getitem__(self, key): return self.o[key]
+    def __contains__(self, key): return key in self.o
+    def get(self, key, other=None): return self.o.get(key, other)
+def interval(o): return Interval(o) if {"value", "lo", "hi"} <= set(o) and isinstance(o["value"], (int, float)) else o'
 # json EXPR [FILE]: a Python expression over the document `j` (or, with several lines, the list `lines`) in stdout or FILE must be true.
 #   json 'j["params"] > 0 and "wall" in j["measured"]'
 json() {
   checks=$((checks + 1))
-  python3 -S - "$1" "${2:-$OUT}" <<'PY' || fail "not true: $1"
+  python3 -S - "$1" "${2:-$OUT}" "$INTERVAL" <<'PY' || fail "not true: $1"
 import json, math, sys
+exec(sys.argv[3])
 def refuse(word): raise ValueError("not JSON: " + word)
 text = open(sys.argv[2], encoding="utf-8").read()
 try:
-    lines = [json.loads(l, parse_constant=refuse) for l in text.splitlines() if l.strip()]
+    lines = [json.loads(l, parse_constant=refuse, object_hook=interval) for l in text.splitlines() if l.strip()]
 except ValueError:
     try:
-        lines = [json.loads(text, parse_constant=refuse)]
+        lines = [json.loads(text, parse_constant=refuse, object_hook=interval)]
     except ValueError as e:
         sys.exit("  %s" % e)
 if not lines:
@@ -100,8 +109,9 @@ PY
 # json_get EXPR [FILE]: prints the value, for use in a shell variable.
 json_get() {
   python3 -S -c 'import json, sys
-j = json.loads(open(sys.argv[2], encoding="utf-8").read().strip().splitlines()[-1])
-print(eval(sys.argv[1]))' "$1" "${2:-$OUT}"
+exec(sys.argv[3])
+j = json.loads(open(sys.argv[2], encoding="utf-8").read().strip().splitlines()[-1], object_hook=interval)
+print(eval(sys.argv[1]))' "$1" "${2:-$OUT}" "$INTERVAL"
 }
 
 # help_ok VERB [SUBVERB]: --help prints to stdout, opens with runnable examples, and ends with 0; an unknown flag is a usage error that names it.

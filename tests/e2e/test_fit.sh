@@ -50,10 +50,10 @@ json 'j["points"] == 45 and j["dropped"] == 1 and len(lines) == 1'
 json 'all(abs(j["fit"]["params"][k]["value"] / v - 1) < 1e-3 for k, v in (("E", 1.8), ("A", 480), ("B", 2100), ("alpha", 0.35), ("beta", 0.37)))'
 json 'j["fit"]["objective"] < 1e-9 and j["fit"]["params"]["alpha"]["lo"] <= 0.3501 and j["fit"]["params"]["alpha"]["hi"] >= 0.3499'
 # The closed-form optimum and the parabolas: C = 6 N D, N* ~ C^(beta / (alpha + beta)).
-json 'abs(6 * j["optimum"]["params"]["mid"] * j["optimum"]["tokens"]["mid"] / 1e21 - 1) < 1e-9'
-json 'abs(j["optimum"]["exponent"]["mid"] - 0.37 / 0.72) < 1e-4 and abs(j["compare"]["exponent_isoflop"] - 0.37 / 0.72) < 0.01'
+json 'abs(6 * j["optimum"]["params"]["value"] * j["optimum"]["tokens"]["value"] / 1e21 - 1) < 1e-9'
+json 'abs(j["optimum"]["exponent"]["value"] - 0.37 / 0.72) < 1e-4 and abs(j["compare"]["exponent_isoflop"] - 0.37 / 0.72) < 0.01'
 json 'j["compare"]["agree"] and len(j["isoflop"]["levels"]) == 5 and len(j["parabola"]["levels"]) == 5'
-json 'abs(j["prediction"]["loss"]["mid"] - (1.8 + 480 / 70e9**0.35 + 2100 / 1.4e12**0.37)) < 1e-3 and j["prediction"]["extrapolation"]["train_flop"] > 1'
+json 'abs(j["prediction"]["loss"]["value"] - (1.8 + 480 / 70e9**0.35 + 2100 / 1.4e12**0.37)) < 1e-3 and j["prediction"]["extrapolation"]["train_flop"] > 1'
 cp "$OUT" first
 run $E_OK fit runs.csv --drop-highest 1 --bootstrap 200 --flop 1e21 --predict 70B,1.4T --json --threads 1
 checks=$((checks + 1))
@@ -80,7 +80,7 @@ run $E_OK fit runs.csv --where protocol=good --method isoflop --json
 json 'j["points"] == 45 and j["fit"] is None and j["parabola"] is None and abs(j["n_exponent"]["value"] - 0.37 / 0.72) < 0.01'
 json 'j["n_exponent"]["lo"] < j["n_exponent"]["value"] < j["n_exponent"]["hi"] and j["isoflop"]["n_exponent"] == j["n_exponent"] and j["isoflop"]["levels_used"] == 5'
 run $E_OK fit runs.csv --where protocol=good --method parabola --json
-json 'j["fit"] is None and j["isoflop"] is None and abs(j["parabola"]["a"]["mid"] - 0.37 / 0.72) < 0.01'
+json 'j["fit"] is None and j["isoflop"] is None and abs(j["parabola"]["a"]["value"] - 0.37 / 0.72) < 0.01'
 run $E_OK fit flops.csv --method isoflop --flop 1e21 --bootstrap 100
 out_has 'IsoFLOP curves'
 out_has 'at C = 1e\+21 FLOP: N\* = '
@@ -165,8 +165,8 @@ run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 100 --
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["points"] == 36 and j["holdout"]["points"] == 9 and j["holdout"]["max_abs_error"] < 1e-3'
 json 'all(abs(j["fit"]["params"][k]["value"] - v) < 1e-3 for k, v in (("alpha", 0.35), ("beta", 0.37))) and abs(j["fit"]["params"]["log_e"]["exp"] - 1.8) < 1e-3'
 json 'all(not r["refused"] and r["reach"] <= 20 for r in j["holdout"]["rows"]) and [c["section"] for c in j["checklist"]][0] == "form"'
-json 'abs(j["prediction"]["loss"]["mid"] - (1.8 + 480 / 3e9**0.35 + 2100 / 6e10**0.37)) < 1e-3 and j["fit"]["objective"]["kind"] == "huber-log"'
-json 'abs(6 * j["optimum"]["params"]["mid"] * j["optimum"]["tokens"]["mid"] / 1e22 - 1) < 1e-9 and j["optimum"]["reach_axis"] is not None'
+json 'abs(j["prediction"]["loss"]["value"] - (1.8 + 480 / 3e9**0.35 + 2100 / 6e10**0.37)) < 1e-3 and j["fit"]["objective"]["kind"] == "huber-log"'
+json 'abs(6 * j["optimum"]["params"]["value"] * j["optimum"]["tokens"]["value"] / 1e22 - 1) < 1e-9 and j["optimum"]["reach_axis"] is not None'
 json 'any(p["name"] == "besiroglu2024" and p["value"] >= j["fit"]["objective"]["value"] for p in j["fit"]["objective"]["published"])'
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 50 --holdout 'params>1e10' --max-reach 1.5
 out_has '^alpha +0\.35'
@@ -222,7 +222,7 @@ run $E_OK fit over.csv --law overtraining,chinchilla,kaplan --column loss=loss_c
 json '{c["law"] for c in j["comparison"][:2]} == {"overtraining", "chinchilla"} and j["comparison"][2]["law"] == "kaplan"'
 json 'j["comparison"][0]["holdout"]["mean_abs_error"] < 0.003 and j["comparison"][2]["holdout"]["mean_abs_error"] > 0.02'
 run $E_OK fit over.csv --law overtraining-error --column 'error=1-(acc_a+acc_b)/2' --bootstrap 0 --predict 2.5 --json
-json 'abs(j["prediction"]["error"]["mid"] - (0.85 - 2.2 * math.exp(-0.71 * 2.5))) < 1e-6'
+json 'abs(j["prediction"]["error"]["value"] - (0.85 - 2.2 * math.exp(-0.71 * 2.5))) < 1e-6'
 run $E_OK fit vocab.csv --law vocab --bootstrap 0 --json
 json 'all(abs(j["fit"]["params"][k]["value"] - v) < 1e-3 for k, v in (("alpha1", 0.45), ("alpha2", 0.67))) and j["fit"]["objective"]["kind"] == "huber"'
 run $E_OK fit repeat.csv --law data-constrained --bootstrap 0 --json
@@ -268,8 +268,8 @@ PY
 run $E_OK fit counts.csv --law chinchilla --variants --flop 1e23 --bootstrap 20 --starts 60 --json
 # a A N^-a = b B D^-b on C = 6 N D; half the parameters at the same loss is A / 2^a, and FLOPs of half the parameters are a budget twice as large.
 json 'all(abs(next(v for v in j["variants"] if v["variant"].startswith(w))["tokens_per_param"] / (lambda n: c / (6 * n * n))((0.35 * 480 * f / (0.37 * 2100) * (c / 6)**0.37)**(1 / 0.72)) - 1) < 5e-3 for w, f, c in (("as asked", 1, 1e23), ("N is column params_no_embed", 0.5**0.35, 1e23), ("FLOPs of column params_no_embed", 1, 2e23)))'
-json 'all(abs(v["tokens_per_param"] / j["asked"]["mid"] - 1) < 5e-3 for v in j["variants"] if v["choice"] in ("objective", "rows dropped"))'
-json 'j["answer_is"] == "tokens_per_param" and j["train_flop"] == 1e23 and j["spread"]["lo"] <= j["asked"]["mid"] <= j["spread"]["hi"]'
+json 'all(abs(v["tokens_per_param"] / j["asked"]["value"] - 1) < 5e-3 for v in j["variants"] if v["choice"] in ("objective", "rows dropped"))'
+json 'j["answer_is"] == "tokens_per_param" and j["train_flop"] == 1e23 and j["spread"]["lo"] <= j["asked"]["value"] <= j["spread"]["hi"]'
 json '{v["choice"] for v in j["variants"]} == {"as asked", "objective", "starts", "optimiser", "rows dropped", "parameter count", "FLOP count"}'
 json '{v["variant"] for v in j["variants"] if v["choice"] == "optimiser"} == {"plain L-BFGS, sum over rows", "plain L-BFGS, mean over rows"}'
 json 'j["largest_factor_by_choice"][j["moves_most"]] == max(v for v in j["largest_factor_by_choice"].values() if v)'
@@ -322,13 +322,13 @@ err_has 'fit.html written'
 page fit.html 'd["law"] == "chinchilla" and len(d["rows"]["y"]) == 45 and p.canvases == ["c-fit", "c-resid", "c-res-0", "c-res-1", "c-res-2", "c-isoflop", "c-power"]'
 page fit.html 'all(abs(f - law(n, t)) < 1e-3 for f, n, t in zip(d["rows"]["fit"], *d["rows"]["x"])) and p.rows == {"params": 5, "levels": 10}'
 page fit.html 'len(d["curves"]["levels"]) == 5 == len(d["parabola"]["levels"]) and {v["method"] for v in d["power"]} == {"interpolated curves", "parabolas"}'
-page fit.html 'all(abs(v["exponent"]["mid"] - 0.37 / 0.72) < 0.01 and v["exponent"]["lo"] <= v["exponent"]["mid"] <= v["exponent"]["hi"] for v in d["power"])'
+page fit.html 'all(abs(v["exponent"]["value"] - 0.37 / 0.72) < 0.01 and v["exponent"]["lo"] <= v["exponent"]["value"] <= v["exponent"]["hi"] for v in d["power"])'
 page fit.html 'len(d["checklist"]) == 20 and "isoflop fit runs.csv" in d["command"] and [v["sign"] for v in d["params"]] == ["A", "B", "E", "alpha", "beta"]'
-page fit.html 'all(abs(o["params"]["mid"] / (0.35 * 480 / (0.37 * 2100) * (o["train_flop"] / 6)**0.37)**(1 / 0.72) - 1) < 0.01 for o in d["optimum"]) and len(d["optimum"]) == 17'
+page fit.html 'all(abs(o["params"]["value"] / (0.35 * 480 / (0.37 * 2100) * (o["train_flop"] / 6)**0.37)**(1 / 0.72) - 1) < 0.01 for o in d["optimum"]) and len(d["optimum"]) == 17'
 cp fit.html first.html
 run $E_OK fit runs.csv --where protocol=good --law chinchilla --bootstrap 50 --holdout 'params>1e10' --max-reach 1.5 --plot fit.html --json
 json 'j["fit"]["law"] == "chinchilla" and j["fit"]["fit_s"] > 0'
-page fit.html 'len(d["held"]) == p.rows["held"] > 2 and any(h["refused"] for h in d["held"]) and all(h["refused"] or h["lo"] <= h["mid"] <= h["hi"] for h in d["held"])'
+page fit.html 'len(d["held"]) == p.rows["held"] > 2 and any(h["refused"] for h in d["held"]) and all(h["refused"] or h["lo"] <= h["value"] <= h["hi"] for h in d["held"])'
 page fit.html 'len(d["held"]) + len(d["rows"]["y"]) == 45 and len(d["curves"]["levels"]) >= 4 and p.canvases[-1] == "c-power"'
 for method in isoflop parabola; do
   run $E_OK fit runs.csv --where protocol=good --method $method --bootstrap 50 --plot method.html

@@ -202,6 +202,10 @@ out_has '^box .* saved'
 out_has '^card .* saved gemm prefill collective serving$'
 
 # Bad calls.
+(head -1 steps.csv | sed 's/iteration_ms/iteration_sm/'; sed 1d steps.csv) >typo.csv
+run $E_INPUT hw fit a100 --layouts typo.csv
+err_has "line 1: no meaning is known for column [0-9]+, 'iteration_sm'"
+err_has "hint: did you mean 'iteration_ms'"
 run $E_USAGE hw
 run $E_USAGE hw lst
 err_has 'did you mean "list"'

@@ -75,9 +75,9 @@ run $E_OK fit obvious.csv --law kaplan --bootstrap 0 --json
 json 'abs(j["fit"]["params"]["alpha_n"]["value"] - 0.076) < 1e-5 and abs(j["fit"]["params"]["alpha_d"]["value"] - 0.103) < 1e-5'
 json '[t["set"] for t in j["published_against_fit"]] == ["kaplan2020"] and j["published_against_fit"][0]["df"] == 4 and j["published_against_fit"][0]["chi2"] is None'
 run $E_OK fit obvious.csv --law kaplan --bootstrap 100 --flop 1e20 --json
-best=$(json_get 'j["optimum"]["loss"]["mid"]')
+best=$(json_get 'j["optimum"]["loss"]["value"]')
 run $E_OK fit obvious.csv --law kaplan --bootstrap 100 --target "$best" --json
-json 'abs(j["reached"]["train_flop"]["mid"] / 1e20 - 1) < 1e-6 and j["reached"]["train_flop"]["lo"] <= j["reached"]["train_flop"]["mid"] <= j["reached"]["train_flop"]["hi"]'
+json 'abs(j["reached"]["train_flop"]["value"] / 1e20 - 1) < 1e-6 and j["reached"]["train_flop"]["lo"] <= j["reached"]["train_flop"]["value"] <= j["reached"]["train_flop"]["hi"]'
 run 8 fit obvious.csv --law kaplan --bootstrap 0 --target 1e-9
 run $E_OK fit obvious.csv --method parametric --bootstrap 0 --json
 json 'j["points"] == 30'
@@ -251,7 +251,7 @@ run $E_OK fit scores.csv --law benchmark_compute --column ceiling=0.95 --holdout
 json 'j["holdout"]["points"] == 8 and j["holdout"]["mean_abs_error"] < 0.01 and abs(j["fit"]["params"]["slope"]["value"] - 0.4) < 0.02'
 json 'abs(math.log(j["fit"]["params"]["log_c50"]["exp"] / 5e21)) < 0.2'
 run $E_OK fit bon.csv --law reward_bon --best samples --bootstrap 50 --json
-json 'abs(math.log(j["best"]["at"]["mid"]) - (1 - 1 / j["best"]["at"]["mid"]) - 0.9**2 / 0.4**2) < 1e-6 and abs(j["best"]["reward"]["mid"] - 0.9**2 / 0.8) < 1e-9'
+json 'abs(math.log(j["best"]["at"]["value"]) - (1 - 1 / j["best"]["at"]["value"]) - 0.9**2 / 0.4**2) < 1e-6 and abs(j["best"]["reward"]["value"] - 0.9**2 / 0.8) < 1e-9'
 run $E_OK fit bon.csv --law reward_bon --best samples --bootstrap 50
 out_has '^best samples'
 run 8 fit bon.csv --law reward_bon --best samples --bootstrap 0 --max-reach 1.01 --rows 'n<100'

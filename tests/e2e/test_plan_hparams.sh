@@ -19,7 +19,7 @@ json 'abs(j["timescale_of_decay"] / (1.084 * 100 ** -0.527) - 1) < 1e-3'
 # Nothing that is not confirmed is used; every law names its paper.
 json 'all(l["why_not"] and not l["used"] for l in j["laws"] if l["value"] is None) and all(l["paper"] for l in j["laws"])'
 json 'abs(j["beta2"]["value"] / 0.95 ** (j["batch"]["tokens"] / 4e6) - 1) < 1e-9'
-json 'j["sensitivity"]["twice_the_params"]["lr"] < j["lr"]["value"]'
+json 'j["sensitivity"]["twice_the_params"]["lr"]["value"] < j["lr"]["value"]'
 wd=$(json_get 'j["weight_decay"]["value"] / j["batch"]["tokens"]')
 
 # A batch of one's own: the decay follows in proportion.

@@ -29,7 +29,7 @@ while read -r gpus batch seconds tok_s days mfu; do
   json "abs(100 * j['given']['measured']['mfu_full_attention'] - $mfu) < 0.07 + $mfu * (0.05 if $batch < 1000 else 0.005) / $seconds"
   json "abs(j['given']['measured']['tok_per_s'] / $tok_s - 1) < 0.002 + (0.05 if $batch < 1000 else 0.005) / $seconds"
   json "abs(j['given']['measured']['run_s'] / 86400 / $days - 1) < 0.004"
-  json 'j["run"]["steps"] == -(-300e9 // (j["batch_tokens"])) and abs(j["run"]["wall_s"]["value"] / (j["run"]["steps"] * j["given"]["step"]["step_s"]) - 1) < 1e-9'
+  json 'j["run"]["steps"] == -(-300e9 // (j["batch_tokens"])) and abs(j["run"]["wall_s"]["value"] / (j["run"]["steps"] * j["given"]["step"]["step_s"]["value"]) - 1) < 1e-9'
 done <<'ROWS'
 256 768 40.0 39300 88.35 53.0
 512 768 21.2 74100 46.86 49.9

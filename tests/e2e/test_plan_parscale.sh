@@ -9,16 +9,16 @@ help_ok plan parscale
 run $E_OK plan parscale --model $M --device a100-80 --prompt 64 --output 64 --json
 json '[round(s["extra_params"]) for s in j["streams"]] == [0, 6050306, 12099076, 24196616]'
 json 'all(abs(s["equal_params"]["value"] / s["params"] / (1 + math.exp(-1.09529059104) * math.log(s["streams"])) - 1) < 1e-9 for s in j["streams"])'
-json 'all(a["loss"]["value"] > b["loss"]["value"] and a["memory_b"] < b["memory_b"] and a["itl_s"]["mid"] < b["itl_s"]["mid"] for a, b in zip(j["streams"], j["streams"][1:]))'
+json 'all(a["loss"]["value"] > b["loss"]["value"] and a["memory_b"] < b["memory_b"] and a["itl_s"]["value"] < b["itl_s"]["value"] for a, b in zip(j["streams"], j["streams"][1:]))'
 json 'j["best"]["streams"] == 8 == j["train_flop_times"] and j["best"]["plain"]["memory_b"] > 1.5 * j["best"]["memory_b"]'
 json '10 < j["best"]["plain"]["memory_increase_times"] < 40 and j["best"]["loss"]["lo"] is None and "none" in j["intervals"]'
-json 'all(s["itl_s"]["floor"] <= s["itl_s"]["lo"] <= s["itl_s"]["mid"] <= s["itl_s"]["hi"] for s in j["streams"])'
+json 'all(s["itl_s"]["floor"] <= s["itl_s"]["lo"] <= s["itl_s"]["value"] <= s["itl_s"]["hi"] for s in j["streams"])'
 # Large batches bury the gain in products: a stream more costs its full time.
 run $E_OK plan parscale --model $M --device a100-80 --prompt 64 --output 64 --batch 512 --ideal --json
-json 'j["streams"][3]["itl_s"]["mid"] > 3 * j["streams"][0]["itl_s"]["mid"] and j["streams"][3]["plain"]["request_increase_times"] < 1'
+json 'j["streams"][3]["itl_s"]["value"] > 3 * j["streams"][0]["itl_s"]["value"] and j["streams"][3]["plain"]["request_increase_times"] < 1'
 # Within limits: every row keeps them, the best row has the least loss, looser limits are no worse, and tight memory asks for streams.
 run $E_OK plan parscale --device l4 --prompt 1k --output 200 --memory-limit 4GiB --slo itl=20ms --json
-json 'all(s["memory_b"] <= 4 * 2 ** 30 and s["itl_s"]["mid"] <= 0.02 for s in j["streams"] if s["fits"])'
+json 'all(s["memory_b"] <= 4 * 2 ** 30 and s["itl_s"]["value"] <= 0.02 for s in j["streams"] if s["fits"])'
 json 'j["best"]["loss"]["value"] == min(s["loss"]["value"] for s in j["streams"] if s["fits"]) and j["best"]["streams"] > 1 and j["binding"] == "memory"'
 tight=$(json_get 'j["best"]["loss"]["value"]')
 run $E_OK plan parscale --device l4 --prompt 1k --output 200 --memory-limit 8GiB --json

@@ -10,17 +10,17 @@ for c in 1e19 1e21 1e24; do
   json "abs(j['best']['cost_bits']['value'] - 7.002) < 2e-3 and j['chosen']['weight_bits'] == j['chosen']['act_bits'] == j['chosen']['kv_bits'] == 7"
   json "abs(6 / 16 * j['chosen']['params']['value'] * j['chosen']['tokens']['value'] * 7 / $c - 1) < 1e-9"
   json 'j["chosen"]["loss"]["lo"] is None and "none" in j["intervals"]'
-  json 'min(b["loss_above_best"] for b in j["by_bits"]) == [b for b in j["by_bits"] if b["bits"] == 7][0]["loss_above_best"] >= 0'
+  json 'min(b["loss_above_best"]["value"] for b in j["by_bits"]) == [b for b in j["by_bits"] if b["bits"] == 7][0]["loss_above_best"]["value"] >= 0'
 done
 # Table 2 with its offset: delta = .0598 e^1.1277 D^.5068 / N^.3439 e^(-4 / .5907), and the tokens beyond which more of them hurt.
 run $E_OK plan precision --params 1e9 --tokens 20e9 --serve-bits 4 --json
-json 'abs(j["chosen"]["post_loss"] / (0.0598 * math.exp(1.1277) * 20e9 ** 0.5068 / 1e9 ** 0.3439 * math.exp(-4 / 0.5907)) - 1) < 1e-6'
+json 'abs(j["chosen"]["post_loss"]["value"] / (0.0598 * math.exp(1.1277) * 20e9 ** 0.5068 / 1e9 ** 0.3439 * math.exp(-4 / 0.5907)) - 1) < 1e-6'
 json 'abs([q for q in j["quantised"] if q["bits"] == 4][0]["critical_tokens"]["value"] / (0.4965 * 1.806e4 * 1e9 ** 0.3439 * math.exp(4 / 0.5907) / (0.5068 * 0.0598 * math.exp(1.1277))) ** (1 / (0.5068 + 0.4965)) - 1) < 1e-6'
 json '[q["bits"] for q in j["quantised"] if q["more_data_hurts"]] == [3] and j["chosen"]["effective_params"] == 1e9'
 json 'abs(j["chosen"]["flop"] / 1.2e20 - 1) < 1e-12'
 # A memory: every way keeps to it, the best of them is chosen, and more memory is no worse.
 run $E_OK plan precision --flop 1e22 --memory 4GB --json
-json 'all(w["bytes"] <= 4e9 * (1 + 1e-12) for w in j["memory"]["ways"]) and min(w["loss"] for w in j["memory"]["ways"]) == j["chosen"]["loss"]["value"]'
+json 'all(w["bytes"] <= 4e9 * (1 + 1e-12) for w in j["memory"]["ways"]) and min(w["loss"]["value"] for w in j["memory"]["ways"]) == j["chosen"]["loss"]["value"]'
 json 'any(w["how"].startswith("quantised") for w in j["memory"]["ways"]) and any(w["memory_binds"] for w in j["memory"]["ways"])'
 small=$(json_get 'j["chosen"]["loss"]["value"]')
 run $E_OK plan precision --flop 1e22 --memory 16GB --json

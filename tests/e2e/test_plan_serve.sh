@@ -14,8 +14,8 @@ awk 'BEGIN { print "arrival_s,prompt_tok,output_tok"; s = 7; for (i = 0; i < 400
 S="--model llama3-8b --trace trace.csv --slo ttft=2s,itl=80ms"
 run $E_OK plan serve $S --fleet a10g,l4,a100,h100 --json
 json 'j["kind"] == "serve" and sum(j["fleet"].values()) >= 1 and j["slo_met"] is True'
-json 'j["usd_h"]["mid"] >= j["usd_h_bound"] * (1 - 1e-9) and j["trace"]["requests"] == 400'
-json 'all(v is None or v >= j["usd_h"]["mid"] * (1 - 1e-9) for v in j["usd_h_one_type"].values())'
+json 'j["usd_h"]["value"] >= j["usd_h_bound"] * (1 - 1e-9) and j["trace"]["requests"] == 400'
+json 'all(v is None or v >= j["usd_h"]["value"] * (1 - 1e-9) for v in j["usd_h_one_type"].values())'
 json 'j["binding"] in ("cache", "itl", "ttft", "sequences") and j["shadow"]["usd_h_per_req_per_s"] > 0'
 json 'abs(sum(b["share"] for b in j["buckets"]) - 1) < 1e-9'
 run $E_OK plan serve $S --fleet a10g,l4,a100,h100
@@ -29,11 +29,11 @@ err_empty
 # Replicas of no stated size are as large as is cheapest: no stated size is cheaper, whatever the one that just holds the model costs.
 B="--model llama3-70b --trace trace.csv --slo ttft=1s,itl=45ms"
 run $E_OK plan serve $B --fleet h100 --json
-free=$(json_get 'j["usd_h"]["mid"]')
+free=$(json_get 'j["usd_h"]["value"]')
 json 'j["slo_met"] is True and set(j["fleet"]) == {"2xh100-sxm", "4xh100-sxm", "8xh100-sxm"}'
 for n in 2 4 8; do
   run any plan serve $B --fleet ${n}xh100 --json
-  [ "$CODE" = 0 ] && json "j['slo_met'] is not True or j['usd_h']['mid'] >= $free - 1e-9"
+  [ "$CODE" = 0 ] && json "j['slo_met'] is not True or j['usd_h']['value'] >= $free - 1e-9"
 done
 # Other traces' column names.
 for head in timestamp,prompt_tokens,output_tokens arrived_at,num_prefill_tokens,num_decode_tokens 'Timestamp,Request tokens,Response tokens'; do
@@ -46,7 +46,7 @@ run $E_INPUT plan serve --model llama3-8b --trace named.csv --fleet a100
 err_has "no column .GeneratedTokens. \\(or .output_tok."
 # Prices of the user's own: the fleet costs what its replicas do.
 run $E_OK plan serve $S --fleet l4,a10g,a100,h100 --usd-h l4=0.7,a10g=1.01,a100=3.67,h100=7.516 --json
-json 'abs(sum(n * (int(k.split("x")[0]) if k[0].isdigit() else 1) * {"l4": 0.7, "a10g": 1.01, "a100-80": 3.67, "h100-sxm": 7.516}[k.split("x", 1)[1] if k[0].isdigit() else k] for k, n in j["fleet"].items()) / j["usd_h"]["mid"] - 1) < 1e-9'
+json 'abs(sum(n * (int(k.split("x")[0]) if k[0].isdigit() else 1) * {"l4": 0.7, "a10g": 1.01, "a100-80": 3.67, "h100-sxm": 7.516}[k.split("x", 1)[1] if k[0].isdigit() else k] for k, n in j["fleet"].items()) / j["usd_h"]["value"] - 1) < 1e-9'
 run $E_USAGE plan serve $S --fleet l4 --usd-h t4=1
 err_has 'no kind of --fleet'
 run $E_USAGE plan serve $S --fleet l4 --usd-h l4=free
@@ -54,10 +54,10 @@ run $E_USAGE plan serve $S --fleet l4 --usd-h l4=free
 printf 'share,a10g,a100\n0.2,2,20\n0.1,1,20\n0.5,5,40\n0.2,2,20\n' >tput.csv
 M="--rate 30 --fleet a10g,a100 --usd-h a10g=1.01,a100=3.67"
 run $E_OK plan serve --throughputs tput.csv $M --slices 1 --json
-json 'j["fleet"] == {"a10g": 3, "a100": 1} and abs(j["usd_h"]["mid"] - 6.7) < 1e-9 and j["gap"] == 0'
+json 'j["fleet"] == {"a10g": 3, "a100": 1} and abs(j["usd_h"]["value"] - 6.7) < 1e-9 and j["gap"] == 0'
 json 'abs(j["usd_h_one_type"]["a10g"] - 12.12) < 1e-9 and abs(j["usd_h_one_type"]["a100"] - 7.34) < 1e-9'
 run $E_OK plan serve --throughputs tput.csv $M --json
-json 'j["usd_h"]["mid"] <= 6.7 + 1e-9 and all(abs(sum(b["served_by"].values()) - 1) < 1e-9 for b in j["buckets"])'
+json 'j["usd_h"]["value"] <= 6.7 + 1e-9 and all(abs(sum(b["served_by"].values()) - 1) < 1e-9 for b in j["buckets"])'
 run $E_OK plan serve --throughputs tput.csv $M --slices 1
 out_has '^fleet +3 x a10g'
 out_has '^price an hour +\$6\.70'
@@ -73,7 +73,7 @@ run $E_USAGE plan serve $S --fleet a100 --split-by watts
 run $E_USAGE plan serve $S --fleet a100 --split --split-by volts
 # Whole sizes to one kind each cost no less than any proportion.
 run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --json
-mixed=$(json_get 'j["usd_h"]["mid"]')
+mixed=$(json_get 'j["usd_h"]["value"]')
 run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --slices 1 --json
 json "j['usd_h']['mid'] >= $mixed - 1e-9 and all(v == 1 for b in j['buckets'] for v in b['served_by'].values())"
 # Pools split by phase for the least rent or the least power.
@@ -108,16 +108,16 @@ run $E_BUDGET plan serve $K --slo ttft=1s,itl=60ms --fleet h100:1
 out_has '^simulated +LIMITS MISSED'
 out_has '^no fleet found +100\.00% of the requests keep the limits alone'
 err_empty
-slow=$("$ISOFLOP" plan infer --model llama3-8b --device 8xh100 --prompt 1700 --output 100 --batch 1 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ttft_s"]["mid"])')
+slow=$("$ISOFLOP" plan infer --model llama3-8b --device 8xh100 --prompt 1700 --output 100 --batch 1 --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["ttft_s"]["value"])')
 run $E_BUDGET plan serve $K --slo ttft=${slow}s --fleet 8xh100
 out_has '^no fleet +keeps ttft for 99% of the requests: alone on a replica 50\.00% keep ttft, 100\.00% itl'
 run $E_OK why
 out_has 'simulated, the fleet keeps the limits for [0-9.]+% of the requests: ttft'
 # Ten times the requests need more; kinds that do not hold the model are named.
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 5 --json
-few=$(json_get 'j["usd_h"]["mid"]')
+few=$(json_get 'j["usd_h"]["value"]')
 run $E_OK plan serve $S --fleet a100 --no-simulate --rate 100 --json
-json "j['usd_h']['mid'] > 3 * $few and j['slo_met'] is None"
+json "j['usd_h']['value'] > 3 * $few and j['slo_met'] is None"
 run $E_OK plan serve --model llama3-70b --trace trace.csv --slo ttft=4s,itl=150ms --fleet 1xl4,4xa100 --split --json
 json '"l4" in j["left_out"] and "GB" in j["left_out"]["l4"] and j["phase_split"] is not None'
 

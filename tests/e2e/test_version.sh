@@ -21,4 +21,24 @@ help_ok version
 run $E_USAGE verison
 err_has 'did you mean.*version'
 out_empty
+# Nothing is suggested that is not near.
+run $E_USAGE bananas
+err_has 'no verb "bananas"$'
+err_lacks 'did you mean'
+# Under --json a wrong call is answered in JSON too, whatever the verb, and wherever it is noticed.
+error='set(j) == {"error"} and j["error"]["kind"] == "bad argument" and j["error"]["message"] and j["error"]["hint"].startswith("isoflop ")'
+run $E_USAGE bananas --json
+json "$error"
+run $E_USAGE help bananas --json
+json "$error"
+"$ISOFLOP" help --markdown | sed -n 's/^## isoflop //p' >verbs
+checks=$((checks + 1))
+[ "$(wc -l <verbs)" -gt 25 ] || fail "only $(wc -l <verbs) verbs found"
+while read -r verb; do
+  # shellcheck disable=SC2086  # a subverb is two words
+  run $E_USAGE $verb --no-such-option --json
+  json "$error and 'no-such-option' in j['error']['message']"
+done <verbs
+run $E_USAGE plan infer --json --model
+json "$error"
 finish

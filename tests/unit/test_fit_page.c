@@ -78,7 +78,7 @@ static void check_lines(const json_t *block, const iso_lawfit *f, const iso_curv
     iso_law_point best;
     const json_t *o = json_array_get(opt, i);
     ok(iso_law_chinchilla.optimum(f->p, json_number_value(get(o, "train_flop")), &best, &e), &e);
-    near(json_number_value(get(get(o, "params"), "mid")) / best.params, 1, 1e-9);
+    near(json_number_value(get(get(o, "params"), "value")) / best.params, 1, 1e-9);
   }
   const json_t *line = get(json_array_get(power, 0), "line");
   for (size_t i = 0; i < json_array_size(line); i++) {

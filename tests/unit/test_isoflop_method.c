@@ -81,7 +81,7 @@ static void test_flags(void **state) {
   assert_int_equal(m.used, 0);
   assert_true(isnan(m.a.mid));
   json_t *j = iso_parabolas_json(&m);
-  assert_true(json_is_null(json_object_get(json_object_get(j, "a"), "mid")));
+  assert_true(json_is_null(json_object_get(json_object_get(j, "a"), "value")));
   json_decref(j);
   for (int i = 0; i < d.n; i++) d.flop[i] = pow(2, i);
   assert_int_equal(iso_parabolas_fit(&d, &o, &m, &e), ISO_EINVAL);

@@ -201,8 +201,8 @@ static void test_trillion(void **state) {
 
 static double num(const json_t *o, const char *a, const char *b) {
   const json_t *v = json_object_get(b ? json_object_get(o, a) : o, b ? b : a);
-  if (!json_is_number(v)) fail_msg("no number at %s %s", a, b ? b : "");
-  return json_number_value(v);
+  if (isnan(iso_json_value(v))) fail_msg("no number at %s %s", a, b ? b : "");
+  return iso_json_value(v);
 }
 
 static void test_plan(void **state) {

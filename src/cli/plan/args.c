@@ -72,6 +72,20 @@ int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t
   return cli_plan_close(a, &p, st, &err, result, print);
 }
 
+int cli_plan_run_answer(const cli_args *a, const cli_plan_answer *k) {
+  iso_err err = {0};
+  cli_plan p;
+  json_t *result = NULL;
+  void *self = calloc(1, k->size);
+  iso_status st = cli_plan_open(a, &p, &err);
+  if (st == ISO_OK && !self) st = iso_fail(&err, ISO_ENOMEM, "no memory for a plan");
+  if (st == ISO_OK) st = k->solve(a, self, &err);
+  if (st == ISO_OK) st = k->tell(a, self, &result, &err);
+  if (self) k->close(self);
+  free(self);
+  return cli_plan_close(a, &p, st, &err, result, k->print);
+}
+
 // ---- models ---------------------------------------------------------------------------------------------------------
 
 // What training can be planned for: no windowed, recurrent, gated or sparse attention.
@@ -322,7 +336,10 @@ static iso_status unknown_model(const char *text, const char *option, iso_err *e
     if (!best || iso_str_distance(iso_layout_model_name(i, NULL), text) < iso_str_distance(best, text)) best = iso_layout_model_name(i, NULL);
   for (int i = 0; iso_serve_shape_at(i); i++)
     if (iso_str_distance(iso_serve_shape_at(i)->name, text) < iso_str_distance(best, text)) best = iso_serve_shape_at(i)->name;
-  iso_fail(err, ISO_EINVAL, "%sno model \"%.60s\"; did you mean \"%s\"?", option, text, best);
+  if (iso_str_near(best, text))
+    iso_fail(err, ISO_EINVAL, "%sno model \"%.60s\"; did you mean \"%s\"?", option, text, best);
+  else
+    iso_fail(err, ISO_EINVAL, "%sno model \"%.60s\"", option, text);
   return iso_hint(err, ISO_EINVAL, "or give layers,width,heads/kv_heads,mlp,vocab[,seq] as in llama:32,4096,32/8,14336,128256, or a config.json");
 }
 
@@ -534,10 +551,7 @@ const json_t *cli_json_at(const json_t *o, const char *path) {
   return o;
 }
 
-double cli_at(const json_t *o, const char *path) {
-  const json_t *v = cli_json_at(o, path);
-  return json_is_number(v) ? json_number_value(v) : NAN;
-}
+double cli_at(const json_t *o, const char *path) { return iso_json_value(cli_json_at(o, path)); }
 
 const char *cli_text_at(const json_t *o, const char *path) {
   const char *s = json_string_value(cli_json_at(o, path));
@@ -552,8 +566,7 @@ void cli_row_warnings(const json_t *o) {
 void cli_row_range(const char *name, const json_t *o, const char *path, iso_unit u) {
   const json_t *r = cli_json_at(o, path);
   char a[40], b[40], c[40];
-  double mid = json_is_number(r) ? json_number_value(r) : isnan(cli_at(r, "value")) ? cli_at(r, "mid") : cli_at(r, "value");
-  double lo = cli_at(r, "lo"), hi = cli_at(r, "hi");
+  double mid = iso_json_value(r), lo = cli_at(r, "lo"), hi = cli_at(r, "hi");
   if (isnan(mid)) return;
   if (isnan(lo) || isnan(hi))
     cli_row(name, "%s", iso_unit_print(mid, u, a, sizeof a));

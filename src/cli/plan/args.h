@@ -19,6 +19,8 @@
       {"pue", CLI_REAL, "RATIO", NULL, "energy at the meter over energy of the machines (default: the prices file's, else 1.1)"}, { \
     "memory-limit", CLI_TEXT, "BYTES", NULL, "use so much of a device's memory at most, as in 72GiB (default: all of it)"           \
   }
+// Where the intervals of training steps are from.
+#define CLI_PLAN_STEP_INTERVALS "90% of the calibration's residuals; bytes and FLOPs are counted on the graph"
 #define CLI_PLAN_NOTE_EXIT "A plan that the devices' memory does not hold is refused with the bytes and ends with 5."
 
 // A plan being made: its row of kind "plan" in the store, and prices. It has no limits of its own: a plan's --budget is the training
@@ -36,6 +38,15 @@ int cli_plan_close(const cli_args *a, cli_plan *p, iso_status st, const iso_err 
 // The whole of it for a subverb whose `plan` makes the result, owned by the caller, in one go.
 typedef iso_status (*cli_plan_fn)(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err);
 int cli_plan_run(const cli_args *a, cli_plan_fn plan, void (*print)(const json_t *));
+// The same for an answer that is opened, solved, told and closed: `size` bytes of zeros for `self`, and what it owns closed whatever failed.
+typedef struct cli_plan_answer {
+  size_t size;
+  iso_status (*solve)(const cli_args *a, void *self, iso_err *err);
+  iso_status (*tell)(const cli_args *a, const void *self, json_t **out, iso_err *err);
+  void (*close)(void *self);
+  void (*print)(const json_t *result);
+} cli_plan_answer;
+int cli_plan_run_answer(const cli_args *a, const cli_plan_answer *k);
 
 // --model: a name (layout_models.def or shapes.def), "layers,width,heads/kv_heads,mlp,vocab[,seq]", or a config.json (or its folder).
 // ISO_EINVAL with "did you mean". A shape is that of isoflop's models (LLaMA's, tied head); after "gpt:" GPT's, after "llama:" not tied.
@@ -73,12 +84,12 @@ iso_status cli_quantity(const cli_args *a, const char *name, iso_unit u, double 
 iso_status cli_pairs(const char *text, const char *what, iso_status (*put)(void *self, const char *key, const char *value, iso_err *err), void *self,
                      iso_err *err);
 
-// A number or text at a dotted path of an object; NaN, and "" when it is not there.
+// A number (of an interval its value) or text at a dotted path of an object; NaN, and "" when it is not there.
 double cli_at(const json_t *o, const char *path);
 const char *cli_text_at(const json_t *o, const char *path);
 const json_t *cli_json_at(const json_t *o, const char *path);
 // A row for each of "warnings".
 void cli_row_warnings(const json_t *o);
-// A row "name  value (lo to hi)" of the {lo, mid or value, hi} at a path; nothing when it is not there.
+// A row "name  value (lo to hi)" of the interval at a path; nothing when it is not there.
 void cli_row_range(const char *name, const json_t *o, const char *path, iso_unit u);
 #endif

@@ -72,10 +72,10 @@ static void print_plan(const json_t *r) {
     cli_row(name, "%s", json_string_value(v));
   }
   const json_t *chosen = cli_json_at(cli_json_at(r, "schedulers"), cli_text_at(r, "chosen"));
-  cli_row_range("makespan", chosen, "interval.makespan_s", ISO_UNIT_S);
-  cli_row_range("mean end", chosen, "interval.mean_completion_s", ISO_UNIT_S);
-  if (cli_at(chosen, "with_deadline") > 0) cli_row_range("deadlines", chosen, "interval.deadlines_met", ISO_UNIT_COUNT);
-  cli_row_range("price", chosen, "interval.usd", ISO_UNIT_USD);
+  cli_row_range("makespan", chosen, "makespan_s", ISO_UNIT_S);
+  cli_row_range("mean end", chosen, "mean_completion_s", ISO_UNIT_S);
+  if (cli_at(chosen, "with_deadline") > 0) cli_row_range("deadlines", chosen, "deadlines_met", ISO_UNIT_COUNT);
+  cli_row_range("price", chosen, "usd", ISO_UNIT_USD);
   cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   print_timeline(r);
   printf("\n");
@@ -189,9 +189,6 @@ static iso_status add_curves(const cli_args *a, const cli_cluster *c, const char
 
 // 90% of the calibration's residuals, on both sides.
 #define Z90 1.6448536269514722
-enum { ENDS = 3, WHATS = 6 };
-static const char *const WHAT[WHATS] = {"makespan_s", "mean_completion_s", "deadlines_met", "device_h", "usd", "energy_j"};
-
 static void scale(iso_cluster_curve *curve, int n, double by) {
   for (int i = 0; i < n; i++)
     for (int k = 0; k < curve[i].n; k++) {
@@ -213,47 +210,42 @@ static void hold_requests(const iso_cluster_jobs *jobs, int64_t devices, int64_t
 
 // Every schedule played again with all steps as fast and as slow as the calibration's residuals leave possible. All at once: what a
 // calibration misses it misses for every job alike, so that this is the wide side.
-static iso_status play_ends(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, iso_cluster_curve *curve, json_t *result,
-                            iso_err *err) {
-  json_t *all = json_object_get(result, "schedulers"), *one;
-  const char *name;
+static iso_status play_ends(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, unsigned mask, iso_cluster_curve *curve,
+                            json_t *result, iso_err *err) {
+  static const char *const KEYS[] = {"makespan_s",  "mean_completion_s", "deadlines_met",           "deadline_ratio",
+                                     "utilisation", "device_h",          "restart_device_h",        "usd",
+                                     "energy_j",    "cluster_usd",       "cluster_energy_j",        "start_s",
+                                     "end_s",       "completion_s",      "request_run_s",           "step_s",
+                                     "tok_per_s",   "makespan_s_saved",  "mean_completion_s_saved", "deadlines_met_more",
+                                     NULL};
+  const char *chosen = cli_text_at(result, "chosen");
   double z = Z90 * c->cal.resid_sd;
+  json_t *end[2] = {NULL, NULL};
   iso_status st = ISO_OK;
   json_object_set_new(
       result, "intervals",
       json_string(isfinite(z) ? "90% of the calibration's residuals, the same for every job" : "none: the calibration tells no residuals"));
-  if (!isfinite(z)) return ISO_OK;
-  json_object_foreach(all, name, one) {
-    double v[WHATS][ENDS];
-    iso_cluster_sched s;
-    if (!iso_cluster_sched_find(name, &s)) return iso_fail(err, ISO_EBUG, "plan cluster: no scheduler %s", name);
-    for (int w = 0; w < WHATS; w++) v[w][1] = cli_at(one, WHAT[w]);
-    for (int end = 0; end < ENDS && st == ISO_OK; end += 2) {
-      iso_cluster_result r;
-      scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((end - 1) * z));
-      st = iso_cluster_simulate(jobs, o, s, &r, err);
-      scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((1 - end) * z));
-      if (st != ISO_OK) return st;
-      const double got[WHATS] = {r.makespan_s, r.mean_completion_s, r.met, r.device_h, r.usd, r.joule};
-      for (int w = 0; w < WHATS; w++) v[w][end] = got[w];
-      iso_cluster_result_close(&r);
-    }
-    json_t *j = json_object();
-    for (int w = 0; w < WHATS; w++)
-      json_object_set_new(j, WHAT[w],
-                          json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(fmin(v[w][1], fmin(v[w][0], v[w][2]))), "value", iso_json_num(v[w][1]),
-                                    "hi", iso_json_num(fmax(v[w][1], fmax(v[w][0], v[w][2])))));
-    json_object_set_new(one, "interval", j);
+  for (int k = 0; k < 2 && st == ISO_OK && isfinite(z); k++) {
+    scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((2 * k - 1) * z));
+    st = iso_cluster_plan_json(jobs, o, mask, c->machine.per_node, &end[k], err);
+    scale(curve, jobs->n * ISO_CLUSTER_CURVES, exp((1 - 2 * k) * z));
   }
-  return ISO_OK;
+  if (st == ISO_OK) {
+    iso_json_join(result, end[0], end[1], KEYS, "the calibration tells no residuals, or a job is dropped at one of their ends");
+    // Another scheduler may be the one chosen at an end.
+    json_object_set(result, "shadow", json_object_get(json_object_get(json_object_get(result, "schedulers"), chosen), "shadow"));
+  }
+  json_decref(end[0]);
+  json_decref(end[1]);
+  return st;
 }
 
-static iso_status add_intervals(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, iso_cluster_curve *curve,
-                                json_t *result, iso_err *err) {
+static iso_status add_intervals(const cli_cluster *c, const iso_cluster_jobs *jobs, const iso_cluster_opts *o, unsigned mask,
+                                iso_cluster_curve *curve, json_t *result, iso_err *err) {
   int64_t *before = calloc((size_t)jobs->n + 1, sizeof *before);
   if (!before) return iso_fail(err, ISO_ENOMEM, "plan cluster: no memory for %d jobs", jobs->n);
   hold_requests(jobs, o->devices, before);
-  iso_status st = play_ends(c, jobs, o, curve, result, err);
+  iso_status st = play_ends(c, jobs, o, mask, curve, result, err);
   for (int i = 0; i < jobs->n; i++) jobs->at[i].devices = before[i];
   free(before);
   return st;
@@ -262,8 +254,11 @@ static iso_status add_intervals(const cli_cluster *c, const iso_cluster_jobs *jo
 static void add_carbon(json_t *result, const iso_prices *p) {
   const char *name;
   json_t *o;
-  json_object_foreach(json_object_get(result, "schedulers"), name, o)
-      json_object_set_new(o, "co2_g", iso_json_num(cli_at(o, "energy_j") * p->g_per_kwh / 3.6e6));
+  json_object_foreach(json_object_get(result, "schedulers"), name, o) {
+    double g = p->g_per_kwh / 3.6e6;
+    const json_t *e = json_object_get(o, "energy_j");
+    json_object_set_new(o, "co2_g", iso_json_range(cli_at(o, "energy_j") * g, cli_at(e, "lo") * g, cli_at(e, "hi") * g, "the energy has none"));
+  }
   json_object_set_new(result, "prices", iso_prices_json(p));
 }
 
@@ -284,7 +279,7 @@ static iso_status plan_with(const cli_args *a, const cli_cluster *c, iso_cluster
   if (!curve) return iso_fail(err, ISO_ENOMEM, "plan cluster: no memory for the curves of %d jobs", jobs->n);
   st = add_curves(a, c, a->pos[0], jobs, curve, err);
   if (st == ISO_OK) st = iso_cluster_plan_json(jobs, &o, mask, c->machine.per_node, out, err);
-  if (st == ISO_OK) st = add_intervals(c, jobs, &o, curve, *out, err);
+  if (st == ISO_OK) st = add_intervals(c, jobs, &o, mask, curve, *out, err);
   free(curve);
   return st;
 }

@@ -211,11 +211,10 @@ static void close_request(request *r) {
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
-static json_t *est(iso_est e) {
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(e.lo), "value", iso_json_num(e.mean), "hi", iso_json_num(e.hi));
-}
+static json_t *est(iso_est e) { return iso_json_range(e.mean, e.lo, e.hi, "at one end the budget does not pay for a step, or a price is not known"); }
 
 static json_t *run_json(const request *r, const iso_choice_run *c, bool all) {
+  static const char *const RATES[] = {"tok_per_usd", "loss_per_usd", NULL};
   const iso_choice_devices *d = &r->at[c->at];
   json_t *o = json_pack("{s:s, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device", d->machine->name, "devices", (json_int_t)d->devices,
                         "attention", c->flash ? "flash" : "plain", "sharing", iso_choice_share_name(c->share), "score", est(c->score), "tok_per_s",
@@ -223,6 +222,8 @@ static json_t *run_json(const request *r, const iso_choice_run *c, bool all) {
                         "tokens", est(c->tokens), "loss", est(c->loss), "usd", est(c->usd), "wall", est(c->wall_s));
   json_object_set_new(o, "layout", iso_layout_json(&c->layout));
   json_object_set_new(o, "mfu", iso_json_num(c->step.mfu));
+  iso_layout_ranges(o, &c->step);
+  iso_json_scale(o, RATES, c->step.step_s / c->step.hi_s, c->step.step_s / c->step.lo_s, "the calibration tells no residuals");
   json_object_set_new(o, "memory_bytes", iso_json_num(c->memory.total_b));
   if (!all) return o;
   json_object_set_new(o, "steps", iso_json_num(c->steps));
@@ -240,6 +241,30 @@ static json_t *left_out_json(const request *r, const iso_choice *c) {
       json_array_append_new(
           all, json_pack("{s:s, s:I, s:s}", "device", r->at[i].machine->name, "devices", (json_int_t)r->at[i].devices, "why", c->left_out[i].msg));
   return all;
+}
+
+// What 1% more of the budget changes in the loss: tokens grow with every limit alike.
+static json_t *shadow_json(const request *r, const iso_choice *c) {
+  const iso_choice_req *q = &r->q;
+  const iso_choice_run *best = &c->run[0];
+  double more = iso_train_loss(q->law, q->set, q->x, c->params, iso_est_exact(1.01 * best->tokens.mean), NULL).mean;
+  const char *limit = "tok";
+  double used = 0;
+  for (int i = 0; i < ISO_TRAIN_LIMITS; i++) {
+    const double use[ISO_TRAIN_LIMITS] = {ISO_LAW_FLOP_PER_PARAM_TOK * c->params * best->tokens.mean,
+                                          best->wall_s.mean,
+                                          best->usd.mean,
+                                          best->joule.mean,
+                                          best->co2_g.mean,
+                                          best->tokens.mean};
+    double share = use[i] / iso_budget_get(&q->budget, iso_train_limit(i));
+    if (share > used) {
+      used = share;
+      limit = iso_res_get(iso_train_limit(i))->name;
+    }
+  }
+  return json_pack("{s:s, s:o, s:s}", "limit", limit, "loss_per_percent", iso_json_num(more - best->loss.mean), "interval",
+                   "none: a slope at the plan");
 }
 
 static json_t *plan_json(const request *r, const iso_choice *c) {
@@ -260,7 +285,10 @@ static json_t *plan_json(const request *r, const iso_choice *c) {
   json_object_set_new(o, "untrained_loss", iso_json_num(log((double)q->job.shape.vocab)));
   json_object_set_new(o, "best", run_json(r, best, true));
   json_object_set_new(o, "binding", json_string(iso_choice_lift_name(c->binding)));
+  json_object_set_new(o, "shadow", shadow_json(r, c));
   json_object_set_new(o, "lift", lift);
+  json_object_set_new(o, "intervals",
+                      json_string("of the loss: the law's sets and published uncertainty; of times and prices: " CLI_PLAN_STEP_INTERVALS));
   json_object_set_new(o, "alike", json_integer(c->alike));
   json_object_set_new(o, "runs", runs);
   json_object_set_new(o, "left_out", left_out_json(r, c));
@@ -339,6 +367,8 @@ static void print_plan(const json_t *r) {
     twice_text(name, text, sizeof text);
     cli_row("", "%s: %+.1f%% tokens a second", text, 100 * json_number_value(v));
   }
+  cli_row("shadow price", "1%% more %s: loss %+.2g", cli_text_at(r, "shadow.limit"), cli_at(r, "shadow.loss_per_percent"));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   printf("\non the same devices:\n");
   for (size_t i = 1; i < json_array_size(all); i++) {
     const json_t *o = json_array_get(all, i);

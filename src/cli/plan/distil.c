@@ -83,18 +83,7 @@ static iso_status open_laws(const cli_args *a, answer *o, iso_err *err) {
                     ", or --fit FIT.json of isoflop fit DATA.csv "
                     "--law distillation --json > FIT.json");
   }
-  ISO_TRY(cli_plan_fit_check(a, err));
-  iso_status st;
-  if (is_json(fit))
-    st = cli_plan_fit_saved(fit, law, &o->taught, err);
-  else {
-    iso_csv t = {0};
-    st = iso_csv_load(fit, &t, err);
-    if (st == ISO_OK) st = cli_plan_fit_rows(a, &t, fit, law, NULL, NULL, 0, &o->taught, err);
-    iso_csv_close(&t);
-    if (st == ISO_EINVAL || st == ISO_EFORMAT) iso_hint(err, st, "expected columns " COLUMNS);
-    st = cli_input(st, err);
-  }
+  iso_status st = cli_plan_fit_open(a, law, &law->consts[0], COLUMNS, &o->taught, err);
   return st == ISO_OK ? open_alone(a, o, err) : st;
 }
 
@@ -159,23 +148,26 @@ static iso_distil_question refit(const answer *o, iso_distil_laws *l, int64_t i,
 // Losses, their difference, and how sure the refits are.
 static iso_status put_losses(const answer *o, json_t *j, iso_err *err) {
   int64_t n = o->taught.fit.resamples > o->alone.fit.resamples ? o->taught.fit.resamples : o->alone.fit.resamples, yes = 0, told = 0;
-  double *v = malloc((size_t)(3 * n + 1) * sizeof *v), *alone = v, *taught = v + n, *gain = v + 2 * n;
+  double *v = malloc((size_t)(4 * n + 1) * sizeof *v), *alone = v, *taught = v + n, *gain = v + 2 * n, *teacher = v + 3 * n;
   if (!v) return iso_fail(err, ISO_ENOMEM, "no memory for %lld refits", (long long)n);
   for (int64_t i = 0; i < n; i++) {
     iso_distil_laws l;
     iso_distil_question q = refit(o, &l, i, true);
     iso_distil_answer b;
-    alone[i] = taught[i] = gain[i] = NAN;
+    alone[i] = taught[i] = gain[i] = teacher[i] = NAN;
     if (iso_distil_ask(&q, o->flop, &b, NULL) != ISO_OK) continue;
     alone[i] = b.supervised_loss;
     taught[i] = b.distilled_loss;
     gain[i] = b.supervised_loss - b.distilled_loss;
+    teacher[i] = b.teacher_loss;
     told++;
     yes += b.distil;
   }
   json_object_set_new(json_object_get(j, "alone"), "loss", cli_plan_fit_range(o->a.supervised_loss, alone, n, o->level));
   json_object_set_new(json_object_get(j, "student"), "loss", cli_plan_fit_range(o->a.distilled_loss, taught, n, o->level));
   json_object_set_new(j, "gain", cli_plan_fit_range(o->a.supervised_loss - o->a.distilled_loss, gain, n, o->level));
+  json_object_set_new(json_object_get(j, "teacher"), "loss", cli_plan_fit_range(o->a.teacher_loss, teacher, n, o->level));
+  json_object_set_new(json_object_get(j, "teacher"), "student_loss", json_deep_copy(cli_json_at(j, "student.loss")));
   json_object_set_new(j, "refits_that_distil", told ? json_real((double)yes / (double)told) : json_null());
   free(v);
   return ISO_OK;
@@ -212,6 +204,22 @@ static json_t *teacher_json(const iso_distil_answer *a) {
                    iso_json_num(a->teacher_loss), "flop", iso_json_num(a->teacher_flop), "student_loss", iso_json_num(a->distilled_loss));
 }
 
+// The loss of the question q with what refits say of it.
+static json_t *cost_range(const answer *o, const iso_distil_question *q, double value) {
+  int64_t n = o->taught.fit.resamples;
+  double *v = malloc((size_t)(n + 1) * sizeof *v);
+  for (int64_t i = 0; v && i < n; i++) {
+    iso_distil_laws l = {cli_plan_fit_sample(&o->alone, i), cli_plan_fit_sample(&o->taught, i)};
+    iso_distil_question r = *q;
+    iso_distil_answer b;
+    r.laws = &l;
+    v[i] = iso_distil_ask(&r, o->flop, &b, NULL) == ISO_OK ? b.distilled_loss : NAN;
+  }
+  json_t *out = cli_plan_fit_range(value, v, v ? n : 0, o->level);
+  free(v);
+  return out;
+}
+
 static json_t *costs_json(const answer *o) {
   json_t *all = json_array();
   for (int c = 0; c < ISO_DISTIL_COSTS; c++) {
@@ -223,22 +231,39 @@ static json_t *costs_json(const answer *o) {
       q.teacher_tokens = o->a.teacher_tokens;
     }
     if (iso_distil_ask(&q, o->flop, &a, NULL) != ISO_OK) continue;
-    json_array_append_new(all, json_pack("{s:s, s:o, s:o, s:o, s:b}", "cost", iso_distil_cost_name(q.cost), "loss", iso_json_num(a.distilled_loss),
-                                         "tokens", iso_json_num(a.student_tokens), "teacher_flop", iso_json_num(a.teacher_flop), "distil", a.distil));
+    json_array_append_new(
+        all, json_pack("{s:s, s:o, s:o, s:o, s:b}", "cost", iso_distil_cost_name(q.cost), "loss", cost_range(o, &q, a.distilled_loss), "tokens",
+                       iso_json_num(a.student_tokens), "teacher_flop", iso_json_num(a.teacher_flop), "distil", a.distil));
   }
   return all;
 }
 
-static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
+// Compute is the one limit: what 1% more of it takes off the loss of the better way.
+static void put_binding(const answer *o, json_t *j) {
+  iso_distil_answer more;
+  bool ok = iso_distil_ask(&o->q, 1.01 * o->flop, &more, NULL) == ISO_OK;
+  double now = fmin(o->a.supervised_loss, o->a.distilled_loss);
+  json_object_set_new(j, "binding", json_string("train_flop"));
+  json_object_set_new(j, "shadow",
+                      json_pack("{s:o, s:s}", "loss_per_percent", iso_json_num(ok ? fmin(more.supervised_loss, more.distilled_loss) - now : NAN),
+                                "interval", "none: a slope at the budget"));
+  json_object_set_new(j, "intervals", json_string(o->taught.fit.resamples ? "refits of both laws" : "none: no refits were made"));
+}
+
+static iso_status answer_json(const cli_args *a, const void *self, json_t **out, iso_err *err) {
+  (void)a;
+  const answer *o = self;
   json_t *j = json_pack("{s:s, s:b, s:s, s:f, s:{s:f, s:f}, s:{s:f}}", "kind", "distil", "distil", o->a.distil, "teacher_cost",
                         iso_distil_cost_name(o->q.cost), "train_flop", o->flop, "student", "params", o->q.student, "tokens", o->a.student_tokens,
                         "alone", "tokens", o->a.supervised_tokens);
   *out = j;
-  ISO_TRY(put_losses(o, j, err));
-  json_t *t = teacher_json(&o->a);
+  json_t *t = teacher_json(&o->a), *best = isnan(o->best.distilled_loss) ? json_null() : teacher_json(&o->best);
   json_object_set_new(t, "given", json_boolean(!o->best_asked));
   json_object_set_new(j, "teacher", t);
-  json_object_set_new(j, "best_teacher", isnan(o->best.distilled_loss) ? json_null() : teacher_json(&o->best));
+  ISO_TRY(put_losses(o, j, err));
+  if (json_is_object(best)) json_object_set_new(best, "interval", json_string("none: the choice of a teacher is not made anew for each refit"));
+  json_object_set_new(j, "best_teacher", best);
+  put_binding(o, j);
   json_object_set_new(j, "flips", flips_json(o));
   json_object_set_new(j, "flips_within", json_pack("[f, f]", o->flop / AROUND, o->flop * AROUND));
   json_object_set_new(j, "costs", costs_json(o));
@@ -290,6 +315,9 @@ static void print_plan(const json_t *r) {
     cli_row_range(i ? "" : "the answer changes at", f, "train_flop", ISO_UNIT_FLOP);
     cli_row("", "above it: %s", strcmp(cli_text_at(f, "above"), "distil") == 0 ? "distil" : "train alone");
   }
+  cli_row("binding", "train_flop");
+  cli_row("shadow price", "1%% more of it: loss %+.3g", cli_at(r, "shadow.loss_per_percent"));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   if (!json_array_size(flips)) cli_row("the answer changes", "nowhere within a factor of %g", AROUND);
   printf("\n%-10s %12s %14s %16s\n", "teacher", "loss", "tokens", "FLOP for it");
   for (size_t i = 0; i < json_array_size(costs); i++) {
@@ -331,19 +359,24 @@ void cli_why_distil(const json_t *p, cli_why *w) {
                 cli_text_at(json_array_get(fits, i), "paper"));
 }
 
+static iso_status solve_all(const cli_args *a, void *self, iso_err *err) {
+  answer *o = self;
+  o->axis = -1;
+  o->reach = NAN;
+  ISO_TRY(read(a, o, err));
+  ISO_TRY(open_laws(a, o, err));
+  return solve(a, o, err);
+}
+
+static void close_all(void *self) {
+  answer *o = self;
+  cli_plan_fit_close(&o->taught);
+  cli_plan_fit_close(&o->alone);
+}
+
 static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  answer o = {.axis = -1, .reach = NAN};
-  json_t *result = NULL;
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK) st = read(a, &o, &err);
-  if (st == ISO_OK) st = open_laws(a, &o, &err);
-  if (st == ISO_OK) st = solve(a, &o, &err);
-  if (st == ISO_OK) st = answer_json(&o, &result, &err);
-  cli_plan_fit_close(&o.taught);
-  cli_plan_fit_close(&o.alone);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
+  static const cli_plan_answer ANSWER = {sizeof(answer), solve_all, answer_json, close_all, print_plan};
+  return cli_plan_run_answer(a, &ANSWER);
 }
 
 const cli_verb cli_verb_plan_distil = {

@@ -75,6 +75,27 @@ iso_status cli_plan_fit_saved(const char *path, const iso_law *law, cli_plan_fit
   return st;
 }
 
+iso_status cli_plan_fit_open(const cli_args *a, const iso_law *law, const iso_law_const *c, const char *columns, cli_plan_fit *out, iso_err *err) {
+  const char *path = cli_text(a, "fit");
+  size_t n = path ? strlen(path) : 0;
+  ISO_TRY(cli_plan_fit_check(a, err));
+  if (n > 5 && strcmp(path + n - 5, ".json") == 0) return cli_plan_fit_saved(path, law, out, err);
+  if (path) {
+    iso_csv t = {0};
+    iso_status st = iso_csv_load(path, &t, err);
+    if (st == ISO_OK) st = cli_plan_fit_rows(a, &t, path, law, NULL, NULL, 0, out, err);
+    iso_csv_close(&t);
+    if (st == ISO_EINVAL || st == ISO_EFORMAT) iso_hint(err, st, "columns: %s", columns);
+    return cli_input(st, err);
+  }
+  *out = (cli_plan_fit){.law = law};
+  memcpy(out->p, c->p, sizeof c->p);
+  memcpy(out->x_lo, c->lo, sizeof c->lo);
+  memcpy(out->x_hi, c->hi, sizeof c->hi);
+  (void)snprintf(out->source, sizeof out->source, "published constants %s: %.250s", c->name, c->source);
+  return ISO_OK;
+}
+
 void cli_plan_fit_close(cli_plan_fit *f) { iso_lawfit_close(&f->fit); }
 
 const double *cli_plan_fit_sample(const cli_plan_fit *f, int64_t i) {
@@ -99,5 +120,5 @@ json_t *cli_plan_fit_range(double value, double *refits, int64_t n, double level
     lo = fmin(value, iso_quantile(refits, m, 0.5 * (1 - level)));
     hi = fmax(value, iso_quantile(refits, m, 0.5 * (1 + level)));
   }
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(lo), "value", iso_json_num(value), "hi", iso_json_num(hi));
+  return iso_json_range(value, lo, hi, n ? "fewer than 20 refits give this number" : "no refits were made");
 }

@@ -27,11 +27,14 @@ iso_status cli_plan_fit_rows(const cli_args *a, const iso_csv *t, const char *na
 iso_status cli_plan_fit_data(const cli_args *a, const iso_law_data *rows, const char *name, cli_plan_fit *out, iso_err *err);
 // The fit of `law` in a file of isoflop fit --law NAME --json.
 iso_status cli_plan_fit_saved(const char *path, const iso_law *law, cli_plan_fit *out, iso_err *err);
+// --fit FILE of a subverb: a saved fit (.json) or a CSV to fit `law` to, whose `columns` errors name; without FILE the published constants
+// `c`, which come without refits.
+iso_status cli_plan_fit_open(const cli_args *a, const iso_law *law, const iso_law_const *c, const char *columns, cli_plan_fit *out, iso_err *err);
 void cli_plan_fit_close(cli_plan_fit *f);
 // Parameters of refit i, or the estimate where there is none.
 const double *cli_plan_fit_sample(const cli_plan_fit *f, int64_t i);
 // What JSON says of it: law, source, points, residual, refits, warnings.
 json_t *cli_plan_fit_json(const cli_plan_fit *f);
-// {lo, value, hi} from refitted values (NaN ones left out; reordered): quantiles round the level. lo and hi are null below 20 of them.
+// The interval from refitted values (NaN ones left out; reordered): quantiles round the level. lo and hi are null below 20 of them.
 json_t *cli_plan_fit_range(double value, double *refits, int64_t n, double level);
 #endif

@@ -119,7 +119,8 @@ static iso_status load(const cli_args *a, answer *o, iso_err *err) {
   return cli_input(st, err);
 }
 
-static iso_status solve(const cli_args *a, answer *o, iso_err *err) {
+static iso_status solve(const cli_args *a, void *self, iso_err *err) {
+  answer *o = self;
   o->opts = iso_gqa_opts_default();
   o->opts.loss = cli_real(a, "loss");
   o->opts.head_dim = (double)cli_int(a, "head-dim");
@@ -171,14 +172,27 @@ static json_t *changes_json(const answer *o) {
       *(best_at(o, o->pair, exp(mid), o->opts.loss) == before ? &a : &b) = mid;
     }
     now = best_at(o, o->pair, exp(b), o->opts.loss);
-    json_array_append_new(all, json_pack("{s:f, s:o, s:o}", "seq", exp(b), "from", pair_json(o, before), "to", pair_json(o, now)));
+    json_array_append_new(all, json_pack("{s:o, s:o, s:o}", "seq", iso_json_range(exp(b), NAN, NAN, "refits are asked at this context only"), "from",
+                                         pair_json(o, before), "to", pair_json(o, now)));
     before = now;
   }
   return all;
 }
 
-// Costs of all refits: [pair][refit], and how often each pair is the best one.
-static void refit_costs(const answer *o, int64_t n, double *params, double *cost, int64_t *wins) {
+// What is told of a pair, in the order of iso_gqa_cost's members that it is from.
+enum { PARAMS, LAYERS, ELEMENTS, FLOP, COST, NUMBERS };
+static const char *const NUMBER[NUMBERS] = {"params", "layers", "elements", "flop_per_tok", "cost"};
+
+static void numbers_of(const iso_gqa_cost *c, double v[NUMBERS]) {
+  v[PARAMS] = c->params;
+  v[LAYERS] = c->layers;
+  v[ELEMENTS] = c->elements;
+  v[FLOP] = c->flop;
+  v[COST] = c->cost;
+}
+
+// Numbers of all refits: [pair][number][refit], and how often each pair is the best one.
+static void refit_costs(const answer *o, int64_t n, double *v, int64_t *wins) {
   for (int64_t r = 0; r < n; r++) {
     iso_gqa_pair pair[PAIRS_MAX];
     iso_gqa_cost each[PAIRS_MAX];
@@ -188,8 +202,9 @@ static void refit_costs(const answer *o, int64_t n, double *params, double *cost
     bool ok = iso_gqa_choose(&o->opts, pair, o->pairs, each, &best, NULL) == ISO_OK;
     if (ok) wins[best]++;
     for (int i = 0; i < o->pairs; i++) {
-      params[i * n + r] = ok ? each[i].params : NAN;
-      cost[i * n + r] = ok ? each[i].cost : NAN;
+      double at[NUMBERS];
+      numbers_of(&each[i], at);
+      for (int k = 0; k < NUMBERS; k++) v[(i * NUMBERS + k) * n + r] = ok ? at[k] : NAN;
     }
   }
 }
@@ -198,19 +213,17 @@ static iso_status pairs_json(const answer *o, json_t **out, iso_err *err) {
   static const char *const NOTE[] = {"", "the loss lies below this pair's floor", "it would need a size outside the table of layers"};
   int64_t n = INT64_MAX, wins[PAIRS_MAX] = {0};
   for (int i = 0; i < o->pairs; i++) n = o->fit[i].fit.resamples < n ? o->fit[i].fit.resamples : n;
-  double *v = malloc((size_t)(2 * n * o->pairs + 1) * sizeof *v);
+  double *v = malloc((size_t)(NUMBERS * n * o->pairs + 1) * sizeof *v);
   if (!v) return iso_fail(err, ISO_ENOMEM, "no memory for %lld refits", (long long)n);
-  refit_costs(o, n, v, v + n * o->pairs, wins);
+  refit_costs(o, n, v, wins);
   *out = json_array();
   for (int i = 0; i < o->pairs; i++) {
     const iso_gqa_cost *c = &o->cost[i];
     const cli_plan_fit *f = &o->fit[i];
     json_t *j = pair_json(o, i);
-    json_object_set_new(j, "params", cli_plan_fit_range(c->params, v + i * n, n, o->level));
-    json_object_set_new(j, "layers", iso_json_num(c->layers));
-    json_object_set_new(j, "elements", iso_json_num(c->elements));
-    json_object_set_new(j, "flop_per_tok", iso_json_num(c->flop));
-    json_object_set_new(j, "cost", cli_plan_fit_range(c->cost, v + (o->pairs + i) * n, n, o->level));
+    double at[NUMBERS];
+    numbers_of(c, at);
+    for (int k = 0; k < NUMBERS; k++) json_object_set_new(j, NUMBER[k], cli_plan_fit_range(at[k], v + (i * NUMBERS + k) * n, n, o->level));
     json_object_set_new(j, "refits_that_choose", n ? json_real((double)wins[i] / (double)n) : json_null());
     json_object_set_new(j, "reach", isfinite(c->params) ? json_real(fmax(1, fmax(c->params / f->x_hi[0], f->x_lo[0] / c->params))) : json_null());
     json_object_set_new(j, "why_not", json_string(NOTE[c->flag]));
@@ -223,7 +236,19 @@ static iso_status pairs_json(const answer *o, json_t **out, iso_err *err) {
   return ISO_OK;
 }
 
-static iso_status answer_json(const cli_args *a, const answer *o, json_t **out, iso_err *err) {
+// What a loss 1% lower costs more, at the pair that is best for it.
+static json_t *shadow_json(const answer *o) {
+  iso_gqa_opts q = o->opts;
+  iso_gqa_cost each[PAIRS_MAX];
+  int best;
+  q.loss *= 0.99;
+  bool ok = iso_gqa_choose(&q, o->pair, o->pairs, each, &best, NULL) == ISO_OK;
+  return json_pack("{s:o, s:s}", "cost_per_percent_lower_loss", iso_json_num(ok ? each[best].cost - o->cost[o->best].cost : NAN), "interval",
+                   "none: a difference at the plan");
+}
+
+static iso_status answer_json(const cli_args *a, const void *self, json_t **out, iso_err *err) {
+  const answer *o = self;
   json_t *pairs = NULL;
   ISO_TRY(pairs_json(o, &pairs, err));
   const double loss[2] = {0.99 * o->opts.loss, 1.01 * o->opts.loss};
@@ -234,6 +259,9 @@ static iso_status answer_json(const cli_args *a, const answer *o, json_t **out, 
                    "changes", changes_json(o), "sensitivity", "loss_1pc_lower", pair_json(o, best_at(o, o->pair, o->opts.context_tok, loss[0])),
                    "loss_1pc_higher", pair_json(o, best_at(o, o->pair, o->opts.context_tok, loss[1])), "layers_from",
                    o->family ? "a published family's (LLaMA)" : "the runs", "source", cli_text(a, "data"), "paper", iso_law_gqa.base.paper);
+  json_object_set_new(*out, "binding", json_string("loss"));
+  json_object_set_new(*out, "shadow", shadow_json(o));
+  json_object_set_new(*out, "intervals", json_string(cli_int(a, "bootstrap") ? "refits of the law" : "none: no refits were made"));
   return ISO_OK;
 }
 
@@ -276,6 +304,10 @@ static void print_plan(const json_t *r) {
             pair_text(json_object_get(c, "from"), at, sizeof at), pair_text(json_object_get(c, "to"), a, sizeof a));
   }
   if (!json_array_size(changes)) cli_row("the choice changes", "at no context within a factor of %g", AROUND);
+  if (!isnan(cli_at(r, "shadow.cost_per_percent_lower_loss")))
+    cli_row("shadow price", "a loss 1%% lower costs %.4g more (%.2f%%)", cli_at(r, "shadow.cost_per_percent_lower_loss"),
+            100 * cli_at(r, "shadow.cost_per_percent_lower_loss") / cli_at(best, "cost"));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   cli_row("at other losses", "1%% lower: %s, 1%% higher: %s", pair_text(cli_json_at(r, "sensitivity.loss_1pc_lower"), at, sizeof at),
           pair_text(cli_json_at(r, "sensitivity.loss_1pc_higher"), a, sizeof a));
 }
@@ -304,18 +336,14 @@ void cli_why_heads(const json_t *p, cli_why *w) {
   cli_why_say(w->sources, "layers: %s", cli_text_at(p, "layers_from"));
 }
 
+static void close_all(void *self) {
+  answer *o = self;
+  for (int i = 0; i < o->pairs; i++) cli_plan_fit_close(&o->fit[i]);
+}
+
 static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  answer *o = calloc(1, sizeof *o);
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK && !o) st = iso_fail(&err, ISO_ENOMEM, "no memory for a plan");
-  if (st == ISO_OK) st = solve(a, o, &err);
-  if (st == ISO_OK) st = answer_json(a, o, &result, &err);
-  for (int i = 0; o && i < o->pairs; i++) cli_plan_fit_close(&o->fit[i]);
-  free(o);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
+  static const cli_plan_answer ANSWER = {sizeof(answer), solve, answer_json, close_all, print_plan};
+  return cli_plan_run_answer(a, &ANSWER);
 }
 
 const cli_verb cli_verb_plan_heads = {

@@ -4,6 +4,7 @@
 
 #include "cli/plan/args.h"
 #include "plan/hyper.h"
+#include "plan/law_ask.h"
 
 static const char *const EXAMPLES[] = {"isoflop plan hparams --params 1.3e9 --tokens 3e10",
                                        "isoflop plan hparams --model llama3-8b --tokens 1Ttok --batch 4Mtok --json", NULL};
@@ -57,7 +58,9 @@ static void solve(answer *a) {
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
 static json_t *est(iso_est e, int laws) {
-  return json_pack("{s:o, s:o, s:o, s:i}", "lo", iso_json_num(e.lo), "value", iso_json_num(e.mean), "hi", iso_json_num(e.hi), "laws", laws);
+  json_t *o = iso_json_range(e.mean, e.lo, e.hi, "one law says something and publishes no uncertainty");
+  json_object_set_new(o, "laws", json_integer(laws));
+  return o;
 }
 
 static json_t *rows_json(const answer *a) {
@@ -70,14 +73,16 @@ static json_t *rows_json(const answer *a) {
       char text[100];
       (void)snprintf(text, sizeof text, "%s%s", why, r->confirmed && r->missing ? r->missing : "");
       bool used = r->value > 0 && r->experts == a->experts;
-      json_array_append_new(all, json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:s, s:s?}", "for", GOAL[g].key, "law",
-                                           r->law->base.name, "set", r->set ? r->set->name : NULL, "value", iso_json_num(r->value), "lo",
-                                           iso_json_num(r->lo), "hi", iso_json_num(r->hi), "reach", iso_json_num(r->reach), "used", used, "why_not",
-                                           used         ? ""
-                                           : text[0]    ? text
-                                           : r->experts ? "fitted to mixtures of experts"
-                                                        : "fitted to dense models",
-                                           "counts", r->law->counts, "paper", r->law->base.paper, "source", r->set ? r->set->source : NULL));
+      json_t *row = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:b, s:s, s:s, s:s, s:s?}", "for", GOAL[g].key, "law", r->law->base.name, "set",
+                              r->set ? r->set->name : NULL, "value", iso_json_num(r->value), "lo", iso_json_num(r->lo), "hi", iso_json_num(r->hi),
+                              "reach", iso_json_num(r->reach), "used", used, "why_not",
+                              used         ? ""
+                              : text[0]    ? text
+                              : r->experts ? "fitted to mixtures of experts"
+                                           : "fitted to dense models",
+                              "counts", r->law->counts, "paper", r->law->base.paper, "source", r->set ? r->set->source : NULL);
+      if (isnan(r->lo)) json_object_set_new(row, "interval", json_string("none: no uncertainty of these constants is published"));
+      json_array_append_new(all, row);
     }
   }
   return all;
@@ -94,25 +99,39 @@ static json_t *sensitivity(const answer *a) {
     if (!b.batch_given) b.run.batch_tok = NAN;
     solve(&b);
     json_object_set_new(o, k ? "twice_the_tokens" : "twice_the_params",
-                        json_pack("{s:o, s:o, s:o}", "lr", iso_json_num(b.value[LR].mean), "batch_tokens", iso_json_num(b.value[BATCH].mean),
-                                  "weight_decay", iso_json_num(b.value[DECAY].mean)));
+                        json_pack("{s:o, s:o, s:o}", "lr", est(b.value[LR], b.laws[LR]), "batch_tokens", est(b.value[BATCH], b.laws[BATCH]),
+                                  "weight_decay", est(b.value[DECAY], b.laws[DECAY])));
   }
   return o;
 }
 
+// Chinchilla's, with the published uncertainty of its constants.
+static json_t *loss_json(const answer *a) {
+  const iso_law *law;
+  iso_fit_interval v = {a->run.loss, NAN, NAN};
+  if (iso_law_find("chinchilla", &law, NULL) == ISO_OK) {
+    double x[ISO_LAW_INPUT_MAX];
+    iso_law_absent(law, x);
+    x[law->at_params] = a->run.params;
+    x[law->at_tokens] = a->run.tokens;
+    (void)iso_law_predict_interval(law, &law->consts[0], x, 0.9, &v, NULL);
+  }
+  return iso_json_range(a->run.loss, v.lo, v.hi, "no uncertainty of these constants is published");
+}
+
 static json_t *answer_json(const answer *a) {
   json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", "hparams", "params", iso_json_num(a->run.params), "tokens", iso_json_num(a->run.tokens),
-                        "train_flop", iso_json_num(a->run.train_flop), "loss", iso_json_num(a->run.loss));
+                        "train_flop", iso_json_num(a->run.train_flop), "loss", loss_json(a));
+  json_object_set_new(o, "intervals", json_string("the spread of the laws, with what is published of their constants' own uncertainty (90%)"));
   for (int g = 0; g < GOALS; g++) json_object_set_new(o, GOAL[g].key, est(a->value[g], a->laws[g]));
   double b = a->run.batch_tok, decay = a->value[DECAY].mean;
   json_object_set_new(o, "batch",
                       json_pack("{s:o, s:o, s:I, s:b}", "sequences", a->batch ? json_integer((json_int_t)a->batch) : json_null(), "tokens",
                                 iso_json_num(b), "seq", (json_int_t)a->seq, "given", a->batch_given));
   json_object_set_new(o, "steps", iso_json_num(ceil(a->run.tokens / b)));
-  json_object_set_new(o, "beta2",
-                      json_pack("{s:o, s:o, s:o, s:s}", "lo", iso_json_num(fmin(0.95, iso_hyper_beta2(b))), "value", iso_json_num(iso_hyper_beta2(b)),
-                                "hi", iso_json_num(fmax(0.95, iso_hyper_beta2(b))), "source",
-                                "half-life constant in tokens (arXiv:2507.07101), 0.95 at 4M tokens (arXiv:2302.13971)"));
+  json_t *beta2 = iso_json_range(iso_hyper_beta2(b), fmin(0.95, iso_hyper_beta2(b)), fmax(0.95, iso_hyper_beta2(b)), "no batch is known");
+  json_object_set_new(beta2, "source", json_string("half-life constant in tokens (arXiv:2507.07101), 0.95 at 4M tokens (arXiv:2302.13971)"));
+  json_object_set_new(o, "beta2", beta2);
   json_object_set_new(o, "above_critical", isnan(b) || isnan(a->value[CRITICAL].hi) ? json_null() : json_boolean(b > a->value[CRITICAL].hi));
   // The decay that the chosen rate and batch imply over the run, whichever law it is from.
   json_object_set_new(o, "timescale_of_decay", iso_json_num(b / (a->run.lr * decay * a->run.tokens)));
@@ -172,7 +191,8 @@ static void print_plan(const json_t *r) {
     if ((!n || !isnan(lo)) && reach > 1) (void)snprintf(note + n, sizeof note - n, "%s%.3g times outside what its fit saw", n ? "; " : "", reach);
     printf("%-22s %-22s %-22s %12s  %s\n", cli_text_at(l, "for"), cli_text_at(l, "law"), cli_text_at(l, "set"), value, note);
   }
-  printf("\nisoflop law show NAME has each law's conventions and source.\n");
+  printf("\nintervals: %s\n", cli_text_at(r, "intervals"));
+  printf("isoflop law show NAME has each law's conventions and source.\n");
 }
 
 // ---- the verb -------------------------------------------------------------------------------------------------------

@@ -66,22 +66,27 @@ static void print_plan(const json_t *r) {
   if (cli_at(r, "eflop.samples") > 1)
     cli_row("FLOPs of the samples", "%.4g to compute; the cache's reads stand for %.4g more (%.1f%% of all)", cli_at(r, "eflop.compute"),
             cli_at(r, "eflop.memory"), 100 * cli_at(r, "eflop.memory_share"));
-  if (!isnan(cli_at(r, "batching.batch")))
-    cli_row("advised batch", "%.0f: %s between tokens, %.0f%% of the peak rate with %.0f%% of the cache", cli_at(r, "batching.batch"),
-            iso_unit_print(cli_at(r, "batching.itl_s"), ISO_UNIT_S, b, sizeof b), 100 * cli_at(r, "batching.of_peak_throughput"),
+  if (!isnan(cli_at(r, "batching.batch"))) {
+    cli_row_range("advised batch", r, "batching.batch", ISO_UNIT_COUNT);
+    cli_row("", "%.0f%% of the peak rate with %.0f%% of the cache", 100 * cli_at(r, "batching.of_peak_throughput"),
             100 * cli_at(r, "batching.kv_share"));
-  else
+    cli_row_range("  token after token", r, "batching.itl_s", ISO_UNIT_S);
+  } else
     cli_row("advised batch", "none: %s", cli_text_at(r, "batching.none"));
-  if (!isnan(cli_at(r, "energy.choices.best_under_limit.j_per_tok")))
-    cli_row("least energy", "%.0f devices, batch %.0f: %s a token at %s", cli_at(r, "energy.choices.best_under_limit.devices"),
-            cli_at(r, "energy.choices.best_under_limit.batch"),
-            iso_unit_print(cli_at(r, "energy.choices.best_under_limit.j_per_tok"), ISO_UNIT_JOULE, b, sizeof b),
-            iso_unit_print(cli_at(r, "energy.choices.best_under_limit.itl_s"), ISO_UNIT_S, c, sizeof c));
-  if (!isnan(cli_at(r, "experts_in_host_memory.tok_per_s")))
-    cli_row("experts on the host", "%.4g tokens a s, bound by the %s", cli_at(r, "experts_in_host_memory.tok_per_s"),
-            cli_text_at(r, "experts_in_host_memory.bound"));
+  if (!isnan(cli_at(r, "energy.choices.best_under_limit.j_per_tok"))) {
+    cli_row_range("least energy a token", r, "energy.choices.best_under_limit.j_per_tok", ISO_UNIT_JOULE);
+    cli_row("", "on %.0f devices, batch %.0f", cli_at(r, "energy.choices.best_under_limit.devices"),
+            cli_at(r, "energy.choices.best_under_limit.batch"));
+    cli_row_range("  token after token", r, "energy.choices.best_under_limit.itl_s", ISO_UNIT_S);
+  }
+  if (!isnan(cli_at(r, "experts_in_host_memory.tok_per_s"))) {
+    cli_row_range("experts on the host", r, "experts_in_host_memory.tok_per_s", ISO_UNIT_COUNT);
+    cli_row("", "tokens a second, bound by the %s", cli_text_at(r, "experts_in_host_memory.bound"));
+  }
   cli_row("binding", "%s", cli_text_at(r, "binding"));
-  cli_row("shadow price", "a sequence more adds %s to each step", iso_unit_print(cli_at(r, "shadow.itl_s_per_sequence"), ISO_UNIT_S, b, sizeof b));
+  cli_row_range("shadow price", r, "shadow.itl_s_per_sequence", ISO_UNIT_S);
+  cli_row("", "of each step for a sequence more");
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
   cli_row_warnings(r);
 }
@@ -93,7 +98,7 @@ static void add_binding(json_t *r) {
   (void)snprintf(text, sizeof text, "%s%s", full ? "memory for users; a step: " : "", cli_text_at(r, "itl_s.bound"));
   json_object_set_new(r, "binding", json_string(text));
   json_object_set_new(r, "shadow",
-                      json_pack("{s:o, s:o}", "itl_s_per_sequence", iso_json_num(cli_at(r, "itl_s_per_extra_sequence")), "users_per_gb",
+                      json_pack("{s:O, s:o}", "itl_s_per_sequence", json_object_get(r, "itl_s_per_extra_sequence"), "users_per_gb",
                                 iso_json_num(cli_at(r, "memory.users_per_gb"))));
   json_object_set_new(r, "kind", json_string("infer"));
 }

@@ -179,14 +179,13 @@ static void print_rates(const char *name, const json_t *o, const char *key) {
 }
 
 static void print_one(const char *name, const json_t *o) {
-  char text[280], b[40], c[40], d[40];
+  char text[280], b[40];
   iso_str s = {0};
   layout_text(json_object_get(o, "layout"), text, sizeof text);
   printf("\n%s: %.0f devices, %s\n", name, cli_at(o, "layout.devices"), text);
-  cli_row("  step", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.step_s"), ISO_UNIT_S, b, sizeof b),
-          iso_unit_print(cli_at(o, "step.step_s_lo"), ISO_UNIT_S, c, sizeof c), iso_unit_print(cli_at(o, "step.step_s_hi"), ISO_UNIT_S, d, sizeof d));
-  cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu_lo"),
-          100 * cli_at(o, "step.mfu_hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
+  cli_row_range("  step", o, "step.step_s", ISO_UNIT_S);
+  cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu.lo"),
+          100 * cli_at(o, "step.mfu.hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
   print_rates("  by convention", o, "rates");
   print_rates("  measured", o, "measured");
   if (!isnan(cli_at(o, "measured.predicted_over_measured"))) cli_row("", "predicted / measured %.3f", cli_at(o, "measured.predicted_over_measured"));
@@ -198,11 +197,8 @@ static void print_one(const char *name, const json_t *o) {
   cli_row("  memory a device", "%s: %s", iso_unit_print(cli_at(o, "memory.total_bytes"), ISO_UNIT_BYTE, b, sizeof b), s.p ? s.p : "");
   iso_str_free(&s);
   print_trade(json_object_get(o, "activation_trade"));
-  cli_row("  a step costs", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.usd"), ISO_UNIT_USD, b, sizeof b),
-          iso_unit_print(cli_at(o, "step.usd_lo"), ISO_UNIT_USD, c, sizeof c), iso_unit_print(cli_at(o, "step.usd_hi"), ISO_UNIT_USD, d, sizeof d));
-  cli_row("  and takes", "%s (%s to %s)", iso_unit_print(cli_at(o, "step.energy_j"), ISO_UNIT_JOULE, b, sizeof b),
-          iso_unit_print(cli_at(o, "step.energy_j_lo"), ISO_UNIT_JOULE, c, sizeof c),
-          iso_unit_print(cli_at(o, "step.energy_j_hi"), ISO_UNIT_JOULE, d, sizeof d));
+  cli_row_range("  a step costs", o, "step.usd", ISO_UNIT_USD);
+  cli_row_range("  and takes", o, "step.energy_j", ISO_UNIT_JOULE);
 }
 
 // The front by step time, thinned to points that need a tenth less memory than the one before.
@@ -263,6 +259,7 @@ static void print_plan(const json_t *r) {
   if (!isnan(cli_at(r, "shadow.step_s_per_device")))
     cli_row("", "a device more saves %s; half of them take %s a step", iso_unit_print(cli_at(r, "shadow.step_s_per_device"), ISO_UNIT_S, b, sizeof b),
             iso_unit_print(cli_at(r, "shadow.step_s_with_half_the_devices"), ISO_UNIT_S, c, sizeof c));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   cli_row("times from", "%s", cli_text_at(r, "calibration.source"));
   cli_row("device from", "%s (%s)", cli_text_at(r, "device.source"), cli_text_at(r, "device.date"));
   if (!isnan(cli_at(r, "machine.usd_per_hour")))
@@ -321,9 +318,11 @@ static iso_status price(const cli_args *a, const iso_layout_job *job, const cli_
     json_decref(one);
     return st;
   }
+  for (size_t i = 0; i < json_array_size(waits); i++) iso_layout_ranges(json_array_get(waits, i), &s);
   if (waits) json_object_set_new(one, "activation_trade", waits);
   if (!isnan(measured)) {
     json_t *m = iso_layout_rates_json(job, &c->machine, &g.layout, measured);
+    json_object_set_new(m, "interval", json_string("none: measured"));
     json_object_set_new(m, "predicted_over_measured", iso_json_num(s.step_s / measured));
     if (!isnan(tokens)) json_object_set_new(m, "run_s", iso_json_num(tokens / cli_at(m, "tok_per_s")));
     json_object_set_new(one, "measured", m);
@@ -332,6 +331,7 @@ static iso_status price(const cli_args *a, const iso_layout_job *job, const cli_
                    "batch_tokens", (json_int_t)(job->batch * job->shape.seq), "numbers", iso_layout_numbers_json(job), "machine",
                    iso_layout_machine_json(&c->machine), "calibration", iso_layout_cal_json(&c->cal), "binding", cli_text_at(one, "step.bound"),
                    "given", one);
+  json_object_set_new(*out, "shadow", json_pack("{s:s}", "none", "a layout that is given leaves nothing to choose by a limit"));
   if (!isnan(tokens)) json_object_set_new(*out, "run", iso_layout_run_json(job, &s, tokens));
   return ISO_OK;
 }
@@ -342,8 +342,7 @@ static void add_carbon(json_t *result, const iso_prices *p) {
   if (!e || !run) return;
   double g = p->g_per_kwh / 3.6e6;
   json_object_set_new(run, "co2_g",
-                      json_pack("{s:o, s:o, s:o}", "value", iso_json_num(cli_at(e, "value") * g), "lo", iso_json_num(cli_at(e, "lo") * g), "hi",
-                                iso_json_num(cli_at(e, "hi") * g)));
+                      iso_json_range(cli_at(e, "value") * g, cli_at(e, "lo") * g, cli_at(e, "hi") * g, "the calibration tells no residuals"));
   json_object_set_new(result, "prices", iso_prices_json(p));
 }
 
@@ -388,6 +387,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   }
   if (st == ISO_OK) {
     json_object_set_new(*out, "kind", json_string("layout"));
+    json_object_set_new(*out, "intervals", json_string(CLI_PLAN_STEP_INTERVALS));
     json_object_set_new(*out, "cluster_devices", json_integer((json_int_t)c.devices));
     json_object_set_new(*out, "device", iso_device_spec_json(&c.device->spec));
     json_object_set_new(*out, "price_source", json_string(cli_given(a, "usd-h") ? "--usd-h" : c.device->spec.price_source));

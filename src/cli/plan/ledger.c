@@ -46,6 +46,7 @@ static void print_plan(const json_t *r) {
   cli_row("run", "%.10g device-hours at %.4g W, PUE %.4g, %.4g g of CO2e a kWh", cli_at(r, "device_h"), cli_at(r, "active_w"), cli_at(r, "pue"),
           cli_at(r, "g_per_kwh"));
   cli_row("", "power: %s; carbon: %s", cli_text_at(r, "power_source"), cli_text_at(r, "carbon_source"));
+  cli_row("interval", "%s", cli_text_at(r, "interval"));
   cli_row("energy", "%.6g MWh", cli_at(r, "energy_kwh.total") / 1e3);
   cli_row("  devices", "%.6g MWh", cli_at(r, "energy_kwh.active") / 1e3);
   if (cli_at(r, "energy_kwh.idle") > 0) cli_row("  idle", "%.6g MWh", cli_at(r, "energy_kwh.idle") / 1e3);
@@ -153,6 +154,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   json_t *o = iso_ledger_json(&bill);
   json_object_set_new(o, "network", network ? network : json_null());
   json_object_set_new(o, "kind", json_string("ledger"));
+  json_object_set_new(o, "interval", json_string("none: sums over the hours, watts and prices that were given"));
   json_object_set_new(o, "device_h", iso_json_num(l.device_h));
   json_object_set_new(o, "active_w", iso_json_num(l.active_w));
   json_object_set_new(o, "pue", iso_json_num(l.pue));

@@ -136,6 +136,10 @@ static void print_plan(const json_t *r) {
             iso_unit_print(cli_at(p, "activations_link_s"), ISO_UNIT_S, b, sizeof b),
             iso_unit_print(cli_at(p, "activations_stall_s"), ISO_UNIT_S, c, sizeof c));
   if (cli_at(p, "disk_bytes") > 0) cli_row("on the disk", "%s", iso_unit_print(cli_at(p, "disk_bytes"), ISO_UNIT_BYTE, a, sizeof a));
+  cli_row("binding", "%s", cli_text_at(r, "binding"));
+  cli_row("shadow price", "a tenth more memory: %.2f%% of the step's FLOPs again instead of %.2f%%",
+          100 * cli_at(r, "shadow.extra_share_with_10_percent_more_memory"), 100 * cli_at(p, "extra_share"));
+  cli_row("interval", "%s", cli_text_at(r, "interval"));
   print_layers(r);
   print_trainer(r);
   print_shards(r);
@@ -212,6 +216,24 @@ static iso_status read_device(const cli_args *a, iso_memory_job *j, iso_num clas
   return ISO_OK;
 }
 
+// What a tenth more memory saves of the step's FLOPs, by the points of all strategies; it is what binds when anything is computed again or moved.
+static void put_binding(json_t *r) {
+  const json_t *all = json_object_get(r, "strategies");
+  double limit = cli_at(r, "bytes.limit"), extra = cli_at(r, "plan.extra_share"), least = extra;
+  for (size_t i = 0; i < json_array_size(all); i++) {
+    const json_t *points = json_object_get(json_array_get(all, i), "points");
+    for (size_t k = 0; k < json_array_size(points); k++)
+      if (cli_at(json_array_get(points, k), "total_bytes") <= 1.1 * limit) least = fmin(least, cli_at(json_array_get(points, k), "extra_share"));
+  }
+  bool binds = extra > 0 || cli_at(r, "plan.host_bytes") > 0;
+  json_object_set_new(r, "binding", json_string(binds ? "memory" : "none: everything fits"));
+  json_object_set_new(r, "shadow",
+                      json_pack("{s:s, s:f, s:f}", "interval", "none: counted on the graph", "extra_share_per_gib",
+                                (extra - least) / (0.1 * limit / 0x1p30), "extra_share_with_10_percent_more_memory", least));
+  json_object_set_new(r, "interval",
+                      json_string("none: bytes and FLOPs are counted on the graph; seconds are those of --efficiency, which is given"));
+}
+
 static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
   (void)prices;
   iso_memory_job j = iso_memory_job_default();
@@ -225,7 +247,9 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
   j.effort.intervals = (int)c;
   ISO_TRY(read_bytes(a, &j, &class, err));
   ISO_TRY(read_device(a, &j, class, err));
-  return iso_memory_plan_json(&j, out, err);
+  ISO_TRY(iso_memory_plan_json(&j, out, err));
+  put_binding(*out);
+  return ISO_OK;
 }
 
 static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }

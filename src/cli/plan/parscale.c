@@ -56,7 +56,9 @@ typedef struct answer {
   iso_serve_device device;
   iso_serve_format format;
   iso_serve_rates rates;
-  bool given;
+  bool given;  // shape
+  iso_serve_shape shape;
+  int64_t most;  // streams
   row r[ROWS_MAX];
   int rows, best;  // best: -1 when nothing fits
 } answer;
@@ -132,8 +134,11 @@ static iso_status largest(const answer *o, double streams, row *out, iso_err *er
   return first ? iso_fail(err, ISO_EINVAL, "--device: no shape of the family can be split over %lld devices", (long long)o->devices) : ISO_OK;
 }
 
-static iso_status solve(answer *o, const iso_serve_shape *given, int64_t most, iso_err *err) {
+static iso_status solve(answer *o, iso_err *err) {
   const double *p = o->law.p;
+  const iso_serve_shape *given = o->given ? &o->shape : NULL;
+  int64_t most = o->most;
+  o->rows = 0;
   o->best = -1;
   for (int64_t streams = 1; streams <= most && o->rows < ROWS_MAX; streams *= 2) {
     row *r = &o->r[o->rows];
@@ -161,8 +166,7 @@ static iso_status solve(answer *o, const iso_serve_shape *given, int64_t most, i
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
 static json_t *time_json(const answer *o, double mid, double floor_s, const char *bound) {
-  return json_pack("{s:o, s:o, s:o, s:f, s:s}", "lo", iso_json_num(fmax(mid * o->rates.lo, floor_s)), "mid", iso_json_num(mid), "hi",
-                   iso_json_num(mid * o->rates.hi), "floor", floor_s, "bound", bound);
+  return iso_serve_interval_json(mid, o->rates.lo, o->rates.hi, floor_s, bound);
 }
 
 // How many times more the plain model of equal loss adds to one stream of the same model than its streams do.
@@ -182,20 +186,43 @@ static iso_status row_json(const answer *o, const row *r, json_t **out, iso_err 
   }
   iso_status st = cost_of(o, &r->shape, 1, &one, err);
   if (st == ISO_OK)
-    *out = json_pack(
-        "{s:f, s:s, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:f, s:b, s:s, s:f, s:{s:f, s:f, s:f, s:f, s:f, s:o, s:o}}", "streams",
-        r->streams, "model", r->shape.name, "layers", (double)r->shape.layers, "params", r->params, "extra_params", c->extra_params, "loss",
-        cli_plan_fit_range(r->loss, v, n, o->level), "equal_params", cli_plan_fit_range(r->equal, v + n, n, o->level), "weight_b", c->weight_b,
-        "cache_b", c->cache_b, "memory_b", c->weight_b + c->cache_b, "ttft_s", time_json(o, c->ttft_s, c->ttft_floor_s, c->ttft_bound), "itl_s",
-        time_json(o, c->itl_s, c->itl_floor_s, c->itl_bound), "request_s", c->request_s, "fits", r->fits, "why_not", r->why_not, "reach", r->reach,
-        "plain", "params", r->equal, "memory_b", r->plain_memory_b, "ttft_s", r->plain_s[TTFT], "itl_s", r->plain_s[ITL], "request_s",
-        r->plain_s[REQUEST], "memory_increase_times", times(r->plain_memory_b, c->weight_b + c->cache_b, one.cost.weight_b + one.cost.cache_b),
-        "request_increase_times", times(r->plain_s[REQUEST], c->request_s, one.cost.request_s));
+    *out = json_pack("{s:f, s:s, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:f, s:b, s:s, s:f, s:{s:o, s:f, s:f, s:f, s:f, s:o, s:o}}",
+                     "streams", r->streams, "model", r->shape.name, "layers", (double)r->shape.layers, "params", r->params, "extra_params",
+                     c->extra_params, "loss", cli_plan_fit_range(r->loss, v, n, o->level), "equal_params",
+                     cli_plan_fit_range(r->equal, v + n, n, o->level), "weight_b", c->weight_b, "cache_b", c->cache_b, "memory_b",
+                     c->weight_b + c->cache_b, "ttft_s", time_json(o, c->ttft_s, c->ttft_floor_s, c->ttft_bound), "itl_s",
+                     time_json(o, c->itl_s, c->itl_floor_s, c->itl_bound), "request_s", c->request_s, "fits", r->fits, "why_not", r->why_not, "reach",
+                     r->reach, "plain", "params", cli_plan_fit_range(r->equal, v + n, n, o->level), "memory_b", r->plain_memory_b, "ttft_s",
+                     r->plain_s[TTFT], "itl_s", r->plain_s[ITL], "request_s", r->plain_s[REQUEST], "memory_increase_times",
+                     times(r->plain_memory_b, c->weight_b + c->cache_b, one.cost.weight_b + one.cost.cache_b), "request_increase_times",
+                     times(r->plain_s[REQUEST], c->request_s, one.cost.request_s));
+  static const char *const TIMES[] = {"request_s", "ttft_s", "itl_s", NULL};
+  iso_json_scale(*out, TIMES, o->rates.lo, o->rates.hi, "rates at peak say nothing of their error");
   free(v);
   return st;
 }
 
-static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
+// The limit that holds the best row back, and what a tenth more of it takes off the loss, by solving again.
+static json_t *shadow_json(const answer *o, const char *binding) {
+  answer *more = malloc(sizeof *more);
+  double *limit = NULL;
+  json_t *j = NULL;
+  if (!more) return json_null();
+  *more = *o;
+  if (strcmp(binding, "memory") == 0) limit = &more->memory_b;
+  for (int i = 0; i < LIMITS; i++)
+    if (strcmp(binding, LIMIT[i]) == 0) limit = &more->limit_s[i];
+  if (limit) *limit *= 1.1;
+  if (limit && solve(more, NULL) == ISO_OK)
+    j = json_pack("{s:s, s:f, s:s}", "limit", binding, "loss_with_10_percent_more", more->r[more->best].loss - o->r[o->best].loss, "interval",
+                  "none: a difference at the plan");
+  free(more);
+  return j ? j : json_pack("{s:s}", "none", "no limit of memory or time holds the best row back");
+}
+
+static iso_status answer_json(const cli_args *a, const void *self, json_t **out, iso_err *err) {
+  (void)a;
+  const answer *o = self;
   json_t *rows = json_array(), *limits = json_object();
   iso_status st = ISO_OK;
   for (int i = 0; i < o->rows && st == ISO_OK; i++) {
@@ -218,7 +245,9 @@ static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
                    rows, "best", json_array_get(rows, (size_t)o->best), "binding", binding, "train_flop_times", b->streams, "intervals",
                    o->law.fit.resamples ? "refits of the law; times: the calibration's" : NO_INTERVAL, "calibration", o->rates.source, "fit",
                    cli_plan_fit_json(&o->law), "level", o->level);
-  return *out ? ISO_OK : iso_fail(err, ISO_EBUG, "plan parscale: its result has no JSON");
+  if (!*out) return iso_fail(err, ISO_EBUG, "plan parscale: its result has no JSON");
+  json_object_set_new(*out, "shadow", shadow_json(o, binding));
+  return ISO_OK;
 }
 
 // ---- the table ------------------------------------------------------------------------------------------------------
@@ -236,6 +265,8 @@ static void print_plan(const json_t *r) {
   cli_row_range("token after token", b, "itl_s", ISO_UNIT_S);
   cli_row("training", "%.0f times the FLOPs of one stream on the same tokens", cli_at(r, "train_flop_times"));
   cli_row("binding", "%s", cli_text_at(r, "binding"));
+  if (!isnan(cli_at(r, "shadow.loss_with_10_percent_more")))
+    cli_row("shadow price", "a tenth more of %s: loss %+.3g", cli_text_at(r, "shadow.limit"), cli_at(r, "shadow.loss_with_10_percent_more"));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
   cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   printf("\n%7s %11s %8s %11s %10s %10s %10s | %10s %10s\n%7s %11s %8s %11s %10s %10s %10s | %10s %10s\n", "", "", "", "plain", "", "token", "",
@@ -249,7 +280,7 @@ static void print_plan(const json_t *r) {
       (void)snprintf(note, sizeof note, "  %.3g times outside the law's runs", cli_at(o, "reach"));
     printf("%7.0f %11.4g %8.4f %11.4g %10s %10s %10s | %10s", cli_at(o, "streams"), cli_at(o, "params"), cli_at(o, "loss.value"),
            cli_at(o, "equal_params.value"), iso_unit_print(cli_at(o, "memory_b"), ISO_UNIT_BYTE, s, sizeof s),
-           iso_unit_print(cli_at(o, "itl_s.mid"), ISO_UNIT_S, t, sizeof t), iso_unit_print(cli_at(o, "request_s"), ISO_UNIT_S, u, sizeof u),
+           iso_unit_print(cli_at(o, "itl_s"), ISO_UNIT_S, t, sizeof t), iso_unit_print(cli_at(o, "request_s"), ISO_UNIT_S, u, sizeof u),
            iso_unit_print(cli_at(o, "plain.memory_b"), ISO_UNIT_BYTE, v, sizeof v));
     printf(" %10s%s\n", iso_unit_print(cli_at(o, "plain.request_s"), ISO_UNIT_S, s, sizeof s), note);
   }
@@ -287,29 +318,6 @@ static iso_status put_slo(void *self, const char *key, const char *value, iso_er
   return iso_fail(err, ISO_EINVAL, "no limit called %s; ttft, itl and request are", key);
 }
 
-static iso_status open_law(const cli_args *a, answer *o, iso_err *err) {
-  const char *path = cli_text(a, "fit");
-  const iso_law *law = &iso_law_parscale;
-  const iso_law_const *c;
-  size_t n = path ? strlen(path) : 0;
-  ISO_TRY(cli_plan_fit_check(a, err));
-  if (n > 5 && strcmp(path + n - 5, ".json") == 0) return cli_plan_fit_saved(path, law, &o->law, err);
-  if (path) {
-    iso_csv t = {0};
-    iso_status st = iso_csv_load(path, &t, err);
-    if (st == ISO_OK) st = cli_plan_fit_rows(a, &t, path, law, NULL, NULL, 0, &o->law, err);
-    iso_csv_close(&t);
-    return cli_input(st, err);
-  }
-  ISO_TRY(iso_law_find_const(law, cli_text(a, "set"), &c, err));
-  o->law.law = law;
-  memcpy(o->law.p, c->p, sizeof c->p);
-  memcpy(o->law.x_lo, c->lo, sizeof c->lo);
-  memcpy(o->law.x_hi, c->hi, sizeof c->hi);
-  (void)snprintf(o->law.source, sizeof o->law.source, "published constants %s: %.250s", c->name, c->source);
-  return ISO_OK;
-}
-
 static iso_status read(const cli_args *a, answer *o, iso_err *err) {
   const char *slo = cli_text(a, "slo"), *device = cli_text(a, "device");
   double room;
@@ -336,28 +344,27 @@ static iso_status read(const cli_args *a, answer *o, iso_err *err) {
   return st;
 }
 
-static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
-  (void)prices;
+static iso_status solve_all(const cli_args *a, void *self, iso_err *err) {
+  answer *o = self;
+  const iso_law_const *c;
   const char *model = cli_text(a, "model");
-  int64_t most = cli_int(a, "streams");
-  iso_serve_shape shape = {0};
-  answer *o = calloc(1, sizeof *o);
-  if (!o) return iso_fail(err, ISO_ENOMEM, "no memory for a plan");
-  iso_status st =
-      most >= 1 && most <= 1 << (ROWS_MAX - 1) ? ISO_OK : iso_fail(err, ISO_EINVAL, "--streams must lie between 1 and %d", 1 << (ROWS_MAX - 1));
+  o->most = cli_int(a, "streams");
+  if (o->most < 1 || o->most > 1 << (ROWS_MAX - 1)) return iso_fail(err, ISO_EINVAL, "--streams must lie between 1 and %d", 1 << (ROWS_MAX - 1));
   o->given = model != NULL;
-  if (st == ISO_OK) st = read(a, o, err);
-  if (st == ISO_OK && model) st = cli_model_serve(model, &shape, err);
-  if (st == ISO_OK) st = iso_serve_format_get(cli_text(a, "format"), &shape, &o->format, err);
-  if (st == ISO_OK) st = open_law(a, o, err);
-  if (st == ISO_OK) st = solve(o, model ? &shape : NULL, most, err);
-  if (st == ISO_OK) st = answer_json(o, out, err);
-  cli_plan_fit_close(&o->law);
-  free(o);
-  return st;
+  ISO_TRY(read(a, o, err));
+  if (model) ISO_TRY(cli_model_serve(model, &o->shape, err));
+  ISO_TRY(iso_serve_format_get(cli_text(a, "format"), &o->shape, &o->format, err));
+  ISO_TRY(iso_law_find_const(&iso_law_parscale, cli_text(a, "set"), &c, err));
+  ISO_TRY(cli_plan_fit_open(a, &iso_law_parscale, c, "params, streams, loss", &o->law, err));
+  return solve(o, err);
 }
 
-static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
+static void close_all(void *self) { cli_plan_fit_close(&((answer *)self)->law); }
+
+static int run(cli_args *a) {
+  static const cli_plan_answer ANSWER = {sizeof(answer), solve_all, answer_json, close_all, print_plan};
+  return cli_plan_run_answer(a, &ANSWER);
+}
 
 const cli_verb cli_verb_plan_parscale = {
     .name = "plan parscale",

@@ -106,7 +106,8 @@ static iso_status read_budgets(answer *o, const char *text, iso_err *err) {
   }
 }
 
-static iso_status solve(const cli_args *a, answer *o, iso_err *err) {
+static iso_status solve(const cli_args *a, void *self, iso_err *err) {
+  answer *o = self;
   const char *data = cli_text(a, "data"), *budgets = cli_text(a, "budgets"), *sizes = cli_text(a, "sizes");
   double most = cli_real(a, "max-reach");
   if (!data || !budgets) return iso_fail(err, ISO_EINVAL, "--%s is missing", data ? "budgets" : "data");
@@ -145,8 +146,19 @@ static double unique_of(const answer *o, unsigned use) {
   return sum;
 }
 
+// An error with what the refits say of the same pools.
+static json_t *error_range(const answer *o, double value, unsigned use, double seen, double *refits) {
+  iso_pool_row row[ISO_POOLS_FIT_MAX];
+  double n0, d;
+  for (int64_t i = 0; i < o->fit.fit.resamples; i++) {
+    rows_of(o, i, row, &n0, &d);
+    refits[i] = iso_pools_error(row, o->pools, use, seen, n0, d);
+  }
+  return cli_plan_fit_range(value, refits, o->fit.fit.resamples, o->level);
+}
+
 // Subsets by error: the best few, each pool alone, and all of them.
-static json_t *alternatives(const answer *o, double seen, unsigned chosen) {
+static json_t *alternatives(const answer *o, double seen, unsigned chosen, double *refits) {
   iso_pool_row row[ISO_POOLS_FIT_MAX];
   double n0, d, y[SUBSETS];
   unsigned all = (1u << o->pools) - 1;
@@ -160,7 +172,8 @@ static json_t *alternatives(const answer *o, double seen, unsigned chosen) {
       if (!isnan(y[use]) && (!best || y[use] < y[best])) best = use;
     bool single = (best & (best - 1)) == 0;
     if (taken < OTHERS || single || best == all)
-      json_array_append_new(list, json_pack("{s:o, s:f, s:f}", "use", names_json(o, best), "error", y[best], "epochs", seen / unique_of(o, best)));
+      json_array_append_new(list, json_pack("{s:o, s:o, s:f}", "use", names_json(o, best), "error", error_range(o, y[best], best, seen, refits),
+                                            "epochs", seen / unique_of(o, best)));
     y[best] = NAN;
   }
   return list;
@@ -175,13 +188,15 @@ static json_t *budget_json(const answer *o, double seen, double *refits) {
   if (iso_pools_choose(row, o->pools, seen, n0, d, &c, NULL) != ISO_OK) return json_null();
   for (int64_t i = 0; i < n; i++) {
     rows_of(o, i, row, &n0, &d);
-    refits[i] = iso_pools_error(row, o->pools, c.use, seen, n0, d);
     same += iso_pools_choose(row, o->pools, seen, n0, d, &b, NULL) == ISO_OK && b.use == c.use;
   }
   double reach = fmax(1, fmax(seen / o->fit.x_hi[0], o->fit.x_lo[0] / seen));
-  return json_pack("{s:f, s:o, s:o, s:f, s:o, s:f, s:o}", "samples", seen, "use", names_json(o, c.use), "error",
-                   cli_plan_fit_range(c.error, refits, n, o->level), "epochs", c.epochs, "refits_that_agree",
-                   n ? json_real((double)same / (double)n) : json_null(), "reach", reach, "alternatives", alternatives(o, seen, c.use));
+  rows_of(o, -1, row, &n0, &d);
+  double more = iso_pools_choose(row, o->pools, 1.01 * seen, n0, d, &b, NULL) == ISO_OK ? b.error - c.error : NAN;
+  json_t *shadow = json_pack("{s:o, s:s}", "error_per_percent", iso_json_num(more), "interval", "none: a slope at the budget");
+  return json_pack("{s:f, s:s, s:o, s:o, s:o, s:f, s:o, s:f, s:o}", "samples", seen, "binding", "samples", "shadow", shadow, "use",
+                   names_json(o, c.use), "error", error_range(o, c.error, c.use, seen, refits), "epochs", c.epochs, "refits_that_agree",
+                   n ? json_real((double)same / (double)n) : json_null(), "reach", reach, "alternatives", alternatives(o, seen, c.use, refits));
 }
 
 // Where `to` becomes better than `from` in these pools, nearest to log budget `near`; NaN when nowhere within AROUND.
@@ -248,13 +263,21 @@ static json_t *pools_json(const answer *o, double *refits) {
   return all;
 }
 
-static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
+static iso_status answer_json(const cli_args *a, const void *self, json_t **out, iso_err *err) {
+  (void)a;
+  const answer *o = self;
   double *refits = malloc((size_t)(o->fit.fit.resamples + 1) * sizeof *refits);
   json_t *budgets = json_array();
   if (!refits) return iso_fail(err, ISO_ENOMEM, "no memory for %lld refits", (long long)o->fit.fit.resamples);
   for (int i = 0; i < o->budgets; i++) json_array_append_new(budgets, budget_json(o, o->budget[i], refits));
-  *out = json_pack("{s:s, s:o, s:o, s:o, s:f, s:f, s:o}", "kind", "pools", "pools", pools_json(o, refits), "budgets", budgets, "changes",
-                   changes_json(o, refits), "n0", exp(o->fit.p[0]), "d", exp(o->fit.p[1]), "fit", fit_json(o));
+  json_t *shared[2];
+  for (int k = 0; k < 2; k++) {
+    for (int64_t i = 0; i < o->fit.fit.resamples; i++) refits[i] = exp(cli_plan_fit_sample(&o->fit, i)[k]);
+    shared[k] = cli_plan_fit_range(exp(o->fit.p[k]), refits, o->fit.fit.resamples, o->level);
+  }
+  *out = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "kind", "pools", "pools", pools_json(o, refits), "budgets", budgets, "changes",
+                   changes_json(o, refits), "n0", shared[0], "d", shared[1], "fit", fit_json(o), "intervals",
+                   o->fit.fit.resamples ? "refits of the law" : "none: no refits were made");
   free(refits);
   return ISO_OK;
 }
@@ -283,6 +306,7 @@ static void print_budget(const json_t *b) {
     const json_t *o = json_array_get(others, i);
     printf("%12.5g  %7.2f epochs  %s\n", cli_at(o, "error"), cli_at(o, "epochs"), names_text(json_object_get(o, "use"), text, sizeof text));
   }
+  printf("held back by the samples: 1%% more of them change the error by %+.3g\n", cli_at(b, "shadow.error_per_percent"));
   if (cli_at(b, "reach") > 1) printf("an extrapolation: %.3g times outside the runs\n", cli_at(b, "reach"));
 }
 
@@ -314,6 +338,7 @@ static void print_plan(const json_t *r) {
   }
   if (!json_array_size(changes)) cli_row("the choice changes", "nowhere within a factor of %g", AROUND);
   cli_row("from", "%s, n0 %.4g and floor %.4g shared", cli_text_at(r, "fit.source"), cli_at(r, "n0"), cli_at(r, "d"));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   const json_t *warn = cli_json_at(r, "fit.warnings");
   for (size_t i = 0; i < json_array_size(warn); i++) cli_row(i ? "" : "warnings", "%s", json_string_value(json_array_get(warn, i)));
 }
@@ -336,22 +361,16 @@ void cli_why_pools(const json_t *p, cli_why *w) {
   cli_why_say(w->sources, "utilities: %s (%s)", cli_text_at(p, "fit.source"), cli_text_at(p, "fit.paper"));
 }
 
+static void close_all(void *self) {
+  answer *o = self;
+  cli_plan_fit_close(&o->fit);
+  iso_law_data_close(&o->rows);
+  iso_csv_close(&o->table);
+}
+
 static int run(cli_args *a) {
-  iso_err err = {0};
-  cli_plan p;
-  json_t *result = NULL;
-  answer *o = calloc(1, sizeof *o);
-  iso_status st = cli_plan_open(a, &p, &err);
-  if (st == ISO_OK && !o) st = iso_fail(&err, ISO_ENOMEM, "no memory for a plan");
-  if (st == ISO_OK) st = solve(a, o, &err);
-  if (st == ISO_OK) st = answer_json(o, &result, &err);
-  if (o) {
-    cli_plan_fit_close(&o->fit);
-    iso_law_data_close(&o->rows);
-    iso_csv_close(&o->table);
-  }
-  free(o);
-  return cli_plan_close(a, &p, st, &err, result, print_plan);
+  static const cli_plan_answer ANSWER = {sizeof(answer), solve, answer_json, close_all, print_plan};
+  return cli_plan_run_answer(a, &ANSWER);
 }
 
 const cli_verb cli_verb_plan_pools = {

@@ -131,13 +131,35 @@ static iso_status refits(const answer *o, double *v, iso_err *err) {
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
-static json_t *point_json(const answer *o, const iso_bits_point *c, double post) {
-  double x[ISO_LAW_INPUT_MAX];
+// The loss at x, less that at `from` (NULL: all of it), with what the refits say at these sizes and bits.
+static json_t *loss_range(const answer *o, double value, const double *x, const double *from) {
+  int64_t n = o->law.fit.resamples;
+  double *v = malloc((size_t)(n + 1) * sizeof *v);
+  for (int64_t i = 0; v && i < n; i++) {
+    const double *p = cli_plan_fit_sample(&o->law, i);
+    v[i] = iso_law_precision.value(p, x, NULL) - (from ? iso_law_precision.value(p, from, NULL) : 0);
+  }
+  json_t *out = cli_plan_fit_range(value, v, v ? n : 0, o->level);
+  free(v);
+  return out;
+}
+
+// The same between two points, the first quantised to `post` bits afterwards.
+static json_t *above(const answer *o, const iso_bits_point *c, double post, const iso_bits_point *best, double best_post) {
+  double x[ISO_LAW_INPUT_MAX], from[ISO_LAW_INPUT_MAX];
   iso_bits_inputs(c->params, c->tokens, c->bits, post, x);
-  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "params", c->params, "tokens", c->tokens, "flop", c->flop,
+  iso_bits_inputs(best->params, best->tokens, best->bits, best_post, from);
+  return loss_range(o, c->loss - best->loss, x, from);
+}
+
+static json_t *point_json(const answer *o, const iso_bits_point *c, double post) {
+  double x[ISO_LAW_INPUT_MAX], full[ISO_LAW_INPUT_MAX];
+  iso_bits_inputs(c->params, c->tokens, c->bits, post, x);
+  iso_bits_inputs(c->params, c->tokens, c->bits, INFINITY, full);
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f}", "params", c->params, "tokens", c->tokens, "flop", c->flop,
                    "weight_bits", c->bits[0], "act_bits", c->bits[1], "kv_bits", c->bits[2], "cost_bits", c->widest, "share", c->share,
-                   "effective_params", c->effective_params, "loss", c->loss, "post_loss", c->post_loss, "reach",
-                   iso_law_reach(&iso_law_precision, o->law.x_lo, o->law.x_hi, x, NULL));
+                   "effective_params", c->effective_params, "loss", loss_range(o, c->loss, x, NULL), "post_loss",
+                   loss_range(o, c->post_loss, x, full), "reach", iso_law_reach(&iso_law_precision, o->law.x_lo, o->law.x_hi, x, NULL));
 }
 
 // Whole numbers of bits of all parts at the same FLOPs, each with the size and tokens that suit it.
@@ -151,7 +173,7 @@ static json_t *by_bits(const answer *o) {
     if (iso_bits_best(&q, true, &at, NULL) != ISO_OK) continue;
     json_t *j = point_json(o, &at, INFINITY);
     json_object_set_new(j, "bits", json_integer(b));
-    json_object_set_new(j, "loss_above_best", json_real(at.loss - o->best.loss));
+    json_object_set_new(j, "loss_above_best", above(o, &at, INFINITY, &o->best, INFINITY));
     json_array_append_new(all, j);
   }
   return all;
@@ -167,11 +189,13 @@ static json_t *after_json(const answer *o, double *v) {
   for (int b = BITS_TO - 1; b >= BITS_FROM; b--) {
     int i = b - BITS_FROM;
     double critical, d = added(o->law.p, c, b, &critical);
+    double post[ISO_LAW_INPUT_MAX];
     if (!(b < c->bits[0])) continue;
-    json_array_append_new(all,
-                          json_pack("{s:i, s:f, s:o, s:f, s:o, s:b}", "bits", b, "bytes", c->params * b / 8, "loss_added",
-                                    cli_plan_fit_range(d, v + (AFTER + i) * n, n, o->level), "loss", full + d, "critical_tokens",
-                                    cli_plan_fit_range(critical, v + (AFTER + ROWS + i) * n, n, o->level), "more_data_hurts", c->tokens > critical));
+    iso_bits_inputs(c->params, c->tokens, c->bits, b, post);
+    json_array_append_new(
+        all, json_pack("{s:i, s:f, s:o, s:o, s:o, s:b}", "bits", b, "bytes", c->params * b / 8, "loss_added",
+                       cli_plan_fit_range(d, v + (AFTER + i) * n, n, o->level), "loss", loss_range(o, full + d, post, NULL), "critical_tokens",
+                       cli_plan_fit_range(critical, v + (AFTER + ROWS + i) * n, n, o->level), "more_data_hurts", c->tokens > critical));
   }
   return all;
 }
@@ -186,10 +210,31 @@ static json_t *ways_json(const answer *o) {
     json_object_set_new(j, "how", json_string(w->after ? "quantised after training" : "trained in them"));
     json_object_set_new(j, "bytes", json_real(w->at.params * w->bits / 8));
     json_object_set_new(j, "memory_binds", json_boolean(w->at.at_memory));
-    json_object_set_new(j, "loss_above_best", json_real(w->at.loss - o->way[o->served].at.loss));
+    const way *best = &o->way[o->served];
+    json_object_set_new(j, "loss_above_best", above(o, &w->at, w->after ? w->bits : INFINITY, &best->at, best->after ? best->bits : INFINITY));
     json_array_append_new(all, j);
   }
   return all;
+}
+
+// What holds the loss up, and what 1% more of each limit takes off it, by solving again.
+static void put_binding(const answer *o, json_t *j) {
+  bool memory = o->served >= 0 && o->chosen.at_memory, flop = !isnan(o->q.flop);
+  json_t *shadow = json_pack("{s:s}", "interval", "none: slopes at the plan");
+  for (int k = 0; k < 2; k++) {
+    answer more = *o;
+    if (k ? o->served < 0 : !flop) continue;
+    *(k ? &more.memory_b : &more.q.flop) *= 1.01;
+    if (solve(&more, o->law.p, NULL) == ISO_OK)
+      json_object_set_new(shadow, k ? "loss_per_percent_memory" : "loss_per_percent_train_flop", json_real(more.chosen.loss - o->chosen.loss));
+  }
+  if (!flop && o->served < 0) json_object_set_new(shadow, "none", json_string("sizes are given and no limit is"));
+  json_object_set_new(j, "binding",
+                      json_string(memory && flop ? "memory, and train_flop"
+                                  : memory       ? "memory"
+                                  : flop         ? "train_flop"
+                                                 : "the parameters and tokens given"));
+  json_object_set_new(j, "shadow", shadow);
 }
 
 static json_t *range_of(const answer *o, double value, double *v, int k) {
@@ -197,7 +242,9 @@ static json_t *range_of(const answer *o, double value, double *v, int k) {
   return cli_plan_fit_range(value, v + k * n, n, o->level);
 }
 
-static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
+static iso_status answer_json(const cli_args *a, const void *self, json_t **out, iso_err *err) {
+  (void)a;
+  const answer *o = self;
   int64_t n = o->law.fit.resamples;
   double *v = malloc((size_t)(NUMBERS * n + 1) * sizeof *v);
   if (!v) return iso_fail(err, ISO_ENOMEM, "no memory for %lld refits", (long long)n);
@@ -219,6 +266,7 @@ static iso_status answer_json(const answer *o, json_t **out, iso_err *err) {
                                                "how", o->way[o->served].after ? "quantised after training" : "trained in them", "ways", ways_json(o)),
                      "intervals", n ? "refits of the law" : NO_INTERVAL, "fit", cli_plan_fit_json(&o->law), "level", o->level);
     if (!*out) st = iso_fail(err, ISO_EBUG, "plan precision: its result has no JSON");
+    if (*out) put_binding(o, *out);
   }
   free(v);
   return st;
@@ -281,6 +329,11 @@ static void print_plan(const json_t *r) {
   if (!isnan(cli_at(r, "memory.bits.value"))) cli_row("serve in", "%g bits, %s", cli_at(r, "memory.bits.value"), cli_text_at(r, "memory.how"));
   cli_row("best precision", "%.2f bits of all parts, independent of the compute; loss %.4f with this one", cli_at(r, "best.cost_bits.value"),
           cli_at(r, "best.loss.value"));
+  cli_row("binding", "%s", cli_text_at(r, "binding"));
+  if (!isnan(cli_at(r, "shadow.loss_per_percent_train_flop")))
+    cli_row("shadow price", "1%% more compute: loss %+.3g", cli_at(r, "shadow.loss_per_percent_train_flop"));
+  if (!isnan(cli_at(r, "shadow.loss_per_percent_memory")))
+    cli_row("shadow price", "1%% more memory: loss %+.3g", cli_at(r, "shadow.loss_per_percent_memory"));
   cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   if (cli_at(c, "reach") > 1) cli_row("reach", "%.3g times outside what the law's fit saw", cli_at(c, "reach"));
   print_ways(r);
@@ -317,29 +370,6 @@ void cli_why_precision(const json_t *p, cli_why *w) {
 
 // ---- the verb -------------------------------------------------------------------------------------------------------
 
-static iso_status open_law(const cli_args *a, answer *o, iso_err *err) {
-  const char *path = cli_text(a, "fit");
-  const iso_law *law = &iso_law_precision;
-  size_t n = path ? strlen(path) : 0;
-  ISO_TRY(cli_plan_fit_check(a, err));
-  if (n > 5 && strcmp(path + n - 5, ".json") == 0) return cli_plan_fit_saved(path, law, &o->law, err);
-  if (path) {
-    iso_csv t = {0};
-    iso_status st = iso_csv_load(path, &t, err);
-    if (st == ISO_OK) st = cli_plan_fit_rows(a, &t, path, law, NULL, NULL, 0, &o->law, err);
-    iso_csv_close(&t);
-    if (st == ISO_EINVAL || st == ISO_EFORMAT) iso_hint(err, st, "columns: " COLUMNS);
-    return cli_input(st, err);
-  }
-  const iso_law_const *c = &law->consts[0];
-  o->law.law = law;
-  memcpy(o->law.p, c->p, sizeof c->p);
-  memcpy(o->law.x_lo, c->lo, sizeof c->lo);
-  memcpy(o->law.x_hi, c->hi, sizeof c->hi);
-  (void)snprintf(o->law.source, sizeof o->law.source, "published constants %s: %.250s", c->name, c->source);
-  return ISO_OK;
-}
-
 static iso_status read(const cli_args *a, answer *o, iso_err *err) {
   static const char *const PART[ISO_BITS_PARTS] = {"weight-bits", "act-bits", "kv-bits"};
   o->q = iso_bits_q_default(NULL);
@@ -365,20 +395,19 @@ static iso_status read(const cli_args *a, answer *o, iso_err *err) {
   return ISO_OK;
 }
 
-static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out, iso_err *err) {
-  (void)prices;
-  answer *o = calloc(1, sizeof *o);
-  if (!o) return iso_fail(err, ISO_ENOMEM, "no memory for a plan");
-  iso_status st = read(a, o, err);
-  if (st == ISO_OK) st = open_law(a, o, err);
-  if (st == ISO_OK) st = solve(o, o->law.p, err);
-  if (st == ISO_OK) st = answer_json(o, out, err);
-  cli_plan_fit_close(&o->law);
-  free(o);
-  return st;
+static iso_status solve_all(const cli_args *a, void *self, iso_err *err) {
+  answer *o = self;
+  ISO_TRY(read(a, o, err));
+  ISO_TRY(cli_plan_fit_open(a, &iso_law_precision, &iso_law_precision.consts[0], COLUMNS, &o->law, err));
+  return solve(o, o->law.p, err);
 }
 
-static int run(cli_args *a) { return cli_plan_run(a, plan, print_plan); }
+static void close_all(void *self) { cli_plan_fit_close(&((answer *)self)->law); }
+
+static int run(cli_args *a) {
+  static const cli_plan_answer ANSWER = {sizeof(answer), solve_all, answer_json, close_all, print_plan};
+  return cli_plan_run_answer(a, &ANSWER);
+}
 
 const cli_verb cli_verb_plan_precision = {
     .name = "plan precision",

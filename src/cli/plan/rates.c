@@ -59,10 +59,11 @@ static json_t *result(const rates *r, const cli_rates_kind *kind, double rate, c
     json_array_append_new(
         rows, json_pack("{s:o, s:o, s:o}", "share", iso_json_num(r->share[i]), "served_by", by, "usd_h_once_more", iso_json_num(a->price[i])));
   }
-  return json_pack("{s:s, s:s, s:o, s:o, s:{s:o}, s:o, s:o, s:o, s:o, s:o, s:s, s:{s:o}}", "kind", "serve", "throughputs", path, "req_per_s",
-                   iso_json_num(rate), "fleet", fleet, "usd_h", "mid", iso_json_num(a->cost), "usd_h_bound", iso_json_num(a->bound), "gap",
-                   iso_json_num(a->gap), "usd_h_one_type", one, "load_in_replicas", busy, "buckets", rows, "binding", "throughputs", "shadow",
-                   "usd_h_per_req_per_s", iso_json_num(a->relaxed / rate));
+  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:{s:o}, s:s}", "kind", "serve", "throughputs", path, "req_per_s",
+                   iso_json_num(rate), "fleet", fleet, "usd_h", iso_json_range(a->cost, NAN, NAN, "the throughputs are given"), "usd_h_bound",
+                   iso_json_num(a->bound), "gap", iso_json_num(a->gap), "usd_h_one_type", one, "load_in_replicas", busy, "buckets", rows, "binding",
+                   "throughputs", "shadow", "usd_h_per_req_per_s", iso_json_num(a->relaxed / rate), "interval",
+                   "none: the throughputs are given and say nothing of their error");
 }
 
 iso_status cli_rates_plan(const char *path, const cli_rates_kind *kind, int kinds, double rate, int slices, json_t **out, iso_err *err) {
@@ -110,7 +111,8 @@ void cli_rates_print(const json_t *r) {
             json_number_value(json_object_get(json_object_get(r, "load_in_replicas"), type)));
     first = false;
   }
-  cli_row("price an hour", "%s", iso_unit_print(cli_at(r, "usd_h.mid"), ISO_UNIT_USD, b, sizeof b));
+  cli_row("price an hour", "%s", iso_unit_print(cli_at(r, "usd_h"), ISO_UNIT_USD, b, sizeof b));
+  cli_row("interval", "%s", cli_text_at(r, "interval"));
   cli_row("bound from below", "%s (gap %.2f%%)", iso_unit_print(cli_at(r, "usd_h_bound"), ISO_UNIT_USD, b, sizeof b), 100 * cli_at(r, "gap"));
   json_object_foreach(json_object_get(r, "usd_h_one_type"), type, v)
       cli_row("", "of %s alone: %s", type, json_is_null(v) ? "does not carry it" : iso_unit_print(json_number_value(v), ISO_UNIT_USD, b, sizeof b));

@@ -119,7 +119,7 @@ static void add_binding(json_t *r) {
   for (size_t k = 1; k < ISO_COUNT(BOUND); k++)
     if (load[k] > load[best]) best = k;
   json_object_set_new(r, "binding", json_string(BOUND[best]));
-  json_object_set_new(r, "shadow", json_pack("{s:o}", "usd_h_per_req_per_s", iso_json_num(cli_at(r, "usd_h_per_req_per_s"))));
+  json_object_set_new(r, "shadow", json_pack("{s:O}", "usd_h_per_req_per_s", json_object_get(r, "usd_h_per_req_per_s")));
   json_object_set_new(r, "kind", json_string("serve"));
 }
 
@@ -176,20 +176,21 @@ static void print_plan(const json_t *r) {
   json_object_foreach(json_object_get(r, "fleet"), type, v) {
     if (json_integer_value(v) == 0) continue;
     cli_row(first ? "fleet" : "", "%lld x %s (%.2f of them busy)", (long long)json_integer_value(v), type,
-            json_number_value(json_object_get(json_object_get(r, "load_in_replicas"), type)));
+            iso_json_value(json_object_get(json_object_get(r, "load_in_replicas"), type)));
     first = false;
   }
   cli_row_range("price an hour", r, "usd_h", ISO_UNIT_USD);
   cli_row("bound from below", "%s (gap %.2f%%)", iso_unit_print(cli_at(r, "usd_h_bound"), ISO_UNIT_USD, b, sizeof b), 100 * cli_at(r, "gap"));
   json_object_foreach(json_object_get(r, "usd_h_one_type"), type, v)
-      cli_row("", "of %s alone: %s", type, json_is_null(v) ? "does not carry it" : iso_unit_print(json_number_value(v), ISO_UNIT_USD, c, sizeof c));
+      cli_row("", "of %s alone: %s", type, json_is_null(v) ? "does not carry it" : iso_unit_print(iso_json_value(v), ISO_UNIT_USD, c, sizeof c));
   json_object_foreach(json_object_get(r, "left_out"), type, v) cli_row("left out", "%s", json_string_value(v));
   if (json_is_boolean(json_object_get(r, "slo_met"))) print_simulation(r);
   if (cli_at(r, "headroom") > 1) cli_row("head room", "planned for %.3g times the load", cli_at(r, "headroom"));
   print_pools(r);
   cli_row("binding", "%s stops more requests on the replicas that carry most", cli_text_at(r, "binding"));
-  cli_row("shadow price", "a request a second more costs %s an hour",
-          iso_unit_print(cli_at(r, "shadow.usd_h_per_req_per_s"), ISO_UNIT_USD, b, sizeof b));
+  cli_row_range("shadow price", r, "shadow.usd_h_per_req_per_s", ISO_UNIT_USD);
+  cli_row("", "an hour for a request a second more");
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   cli_row("times from", "%s", cli_text_at(r, "calibration"));
   cli_row_warnings(r);
 }

@@ -170,7 +170,7 @@ static iso_status time_row(const request *r, row *o, iso_err *err) {
 }
 
 static json_t *interval(const iso_fit_interval *v) {
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(v->lo), "value", iso_json_num(v->mid), "hi", iso_json_num(v->hi));
+  return iso_json_range(v->mid, v->lo, v->hi, "too few refits, or a calibration without residuals");
 }
 
 // A time or price of a step with 90% of the calibration's residuals; lo and hi are null when it tells none.
@@ -197,10 +197,10 @@ static json_t *row_json(const request *q, const row *r) {
              {"step_s", r->step_s},
              {"step_usd", r->usd}};
   for (size_t i = 0; i < ISO_COUNT(num); i++) json_object_set_new(o, num[i].name, iso_json_num(num[i].v));
-  if (!isnan(r->excess)) json_object_set_new(o, "excess_interval", interval(&r->range));
+  if (!isnan(r->excess)) json_object_set_new(o, "excess_error", interval(&r->range));
   if (q->on_cluster && !isnan(r->step_s)) {
-    json_object_set_new(o, "step_s_interval", with_residuals(r->step_s, q->cluster.cal.resid_sd));
-    json_object_set_new(o, "step_usd_interval", with_residuals(r->usd, q->cluster.cal.resid_sd));
+    json_object_set_new(o, "step_s", with_residuals(r->step_s, q->cluster.cal.resid_sd));
+    json_object_set_new(o, "step_usd", with_residuals(r->usd, q->cluster.cal.resid_sd));
   }
   return o;
 }
@@ -268,8 +268,10 @@ static iso_status fit_law(const cli_args *a, const request *r, iso_shape_fits *o
 // ---- the ranking ----------------------------------------------------------------------------------------------------
 
 static json_t *tau_json(const iso_shape_tau *t) {
-  return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o}", "pairs", (json_int_t)t->pairs, "concordant", (json_int_t)t->concordant, "discordant",
-                   (json_int_t)t->discordant, "tau", iso_json_num(t->tau), "lo", iso_json_num(t->lo), "hi", iso_json_num(t->hi));
+  json_t *o = iso_json_range(t->tau, t->lo, t->hi, "too alike or too few");
+  (void)json_object_update_new(o, json_pack("{s:I, s:I, s:I}", "pairs", (json_int_t)t->pairs, "concordant", (json_int_t)t->concordant, "discordant",
+                                            (json_int_t)t->discordant));
+  return o;
 }
 
 static json_t *rank_json(const iso_shape_run *run, const iso_shape_rank *k) {
@@ -369,7 +371,7 @@ static void print_law(const json_t *r) {
 }
 
 static void tau_row(const char *name, const json_t *t) {
-  double v = cli_at(t, "tau");
+  double v = cli_at(t, "value");
   if (isnan(v))
     cli_row(name, "no pairs that differ");
   else if (isnan(cli_at(t, "lo")))
@@ -428,8 +430,8 @@ static void print_plan(const json_t *r) {
   if (json_object_get(r, "model")) cli_row("ranked by", "%s", cli_text_at(r, "ranked_by"));
   if (json_object_get(r, "law")) print_law(r);
   const json_t *first = json_array_get(json_object_get(r, "equal_params"), 0);
-  cli_row_range("first: step", first, "step_s_interval", ISO_UNIT_S);
-  cli_row_range("first: excess", first, "excess_interval", ISO_UNIT_COUNT);
+  cli_row_range("first: step", first, "step_s", ISO_UNIT_S);
+  cli_row_range("first: excess", first, "excess_error", ISO_UNIT_COUNT);
   cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   print_list(r, "equal_params", "equal parameters");
   print_list(r, "equal_flops", "equal training FLOPs a token");

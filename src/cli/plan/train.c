@@ -5,6 +5,7 @@
 
 #include "cli/plan/args.h"
 #include "cli/plan/law.h"
+#include "plan/law_ask.h"
 #include "plan/ledger.h"
 #include "plan/lifetime.h"
 #include "plan/train_plan.h"
@@ -124,15 +125,14 @@ static iso_status solve(request *r, iso_train_plan *p, iso_err *err) {
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
-static json_t *est(iso_est e) {
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(e.lo), "value", iso_json_num(e.mean), "hi", iso_json_num(e.hi));
-}
+static json_t *est(iso_est e) { return iso_json_range(e.mean, e.lo, e.hi, "its price on this device is not known"); }
+
+#define NO_SPREAD "no uncertainty of the law's constants is published, and no other confirmed set was fitted to the same runs"
 
 // One set of constants at tokens that are certain says nothing of its error: no interval, rather than one of no width.
 static json_t *loss_json(const iso_train_plan *p) {
   bool known = p->loss.hi > p->loss.lo;
-  return json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(known ? p->loss.lo : NAN), "value", iso_json_num(p->loss.mean), "hi",
-                   iso_json_num(known ? p->loss.hi : NAN));
+  return iso_json_range(p->loss.mean, known ? p->loss.lo : NAN, known ? p->loss.hi : NAN, NO_SPREAD);
 }
 
 static const char *loss_interval(const iso_train_req *q, const iso_train_plan *p) {
@@ -148,19 +148,47 @@ static const char *loss_interval(const iso_train_req *q, const iso_train_plan *p
   if (p->loss.hi > p->loss.lo)
     return "of the tokens that are reached, and of the published uncertainty of the law's constants where there is any (90%); no other confirmed "
            "set was fitted to the same runs";
-  return "not known: no uncertainty of the law's constants is published, and no other confirmed set was fitted to the same runs";
+  return "none: " NO_SPREAD;
 }
 
+// The continuous optimum at the constants of p: its size, tokens and loss.
+enum { BEST_PARAMS, BEST_TOKENS, BEST_LOSS, BESTS };
+typedef struct best_ask {
+  const iso_train_req *q;
+  double flop;
+} best_ask;
+static void ask_best(void *self, const double *p, double *out) {
+  const best_ask *a = self;
+  iso_law_point at;
+  for (int i = 0; i < BESTS; i++) out[i] = NAN;
+  if (iso_law_optimum_at(a->q->law, p, a->q->x, a->flop, &at, NULL) != ISO_OK) return;
+  out[BEST_PARAMS] = at.params;
+  out[BEST_TOKENS] = at.tokens;
+  out[BEST_LOSS] = at.loss;
+}
+
+// From the published uncertainty of the constants and from other sets of the same runs, whichever reaches further.
 static json_t *optimum_json(const iso_train_req *q, const iso_train_plan *p) {
-  json_t *o = json_pack("{s:o, s:o, s:o, s:o}", "params", iso_json_num(p->ideal.params), "tokens", iso_json_num(p->ideal.tokens), "loss",
-                        iso_json_num(p->ideal.loss), "train_flop", iso_json_num(p->ideal.flop));
-  if (p->sets > 1)
-    (void)json_object_update_new(o, json_pack("{s:[oo], s:[oo]}", "params_of_other_sets", iso_json_num(p->params_lo), iso_json_num(p->params_hi),
-                                              "tokens_of_other_sets", iso_json_num(p->tokens_lo), iso_json_num(p->tokens_hi)));
+  best_ask ask = {q, p->ideal.flop};
+  iso_fit_interval v[BESTS];
+  const double value[BESTS] = {p->ideal.params, p->ideal.tokens, p->ideal.loss};
+  double lo[BESTS] = {p->params_lo, p->tokens_lo, NAN}, hi[BESTS] = {p->params_hi, p->tokens_hi, NAN};
+  static const char *const KEY[BESTS] = {"params", "tokens", "loss"};
+  json_t *o = json_object();
+  if (iso_law_spread_ask(q->law, q->set, BESTS, ask_best, &ask, 0.9, v, NULL) != ISO_OK)
+    for (int i = 0; i < BESTS; i++) v[i] = (iso_fit_interval){NAN, NAN, NAN};
+  for (int i = 0; i < BESTS; i++) {
+    bool sets = p->sets > 1 && hi[i] > lo[i], spread = v[i].hi > v[i].lo;
+    // The spread is round the law's own optimum; here it widens what the cluster's costs have moved.
+    double up = spread ? value[i] * v[i].hi / v[i].mid : NAN, down = spread ? value[i] * v[i].lo / v[i].mid : NAN;
+    json_object_set_new(
+        o, KEY[i], iso_json_range(value[i], fmin(sets ? fmin(lo[i], value[i]) : NAN, down), fmax(sets ? fmax(hi[i], value[i]) : NAN, up), NO_SPREAD));
+  }
+  json_object_set_new(o, "train_flop", iso_json_num(p->ideal.flop));
   if (p->closed.params > 0)
     json_object_set_new(o, "closed_form",
-                        json_pack("{s:o, s:o, s:o}", "params", iso_json_num(p->closed.params), "tokens", iso_json_num(p->closed.tokens),
-                                  q->law->target, iso_json_num(p->closed.loss)));
+                        json_pack("{s:o, s:o, s:o, s:s}", "params", iso_json_num(p->closed.params), "tokens", iso_json_num(p->closed.tokens),
+                                  q->law->target, iso_json_num(p->closed.loss), "interval", "none: the law's own answer, beside the one above"));
   return o;
 }
 
@@ -174,12 +202,13 @@ static json_t *shadow_json(const iso_train_req *q, const iso_train_plan *p) {
         o, iso_res_get(iso_train_limit(i))->name,
         json_pack("{s:o, s:o}", "loss_per_log", iso_json_num(p->shadow[i]), "loss_per_percent", iso_json_num(p->shadow[i] * log(1.01))));
   }
-  return json_pack("{s:o, s:o, s:o}", "by_limit", o, "closed_form_per_log", iso_json_num(p->shadow_closed), "numeric_over_closed_form",
-                   iso_json_num(sum / p->shadow_closed));
+  return json_pack("{s:s, s:o, s:o, s:o}", "interval", "none: slopes at the plan; the loss itself is less certain than they are", "by_limit", o,
+                   "closed_form_per_log", iso_json_num(p->shadow_closed), "numeric_over_closed_form", iso_json_num(sum / p->shadow_closed));
 }
 
 // Other sizes; a smaller one pays from so many served tokens on, counted in FLOPs (6 N D once, 2 N a token).
 static json_t *others_json(const iso_train_plan *p) {
+  static const char *const TIMES[] = {"wall", "usd", "energy", NULL}, *const LAW[] = {"tokens", "train_flop", "pays_from_served_tokens", NULL};
   json_t *all = json_array();
   double flop = p->use[0].mean, per_tok = ISO_SERVE_FLOP_PER_PARAM_TOK * p->params;
   for (int i = 0; i < p->others; i++) {
@@ -190,6 +219,8 @@ static json_t *others_json(const iso_train_plan *p) {
                        iso_json_num(o->flop), "wall", iso_json_num(o->wall_s), "usd", iso_json_num(o->usd), "energy", iso_json_num(o->joule),
                        "serve_flop_per_tok", iso_json_num(ISO_SERVE_FLOP_PER_PARAM_TOK * o->params), "pays_from_served_tokens", iso_json_num(pays)));
   }
+  iso_json_scale(all, TIMES, p->step.lo_s / p->step.step_s, p->step.hi_s / p->step.step_s, "memory does not hold it, or its price is not known");
+  iso_json_scale(all, LAW, NAN, NAN, "on the law's curve of equal loss, at the constants taken");
   return all;
 }
 
@@ -220,10 +251,16 @@ static iso_status serve_price(const cli_args *a, const request *r, const iso_tra
   if (st == ISO_OK) st = iso_infer_plan_json(&q, &plan, err);
   iso_device_close(d);
   if (st != ISO_OK) return iso_err_prefix(err, st, "--serve");
-  double prompt = cli_at(plan, "usd_per_mtok_prompt.mid") / 1e6, output = cli_at(plan, "usd_per_mtok_output.mid") / 1e6;
+  double prompt = cli_at(plan, "usd_per_mtok_prompt") / 1e6, output = cli_at(plan, "usd_per_mtok_output") / 1e6;
   *usd_tok = (q.prompt * prompt + q.output * output) / (q.prompt + q.output);
   json_object_set_new(o, "serve_device", json_pack("{s:s, s:o}", "name", dev.name, "devices", json_real(cli_at(plan, "devices"))));
-  json_object_set_new(o, "usd_per_mtok", iso_json_num(*usd_tok * 1e6));
+  double wide[2];
+  static const char *const END[] = {"lo", "hi"};
+  for (int k = 0; k < 2; k++)
+    wide[k] = (q.prompt * cli_at(json_object_get(plan, "usd_per_mtok_prompt"), END[k]) +
+               q.output * cli_at(json_object_get(plan, "usd_per_mtok_output"), END[k])) /
+              (q.prompt + q.output);
+  json_object_set_new(o, "usd_per_mtok", iso_json_range(*usd_tok * 1e6, wide[0], wide[1], "its price is not known"));
   json_decref(plan);
   return ISO_OK;
 }
@@ -260,7 +297,8 @@ static iso_status serve_json(const cli_args *a, const request *r, const iso_trai
   iso_lifetime_point best, train, at;
   double usd_tok;
   if (isnan(r->serve_tok)) return ISO_OK;
-  json_t *o = json_pack("{s:o}", "tokens", iso_json_num(r->serve_tok));
+  json_t *o = json_pack("{s:o, s:s}", "tokens", iso_json_num(r->serve_tok), "interval",
+                        "none: at the plan's loss and the middle of prices, which say how the split moves, not how far the whole is off");
   json_object_set_new(result, "serve", o);
   iso_lifetime_job none = j;
   none.serve_tok = 0;
@@ -332,8 +370,8 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "model", iso_layout_shape_json(&p->shape));
   json_object_set_new(o, "params", iso_json_num(p->params));
   json_object_set_new(o, "tokens", est(p->tokens));
-  json_object_set_new(o, "tokens_per_param", iso_json_num(p->tokens.mean / p->params));
-  json_object_set_new(o, "steps", iso_json_num(p->steps));
+  json_object_set_new(o, "tokens_per_param", est(iso_est_scale(p->tokens, 1 / p->params)));
+  json_object_set_new(o, "steps", est(iso_est_scale(p->tokens, p->steps / p->tokens.mean)));
   json_object_set_new(o, "batch_sequences", json_integer((json_int_t)q->batch));
   json_object_set_new(o, "batch_tokens", json_integer((json_int_t)(q->batch * q->seq)));
   json_object_set_new(o, "batch_rule", json_string(r->batch_rule));
@@ -347,6 +385,8 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   json_object_set_new(o, "step", iso_layout_step_json(&p->step));
   json_object_set_new(o, "memory", iso_layout_mem_json(&p->memory));
   json_object_set_new(o, "mfu", iso_json_num(p->step.mfu));
+  iso_layout_ranges(o, &p->step);
+  json_object_set_new(o, "intervals", json_string("of the loss: see loss_interval; of times, prices and energy: " CLI_PLAN_STEP_INTERVALS));
   json_object_set_new(o, "calibration", iso_layout_cal_json(q->cal));
   json_object_set_new(o, "use", use);
   json_object_set_new(o, "binding", json_string(iso_res_get(p->binding)->name));
@@ -356,8 +396,9 @@ static json_t *plan_json(const request *r, const iso_train_plan *p) {
   if (q->unique_tok < INFINITY)
     json_object_set_new(o, "data",
                         json_pack("{s:o, s:o, s:o, s:o, s:o}", "unique_tokens", iso_json_num(q->unique_tok), "epochs", iso_json_num(p->epochs),
-                                  "effective_tokens", iso_json_num(p->effective_tok), "loss_with_repetition", iso_json_num(p->loss_effective),
-                                  "missing_tokens", iso_json_num(fmax(0, p->tokens.mean - q->unique_tok))));
+                                  "effective_tokens", iso_json_num(p->effective_tok), "loss_with_repetition",
+                                  iso_json_range(p->loss_effective, NAN, NAN, "the upper end of the loss's own interval"), "missing_tokens",
+                                  iso_json_num(fmax(0, p->tokens.mean - q->unique_tok))));
   json_object_set_new(o, "warnings", warnings(q, p));
   json_object_set_new(
       o, "conventions",
@@ -399,7 +440,18 @@ static iso_status bill_json(const cli_args *a, const request *r, const iso_train
   l.staff_usd = cli_real(a, "staff");
   ISO_TRY(amortise(a, &l, err));
   ISO_TRY(iso_ledger_of(&l, &bill, err));
-  json_t *o = iso_ledger_json(&bill);
+  json_t *o = iso_ledger_json(&bill), *end[2] = {NULL, NULL};
+  for (int k = 0; k < 2; k++) {
+    iso_ledger_run at = l;
+    at.device_h *= (k ? p->use[1].hi : p->use[1].lo) / p->use[1].mean;
+    at.idle_kwh *= at.device_h / l.device_h;
+    if (iso_ledger_of(&at, &bill, NULL) == ISO_OK) end[k] = iso_ledger_json(&bill);
+  }
+  static const char *const PARTS[] = {"active",  "idle",   "overhead", "embodied", "total",     "hardware",   "device", "server",
+                                      "network", "energy", "own",      "rent",     "own_total", "rent_total", NULL};
+  iso_json_join(o, end[0], end[1], PARTS, "the time of the run has none");
+  json_decref(end[0]);
+  json_decref(end[1]);
   json_object_set_new(o, "device_h", iso_json_num(l.device_h));
   json_object_set_new(o, "own_after_h", iso_json_num(iso_ledger_own_after_h(&l)));
   json_object_set_new(o, "amortised", json_string(l.progress_oom > 0 ? "by progress: Cottier et al. 2024, arXiv:2405.21015" : "over the life"));
@@ -449,9 +501,10 @@ static void print_serve(const json_t *r) {
               isnan(from) ? "" : "; pays from ", isnan(from) ? "" : iso_unit_print(from, ISO_UNIT_TOK, c, sizeof c),
               json_is_true(json_object_get(o, "best")) ? "; the cheapest" : "");
   }
-  if (!isnan(cli_at(r, "serve.usd_per_mtok")))
-    cli_row("served at", "%s a million tokens on %.0f x %s", iso_unit_print(cli_at(r, "serve.usd_per_mtok"), ISO_UNIT_USD, b, sizeof b),
-            cli_at(r, "serve.serve_device.devices"), cli_text_at(r, "serve.serve_device.name"));
+  if (!isnan(cli_at(r, "serve.usd_per_mtok"))) {
+    cli_row_range("served at", r, "serve.usd_per_mtok", ISO_UNIT_USD);
+    cli_row("", "a million tokens on %.0f x %s", cli_at(r, "serve.serve_device.devices"), cli_text_at(r, "serve.serve_device.name"));
+  }
 }
 
 static void print_others(const json_t *r) {
@@ -495,11 +548,10 @@ static void print_plan(const json_t *r) {
   cli_row("cluster", "%.0f x %s", cli_at(r, "cluster.devices"), cli_text_at(r, "cluster.name"));
   cli_row("optimum", "%.4g parameters on %s: %.5f", cli_at(r, "optimum.params"),
           iso_unit_print(cli_at(r, "optimum.tokens"), ISO_UNIT_TOK, b, sizeof b), cli_at(r, "optimum.loss"));
-  const json_t *sizes = cli_json_at(r, "optimum.params_of_other_sets"), *tokens = cli_json_at(r, "optimum.tokens_of_other_sets");
-  if (sizes)
-    cli_row("", "other sets: %.3g to %.3g on %s to %s", json_number_value(json_array_get(sizes, 0)), json_number_value(json_array_get(sizes, 1)),
-            iso_unit_print(json_number_value(json_array_get(tokens, 0)), ISO_UNIT_TOK, b, sizeof b),
-            iso_unit_print(json_number_value(json_array_get(tokens, 1)), ISO_UNIT_TOK, c, sizeof c));
+  if (!isnan(cli_at(r, "optimum.params.lo")))
+    cli_row("", "within the law's uncertainty: %.3g to %.3g on %s to %s", cli_at(r, "optimum.params.lo"), cli_at(r, "optimum.params.hi"),
+            iso_unit_print(cli_at(r, "optimum.tokens.lo"), ISO_UNIT_TOK, b, sizeof b),
+            iso_unit_print(cli_at(r, "optimum.tokens.hi"), ISO_UNIT_TOK, c, sizeof c));
   printf("\n");
   cli_row("model", "%.4g parameters: %.0f layers of width %.0f, %.0f heads (%.0f kv), mlp %.0f", cli_at(r, "params"), cli_at(r, "model.layers"),
           cli_at(r, "model.width"), cli_at(r, "model.heads"), cli_at(r, "model.kv_heads"), cli_at(r, "model.mlp"));

@@ -92,12 +92,14 @@ static iso_status solve(answer *a, iso_err *err) {
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------
 
+#define NO_INTERVAL "none: Tao et al. publish no uncertainty of their constants"
+
 static double fertility(double vocab) { return iso_law_vocab_fertility.value(iso_law_vocab_fertility.consts[0].p, &vocab, NULL); }
 
 static json_t *at_json(const answer *a, double vocab) {
   double tokens, y = loss_at(a, vocab, &tokens);
-  return json_pack("{s:f, s:f, s:f, s:f, s:f}", "vocab", vocab, "loss_above_best", fmax(0, y - a->best.loss), "tokens", tokens, "tokens_per_char",
-                   fertility(vocab), "share_of_params", vocab * a->width / (vocab * a->width + a->params));
+  return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f}", "interval", NO_INTERVAL, "vocab", vocab, "loss_above_best", fmax(0, y - a->best.loss), "tokens",
+                   tokens, "tokens_per_char", fertility(vocab), "share_of_params", vocab * a->width / (vocab * a->width + a->params));
 }
 
 static json_t *approaches_json(const answer *a) {
@@ -105,16 +107,16 @@ static json_t *approaches_json(const answer *a) {
   for (int i = 0; i < APPROACHES; i++) {
     const approach *b = &a->by[i];
     json_array_append_new(
-        all, json_pack("{s:s, s:s, s:s, s:f, s:f, s:b, s:s, s:s, s:s}", "approach", b->name, "law", b->law->base.name, "set", b->set->name, "value",
-                       b->value, "reach", b->reach, "used", b->used, "why_not", b->used ? "" : "fitted to runs whose size suits their compute",
-                       "source", b->set->source, "paper", b->law->base.paper));
+        all, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:b, s:s, s:s, s:s}", "interval", NO_INTERVAL, "approach", b->name, "law", b->law->base.name,
+                       "set", b->set->name, "value", b->value, "reach", b->reach, "used", b->used, "why_not",
+                       b->used ? "" : "fitted to runs whose size suits their compute", "source", b->set->source, "paper", b->law->base.paper));
   }
   return all;
 }
 
 // What twice the parameters or the compute would ask for.
 static json_t *sensitivity(const answer *a) {
-  json_t *o = json_object();
+  json_t *o = json_pack("{s:s}", "interval", NO_INTERVAL);
   for (int k = 0; k < 2; k++) {
     answer b = *a;
     iso_err none = {0};
@@ -126,14 +128,26 @@ static json_t *sensitivity(const answer *a) {
   return o;
 }
 
+// 1% more compute, by the loss law.
+static json_t *shadow_json(const answer *a) {
+  answer b = *a;
+  b.flop *= 1.01;
+  b.flop_given = true;
+  bool ok = solve(&b, NULL) == ISO_OK;
+  return json_pack("{s:s, s:o}", "interval", NO_INTERVAL, "loss_per_percent", iso_json_num(ok ? b.best.loss - a->best.loss : NAN));
+}
+
 static json_t *answer_json(const answer *a) {
-  json_t *others = json_array();
+  json_t *others = json_array(), *vocab = iso_json_range(a->vocab.mean, a->used > 1 ? a->vocab.lo : NAN, a->used > 1 ? a->vocab.hi : NAN,
+                                                         "one approach applies, and no uncertainty of its constants is published");
+  json_object_set_new(vocab, "approaches", json_integer(a->used));
   for (double v = 16384; v <= 524288; v *= 2) json_array_append_new(others, at_json(a, v));
-  return json_pack("{s:s, s:f, s:f, s:f, s:b, s:f, s:{s:f, s:f, s:f, s:i}, s:f, s:o, s:o, s:o, s:o, s:o}", "kind", "vocab", "params", a->params,
-                   "width", a->width, "train_flop", a->flop, "flop_given", a->flop_given, "flop_that_suits", a->suits, "vocab", "lo", a->vocab.lo,
-                   "value", a->vocab.mean, "hi", a->vocab.hi, "approaches", a->used, "rounded", BLOCK * fmax(1, round(a->vocab.mean / BLOCK)), "best",
-                   at_json(a, a->by[LOSS].value), "given", a->given > 0 ? at_json(a, a->given) : json_null(), "others", others, "sensitivity",
-                   sensitivity(a), "approach", approaches_json(a));
+  return json_pack("{s:s, s:f, s:f, s:f, s:b, s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s}", "kind", "vocab", "params", a->params, "width",
+                   a->width, "train_flop", a->flop, "flop_given", a->flop_given, "flop_that_suits", a->suits, "vocab", vocab, "rounded",
+                   BLOCK * fmax(1, round(a->vocab.mean / BLOCK)), "best", at_json(a, a->by[LOSS].value), "given",
+                   a->given > 0 ? at_json(a, a->given) : json_null(), "others", others, "sensitivity", sensitivity(a), "approach", approaches_json(a),
+                   "binding", "train_flop", "shadow", shadow_json(a), "intervals",
+                   a->used > 1 ? "the spread of the approaches; no uncertainty of their constants is published" : NO_INTERVAL);
 }
 
 // ---- the table ------------------------------------------------------------------------------------------------------
@@ -149,9 +163,15 @@ static void print_plan(const json_t *r) {
   cli_row("model", "%.4g parameters beside the vocabulary, width %.0f", cli_at(r, "params"), cli_at(r, "width"));
   cli_row("compute", "%.4g FLOP%s", cli_at(r, "train_flop"), json_is_true(json_object_get(r, "flop_given")) ? "" : ", what suits that size");
   if (json_is_true(json_object_get(r, "flop_given"))) cli_row("", "%.4g FLOP would suit that size", cli_at(r, "flop_that_suits"));
-  cli_row("vocabulary", "%.0f entries (%.0f to %.0f, %s)", cli_at(r, "vocab.value"), cli_at(r, "vocab.lo"), cli_at(r, "vocab.hi"),
-          cli_at(r, "vocab.approaches") > 1 ? "the spread of three approaches" : "one approach applies");
+  if (isnan(cli_at(r, "vocab.lo")))
+    cli_row("vocabulary", "%.0f entries, one approach applies", cli_at(r, "vocab"));
+  else
+    cli_row("vocabulary", "%.0f entries (%.0f to %.0f, the spread of the approaches)", cli_at(r, "vocab"), cli_at(r, "vocab.lo"),
+            cli_at(r, "vocab.hi"));
   cli_row("  in blocks of 128", "%.0f", cli_at(r, "rounded"));
+  cli_row("binding", "%s", cli_text_at(r, "binding"));
+  cli_row("shadow price", "1%% more of it: loss %+.3g", cli_at(r, "shadow.loss_per_percent"));
+  cli_row("intervals", "%s", cli_text_at(r, "intervals"));
   printf("\n%-12s %-14s %-20s %10s\n", "approach", "law", "set", "vocabulary");
   for (size_t i = 0; i < json_array_size(by); i++) {
     const json_t *b = json_array_get(by, i);

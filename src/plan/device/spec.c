@@ -33,7 +33,7 @@ iso_status iso_num_find(const char *name, iso_num *out, iso_err *err) {
   }
   iso_fail(err, ISO_EINVAL, "unknown number class \"%.20s\"; known: %s", name, s.p ? s.p : "");
   iso_str_free(&s);
-  return iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best);
+  return iso_str_near(best, name) ? iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", best) : ISO_EINVAL;
 }
 
 // ---- the list -------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ iso_status iso_device_spec_find(const char *name, iso_device_spec *out, iso_err 
     *out = iso_device_spec_at((int64_t)best);
   else {
     iso_fail(err, ISO_EINVAL, "unknown device \"%.40s\"; known: %s", name, names.p ? names.p : "");
-    if (d <= 3)
+    if (3 * d <= (int)strlen(name) + 1 || d == 1)
       iso_hint(err, ISO_EINVAL, "did you mean \"%s\"?", DEVICES[best].name);
     else
       iso_hint(err, ISO_EINVAL, "isoflop hw list shows them; hw add describes another");

@@ -86,9 +86,7 @@ iso_fit_reach iso_fit_extrapolation(const iso_fit *f, double params, double toke
   return (iso_fit_reach){reach(params, f->n_min, f->n_max), reach(tokens, f->d_min, f->d_max), reach(flop, f->c_min, f->c_max)};
 }
 
-json_t *iso_fit_interval_json(const iso_fit_interval *v) {
-  return json_pack("{s:o, s:o, s:o}", "mid", iso_json_num(v->mid), "lo", iso_json_num(v->lo), "hi", iso_json_num(v->hi));
-}
+json_t *iso_fit_interval_json(const iso_fit_interval *v) { return iso_json_range(v->mid, v->lo, v->hi, "no refits were made"); }
 
 // Estimate, interval and standard error of one internal parameter.
 static json_t *param_json(const iso_fit *f, int k) {

@@ -280,9 +280,7 @@ done:
   return st;
 }
 
-json_t *iso_curves_exponent_json(const iso_fit_interval *v) {
-  return json_pack("{s:o, s:o, s:o}", "value", iso_json_num(v->mid), "lo", iso_json_num(v->lo), "hi", iso_json_num(v->hi));
-}
+json_t *iso_curves_exponent_json(const iso_fit_interval *v) { return iso_json_range(v->mid, v->lo, v->hi, "too few curves for one"); }
 
 json_t *iso_curves_json(const iso_curves *m) {
   json_t *levels = json_array();

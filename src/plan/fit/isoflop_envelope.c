@@ -267,9 +267,7 @@ done:
   return st;
 }
 
-static json_t *exponent_json(const iso_fit_interval *v) {
-  return json_pack("{s:o, s:o, s:o}", "value", iso_json_num(v->mid), "lo", iso_json_num(v->lo), "hi", iso_json_num(v->hi));
-}
+static json_t *exponent_json(const iso_fit_interval *v) { return iso_json_range(v->mid, v->lo, v->hi, "too few curves for one"); }
 
 json_t *iso_envelope_json(const iso_envelope *m) {
   bool any = m->steps > 0;

@@ -261,6 +261,8 @@ double iso_layout_hops_s(iso_layout_sched s, int64_t p, int64_t m, int64_t v, do
 json_t *iso_layout_json(const iso_layout *l);
 json_t *iso_layout_numbers_json(const iso_layout_job *j);  // bytes per parameter, and the class of products
 json_t *iso_layout_mem_json(const iso_layout_mem *m);
+// Numbers of o, or below it, that follow from the time of the step become intervals: times, dollars, joules, rates, utilisation.
+void iso_layout_ranges(json_t *o, const iso_layout_step *s);
 json_t *iso_layout_step_json(const iso_layout_step *s);
 json_t *iso_layout_shape_json(const iso_layout_shape *s);
 #endif

@@ -43,6 +43,23 @@ json_t *iso_layout_numbers_json(const iso_layout_job *j) {
                    iso_json_num(j->grad_b), "gradient_bytes_sent", iso_json_num(j->grad_comm_b), "optimizer_bytes", iso_json_num(j->optim_b));
 }
 
+// Dollars and joules are the step's time's, rates its inverse: so are their intervals.
+void iso_layout_ranges(json_t *o, const iso_layout_step *s) {
+  static const char *const TIMES[] = {"step_s", "usd", "energy_j", "pipeline_s", NULL};
+  static const char *const RATES[] = {"tok_per_s",
+                                      "mfu",
+                                      "mfu_full_attention",
+                                      "mfu_6n",
+                                      "hfu",
+                                      "hfu_full_attention",
+                                      "model_tflop_per_s_per_device",
+                                      "hardware_tflop_per_s_per_device",
+                                      NULL};
+  static const char *const WHY = "the calibration tells no residuals";
+  iso_json_scale(o, TIMES, s->lo_s / s->step_s, s->hi_s / s->step_s, WHY);
+  iso_json_scale(o, RATES, s->step_s / s->hi_s, s->step_s / s->lo_s, WHY);
+}
+
 json_t *iso_layout_step_json(const iso_layout_step *s) {
   json_t *o = json_object(), *part = json_object(), *roof = json_object();
   const struct {
@@ -53,8 +70,6 @@ json_t *iso_layout_step_json(const iso_layout_step *s) {
                {"data_s", s->data_s},       {"optimizer_s", s->optim_s},      {"offload_s", s->offload_s}, {"straggler_s", s->straggler_s},
                {"fixed_s", s->fixed_s},     {"contention_s", s->contention_s}},
     all[] = {{"step_s", s->step_s},
-             {"step_s_lo", s->lo_s},
-             {"step_s_hi", s->hi_s},
              {"tok_per_s", s->tok_s},
              {"model_flop", s->model_flop},
              {"model_flop_full_attention", s->model_flop_full},
@@ -73,14 +88,8 @@ json_t *iso_layout_step_json(const iso_layout_step *s) {
   for (size_t i = 0; i < ISO_COUNT(all); i++) json_object_set_new(o, all[i].key, iso_json_num(all[i].v));
   for (size_t i = 0; i < ISO_COUNT(parts); i++) json_object_set_new(part, parts[i].key, iso_json_num(parts[i].v));
   for (size_t i = 0; i < ISO_COUNT(roofs); i++) json_object_set_new(roof, roofs[i].key, iso_json_num(roofs[i].v));
-  // Dollars and joules are the step's time's, and MFU its inverse: so are their intervals.
-  const struct {
-    const char *key;
-    double v;
-  } ends[] = {{"usd_lo", s->usd * s->lo_s / s->step_s},        {"usd_hi", s->usd * s->hi_s / s->step_s},
-              {"energy_j_lo", s->joule * s->lo_s / s->step_s}, {"energy_j_hi", s->joule * s->hi_s / s->step_s},
-              {"mfu_lo", s->mfu * s->step_s / s->hi_s},        {"mfu_hi", s->mfu * s->step_s / s->lo_s}};
-  for (size_t i = 0; i < ISO_COUNT(ends); i++) json_object_set_new(o, ends[i].key, iso_json_num(ends[i].v));
+  iso_layout_ranges(o, s);
+  json_object_set_new(part, "interval", json_string("none: the calibration's residuals are those of whole steps"));
   json_object_set_new(o, "parts", part);
   json_object_set_new(o, "rooflines", roof);
   json_object_set_new(o, "bound", json_string(s->bound ? s->bound : ""));

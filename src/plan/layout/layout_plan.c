@@ -38,6 +38,7 @@ static json_t *schedule_json(const iso_layout_job *j, const iso_layout_machine *
   double sim = iso_layout_sched_splits(l->schedule) ? t.span_s : t.makespan_s;
   json_t *o = json_pack("{s:o, s:o, s:o, s:o}", "simulated_s", iso_json_num(sim), "closed_form_s", iso_json_num(closed), "ratio",
                         iso_json_num(sim / closed), "in_flight", iso_json_num(t.in_flight));
+  json_object_set_new(o, "interval", json_string("none: both are the model's, one checks the other"));
   iso_layout_trace_close(&t);
   return o;
 }
@@ -61,7 +62,9 @@ iso_status iso_layout_cost_json(const iso_layout_job *j, const iso_layout_machin
   json_object_set_new(o, "fits", json_boolean(fits == ISO_OK));
   if (fits != ISO_OK) json_object_set_new(o, "why_not", json_string(why.msg));
   json_object_set_new(o, "step", iso_layout_step_json(&s));
-  json_object_set_new(o, "rates", iso_layout_rates_json(j, m, l, s.step_s));
+  json_t *rates = iso_layout_rates_json(j, m, l, s.step_s);
+  iso_layout_ranges(rates, &s);
+  json_object_set_new(o, "rates", rates);
   json_object_set_new(o, "schedule_check", schedule_json(j, m, c, l, &s));
   *out = o;
   return ISO_OK;
@@ -77,9 +80,10 @@ static iso_status front_json(const iso_layout_job *j, const iso_layout_machine *
     const struct {
       const char *key;
       double v;
-    } num[] = {{"step_s", t.step_s},  {"step_s_lo", t.lo_s}, {"step_s_hi", t.hi_s}, {"memory_bytes", p->mem_b}, {"usd", t.usd},
-               {"energy_j", t.joule}, {"mfu", t.mfu},        {"hfu", t.hfu},        {"tok_per_s", t.tok_s}};
+    } num[] = {{"step_s", t.step_s}, {"memory_bytes", p->mem_b}, {"usd", t.usd}, {"energy_j", t.joule}, {"mfu", t.mfu},
+               {"hfu", t.hfu},       {"tok_per_s", t.tok_s}};
     for (size_t k = 0; k < ISO_COUNT(num); k++) json_object_set_new(o, num[k].key, iso_json_num(num[k].v));
+    iso_layout_ranges(o, &t);
     json_object_set_new(o, "bound", json_string(t.bound));
     json_array_append_new(to, o);
   }
@@ -101,18 +105,23 @@ json_t *iso_layout_rates_json(const iso_layout_job *j, const iso_layout_machine 
                    "embeddings with them; hfu and hardware: every pair and what is computed again (Megatron-LM's TFLOP/s); of the dense 16-bit peak");
 }
 
-static json_t *range(double mid, double lo, double hi) {
-  return json_pack("{s:o, s:o, s:o}", "value", iso_json_num(mid), "lo", iso_json_num(lo), "hi", iso_json_num(hi));
-}
-
 json_t *iso_layout_run_json(const iso_layout_job *j, const iso_layout_step *s, double tokens) {
-  double steps = ceil(tokens / ((double)j->batch * (double)j->shape.seq)), lo = s->lo_s / s->step_s, hi = s->hi_s / s->step_s, t = steps * s->step_s;
-  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", iso_json_num(tokens), "steps", iso_json_num(steps), "wall_s", range(t, t * lo, t * hi),
-                   "usd", range(steps * s->usd, steps * s->usd * lo, steps * s->usd * hi), "energy_j",
-                   range(steps * s->joule, steps * s->joule * lo, steps * s->joule * hi));
+  static const char *const KEYS[] = {"wall_s", "usd", "energy_j", NULL};
+  double steps = ceil(tokens / ((double)j->batch * (double)j->shape.seq));
+  json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", iso_json_num(tokens), "steps", iso_json_num(steps), "wall_s",
+                        iso_json_num(steps * s->step_s), "usd", iso_json_num(steps * s->usd), "energy_j", iso_json_num(steps * s->joule));
+  iso_json_scale(o, KEYS, s->lo_s / s->step_s, s->hi_s / s->step_s, "the calibration tells no residuals");
+  return o;
 }
 
 // What one more unit buys: memory by the fastest layout with 10% more of it, devices by the fastest with the number of devices before.
+// Differences have the interval of the step.
+static void shadow_ranges(json_t *to, const iso_layout_step *t) {
+  static const char *const KEYS[] = {"step_s_per_gib", "step_s_with_10_percent_more_memory", "step_s_per_device", "step_s_with_half_the_devices",
+                                     NULL};
+  iso_json_scale(to, KEYS, t->lo_s / t->step_s, t->hi_s / t->step_s, "the calibration tells no residuals");
+}
+
 static iso_status shadow(const iso_layout_job *j, const iso_layout_machine *m, const iso_layout_cal *c, const iso_layout_search_opts *o,
                          const iso_layout_search *s, json_t *to, iso_err *err) {
   double best = s->best[ISO_LAYOUT_FASTEST].step_s, gib = 0.1 * m->mem_b / 0x1p30, saved = fmax(0, best - s->roomier_step_s);
@@ -170,6 +179,7 @@ iso_status iso_layout_plan_json(const iso_layout_job *j, const iso_layout_machin
   if (tokens > 0) json_object_set_new(plan, "run", iso_layout_run_json(j, &t, tokens));
   ISO_TRYG(front_json(j, m, c, &s, front, err));
   ISO_TRYG(shadow(j, m, c, o, &s, price, err));
+  shadow_ranges(price, &t);
   json_object_set_new(plan, "search",
                       json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "tried", (json_int_t)s.tried, "too_big", (json_int_t)s.too_big, "feasible",
                                 (json_int_t)s.feasible, "front", (json_int_t)s.n, "front_resolution", iso_json_num(o->eps), "building_blocks",

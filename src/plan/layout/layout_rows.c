@@ -6,6 +6,7 @@
 
 #include "base/csv.h"
 #include "base/file.h"
+#include "base/str.h"
 #include "plan/layout/layout_fit.h"
 
 typedef enum col {
@@ -58,10 +59,13 @@ typedef struct table {
 static iso_status header(table *t, iso_err *err) {
   const iso_csv *c = t->csv;
   for (int i = 0; i < c->cols; i++) {
-    bool known = false;
-    for (int k = 0; k < COLS && !known; k++) known = strcmp(iso_csv_name(c, i), NAMES[k]) == 0;
-    if (!known)
-      return iso_fail(err, ISO_EFORMAT, "%s, line %lld: no meaning is known for column '%s'", c->what, (long long)c->header, iso_csv_name(c, i));
+    const char *name = iso_csv_name(c, i);
+    int near = 0;
+    for (int k = 1; k < COLS; k++)
+      if (iso_str_distance(NAMES[k], name) < iso_str_distance(NAMES[near], name)) near = k;
+    if (strcmp(NAMES[near], name) == 0) continue;
+    iso_fail(err, ISO_EFORMAT, "%s, line %lld: no meaning is known for column %d, '%.60s'", c->what, (long long)c->header, i + 1, name);
+    return iso_str_near(NAMES[near], name) ? iso_hint(err, ISO_EFORMAT, "did you mean '%s'?", NAMES[near]) : ISO_EFORMAT;
   }
   for (int k = 0; k < COLS; k++) ISO_TRY(k < COL_NEEDED ? iso_csv_need(c, NAMES[k], &t->at[k], err) : iso_csv_find_like(c, NAMES[k], &t->at[k], err));
   int measured = 0;

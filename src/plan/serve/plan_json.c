@@ -14,8 +14,10 @@ iso_infer_req iso_infer_req_default(void) {
 
 iso_serve_req iso_serve_req_default(void) { return (iso_serve_req){.fleet = iso_fleet_opts_default()}; }
 
-static json_t *interval(double mid, double lo, double hi, double floor_s, const char *bound) {
-  json_t *o = json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(fmax(mid * lo, floor_s)), "mid", iso_json_num(mid), "hi", iso_json_num(mid * hi));
+#define NO_RATES "rates at peak, or the user's own, say nothing of their error"
+
+json_t *iso_serve_interval_json(double mid, double lo, double hi, double floor_s, const char *bound) {
+  json_t *o = iso_json_range(mid, fmax(mid * lo, floor_s), mid * hi, NO_RATES);
   if (floor_s > 0) json_object_set_new(o, "floor", json_real(floor_s));
   if (bound) json_object_set_new(o, "bound", json_string(bound));
   return o;
@@ -82,7 +84,14 @@ static iso_status choose_setup(const iso_infer_req *q, const iso_serve_format *f
   return st;
 }
 
-static json_t *energy_json(const iso_infer_req *q, const iso_serve_format *f, const iso_serve_coef *c) {
+// The rates with every time at one end of its interval.
+static iso_serve_coef at_end(const iso_serve_rates *r, bool high) {
+  iso_serve_coef c = r->coef;
+  c.scale *= high ? r->hi : r->lo;
+  return c;
+}
+
+static json_t *energy_at(const iso_infer_req *q, const iso_serve_format *f, const iso_serve_coef *c) {
   iso_energy_point at[ISO_ENERGY_POINTS_MAX];
   int n = 0, best = -1;
   if (iso_serve_energy(q->shape, q->device, f, c, q->prompt, q->output, q->slo_itl_s, q->mem_share, at, &n, &best, NULL) != ISO_OK)
@@ -99,6 +108,23 @@ static json_t *energy_json(const iso_infer_req *q, const iso_serve_format *f, co
       json_decref(o);
   }
   return json_pack("{s:o, s:o, s:s}", "best_under_limit", choice, "front", front, "source", "model: watts by phase x predicted time");
+}
+
+static json_t *energy_json(const iso_infer_req *q, const iso_serve_format *f, const iso_serve_rates *r) {
+  static const char *const TIMES[] = {"itl_s", "j_per_tok", NULL}, *const RATES[] = {"tok_per_s", NULL}, *const BEST[] = {"batch", NULL};
+  json_t *o = energy_at(q, f, &r->coef), *low = NULL, *high = NULL;
+  if (isfinite(r->hi)) {
+    const iso_serve_coef fast = at_end(r, false), slow = at_end(r, true);
+    low = energy_at(q, f, &fast);
+    high = energy_at(q, f, &slow);
+  }
+  iso_json_scale(o, TIMES, r->lo, r->hi, NO_RATES);
+  iso_json_scale(o, RATES, 1 / r->hi, 1 / r->lo, NO_RATES);
+  iso_json_join(json_object_get(o, "best_under_limit"), json_object_get(low, "best_under_limit"), json_object_get(high, "best_under_limit"), BEST,
+                isfinite(r->hi) ? "no batch is within the limit at an end of the times' interval" : NO_RATES);
+  json_decref(low);
+  json_decref(high);
+  return o;
 }
 
 // Efficiencies of the user's own in place of a calibration: no interval is known.
@@ -126,7 +152,7 @@ static json_t *eflop_json(const iso_infer_req *q, const iso_serve_setup *u) {
                    iso_json_num(e.memory / (e.compute + e.memory)));
 }
 
-static json_t *advice_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c) {
+static json_t *advice_at(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c) {
   iso_batch_advice a;
   iso_err e = {0};
   if (iso_serve_advise(u, c, q->prompt, q->output, q->slo_itl_s, q->eps, q->mem_share, &a, &e) != ISO_OK) return json_pack("{s:s}", "none", e.msg);
@@ -135,10 +161,22 @@ static json_t *advice_json(const iso_infer_req *q, const iso_serve_setup *u, con
                    "replicas_in_memory", iso_json_num(a.replicas), "peak_batch", iso_json_num(a.peak_batch));
 }
 
-static iso_status offload_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c, json_t **out, iso_err *err) {
+static json_t *advice_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_rates *r) {
+  static const char *const KEYS[] = {"batch", "itl_s", "tok_per_s", "of_peak_throughput", "kv_share", "replicas_in_memory", "peak_batch", NULL};
+  json_t *o = advice_at(q, u, &r->coef), *low = NULL, *high = NULL;
+  if (isfinite(r->hi)) {
+    const iso_serve_coef fast = at_end(r, false), slow = at_end(r, true);
+    low = advice_at(q, u, &fast);
+    high = advice_at(q, u, &slow);
+  }
+  iso_json_join(o, low, high, KEYS, isfinite(r->hi) ? "no batch is within the limit at an end of the times' interval" : NO_RATES);
+  json_decref(low);
+  json_decref(high);
+  return o;
+}
+
+static iso_status offload_at(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_coef *c, json_t **out, iso_err *err) {
   iso_offload_rate r;
-  *out = json_null();
-  if (!(q->host_kv_b > 0)) return ISO_OK;
   ISO_TRY(iso_serve_offload(u, c, q->prompt, q->output, q->host_kv_b, &r, err));
   *out = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "tok_per_s", iso_json_num(r.tok_per_s), "host_tok_per_s", iso_json_num(r.host_tok_per_s),
                    "device_tok_per_s", iso_json_num(r.device_tok_per_s), "stream_s", iso_json_num(r.stream_s), "prefix_memory_efficiency",
@@ -150,6 +188,23 @@ static json_t *warnings_json(bool any, const char *text) {
   json_t *o = json_array();
   if (any) json_array_append_new(o, json_string(text));
   return o;
+}
+
+static iso_status offload_json(const iso_infer_req *q, const iso_serve_setup *u, const iso_serve_rates *r, json_t **out, iso_err *err) {
+  static const char *const KEYS[] = {"tok_per_s", "host_tok_per_s", "device_tok_per_s", "stream_s", NULL};
+  json_t *low = NULL, *high = NULL;
+  *out = json_null();
+  if (!(q->host_kv_b > 0)) return ISO_OK;
+  ISO_TRY(offload_at(q, u, &r->coef, out, err));
+  if (isfinite(r->hi)) {
+    const iso_serve_coef fast = at_end(r, false), slow = at_end(r, true);
+    (void)offload_at(q, u, &fast, &low, NULL);
+    (void)offload_at(q, u, &slow, &high, NULL);
+  }
+  iso_json_join(*out, low, high, KEYS, NO_RATES);
+  json_decref(low);
+  json_decref(high);
+  return ISO_OK;
 }
 
 static json_t *layout_json(const iso_serve_layout *l) {
@@ -183,7 +238,7 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
     ISO_TRY(iso_serve_rates_of(q->calib, q->measured, q->backend, q->device, format, q->ideal, &r, err));
   if (!q->ideal && !own) use_tables(q->measured, ops, &u, &r.coef);
   ISO_TRY(iso_serve_phases_of(&u, &r.coef, q->prompt, q->output, q->batch, q->mem_share, &p, err));
-  ISO_TRY(offload_json(q, &u, &r.coef, &offload, err));
+  ISO_TRY(offload_json(q, &u, &r, &offload, err));
   double batch = q->batch > 0 ? q->batch : p.room.seqs, usd_s = q->device->usd_h * (double)u.devices / 3600;
   iso_serve_step more = {.seqs = batch + 1, .ctx = q->prompt + q->output / 2};
   iso_serve_step all = {.prefill_tok = batch * q->prompt, .prefill_ctx = q->prompt / 2};
@@ -198,23 +253,26 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
                       json_pack("{s:o, s:o, s:o, s:o, s:o}", "weight_b_per_device", iso_json_num(p.room.weight_b), "free_b_per_device",
                                 iso_json_num(p.room.free_b), "kv_b_per_seq", iso_json_num(p.room.kv_b_per_seq), "users", iso_json_num(p.room.seqs),
                                 "users_per_gb", iso_json_num(1e9 / p.room.kv_dev_b_per_seq * (double)u.layout.dp)));
-  json_object_set_new(o, "ttft_s", interval(p.ttft_s, r.ttft_lo, r.ttft_hi, p.ttft_floor_s, p.ttft_bound));
+  json_object_set_new(o, "ttft_s", iso_serve_interval_json(p.ttft_s, r.ttft_lo, r.ttft_hi, p.ttft_floor_s, p.ttft_bound));
   json_object_set_new(o, "batch_prefill_s",
-                      interval(prefill, r.ttft_lo, r.ttft_hi, iso_serve_floor_s(&together), iso_serve_bound(&together, &r.coef)));
-  json_object_set_new(o, "itl_s", interval(p.itl_s, r.lo, r.hi, p.itl_floor_s, p.itl_bound));
-  json_object_set_new(o, "switch_s",
-                      json_pack("{s:o, s:s}", "mid", iso_json_num(p.switch_s), "source", "model: cache out and in over the host link"));
-  json_object_set_new(o, "request_s", interval(p.output_s, r.lo, r.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
-  json_object_set_new(o, "tok_per_s", interval(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
+                      iso_serve_interval_json(prefill, r.ttft_lo, r.ttft_hi, iso_serve_floor_s(&together), iso_serve_bound(&together, &r.coef)));
+  json_object_set_new(o, "itl_s", iso_serve_interval_json(p.itl_s, r.lo, r.hi, p.itl_floor_s, p.itl_bound));
+  json_t *swap = iso_json_range(p.switch_s, p.switch_s, NAN, "the host link at its peak rate, which no calibration measures");
+  json_object_set_new(swap, "source", json_string("model: cache out and in over the host link"));
+  json_object_set_new(o, "switch_s", swap);
+  json_object_set_new(o, "request_s", iso_serve_interval_json(p.output_s, r.lo, r.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
+  json_object_set_new(o, "tok_per_s", iso_serve_interval_json(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
   json_object_set_new(o, "source", iso_serve_ops_json(u.ops));
-  json_object_set_new(o, "itl_s_per_extra_sequence", iso_json_num(marginal));
-  json_object_set_new(o, "energy",
-                      json_pack("{s:o, s:o, s:o}", "prefill_j", interval(p.prefill_j, r.ttft_lo, r.ttft_hi, 0, NULL), "decode_j_per_tok",
-                                interval(p.decode_j_per_tok, r.lo, r.hi, 0, NULL), "choices", energy_json(q, &f, &r.coef)));
+  json_object_set_new(o, "itl_s_per_extra_sequence", iso_serve_interval_json(marginal, r.lo, r.hi, 0, NULL));
+  json_object_set_new(o, "intervals", json_string(isfinite(r.hi) ? ISO_SERVE_INTERVALS : "none: " NO_RATES));
+  json_object_set_new(
+      o, "energy",
+      json_pack("{s:o, s:o, s:o}", "prefill_j", iso_serve_interval_json(p.prefill_j, r.ttft_lo, r.ttft_hi, 0, NULL), "decode_j_per_tok",
+                iso_serve_interval_json(p.decode_j_per_tok, r.lo, r.hi, 0, NULL), "choices", energy_json(q, &f, &r)));
   // Joules and dollars are a time's: so are their intervals.
-  json_object_set_new(o, "usd_per_mtok_prompt", interval(usd_s * p.ttft_s / q->prompt * 1e6, r.ttft_lo, r.ttft_hi, 0, NULL));
-  json_object_set_new(o, "usd_per_mtok_output", interval(usd_s * p.itl_s / batch * 1e6, r.lo, r.hi, 0, NULL));
-  json_object_set_new(o, "batching", advice_json(q, &u, &r.coef));
+  json_object_set_new(o, "usd_per_mtok_prompt", iso_serve_interval_json(usd_s * p.ttft_s / q->prompt * 1e6, r.ttft_lo, r.ttft_hi, 0, NULL));
+  json_object_set_new(o, "usd_per_mtok_output", iso_serve_interval_json(usd_s * p.itl_s / batch * 1e6, r.lo, r.hi, 0, NULL));
+  json_object_set_new(o, "batching", advice_json(q, &u, &r));
   json_object_set_new(o, "experts_in_host_memory", offload);
   json_object_set_new(
       o, "conventions",
@@ -299,23 +357,39 @@ static iso_status types_of(const iso_serve_req *q, choices *c, json_t *left_out,
   return ISO_OK;
 }
 
-// Cost with every time at one end of its interval; NaN when no fleet exists there.
-static double cost_at(const iso_serve_req *q, const iso_fleet_type *type, const iso_serve_rates *rate, int n, bool high, const iso_fleet_plan *mid) {
+// The plan with every time at one end of its interval; NULL when no fleet exists there.
+static json_t *plan_at(const iso_serve_req *q, const iso_fleet_type *type, const iso_serve_rates *rate, int n, bool high, const iso_fleet_plan *mid) {
   iso_fleet_type *t = malloc((size_t)n * sizeof *t);
   iso_fleet_plan *p = malloc(sizeof *p);
-  double cost = NAN;
+  json_t *out = NULL;
   iso_fleet_opts o = q->fleet;
   o.simulate = false;
   o.rate = mid->req_per_s * mid->headroom;
   if (t && p) {
     memcpy(t, type, (size_t)n * sizeof *t);
     for (int j = 0; j < n; j++) t[j].server.coef.scale *= high ? rate[j].hi : rate[j].lo;
-    if (iso_fleet_plan_run(q->trace, t, n, &o, p, NULL) == ISO_OK)
-      cost = high ? fmax(p->answer.cost, mid->answer.cost) : fmin(p->answer.cost, mid->answer.cost);
+    if (iso_fleet_plan_run(q->trace, t, n, &o, p, NULL) == ISO_OK) out = iso_fleet_plan_json(p, t, n);
   }
   free(t);
   free(p);
-  return cost;
+  return out;
+}
+
+// Prices and rates get the ends that they have when all times lie at theirs; the fleet is the one chosen, and so is what was simulated.
+static void fleet_intervals(json_t *o, const json_t *low, const json_t *high, const iso_fleet_type *type, int n) {
+  static const char *const PRICES[] = {"usd_h", "usd_h_relaxed", "usd_h_per_req_per_s", NULL};
+  static const char *const BUCKETS[] = {"req_per_s", "in_flight", "ttft_s", "tpot_s", "usd_per_mtok", "usd_h_shadow", NULL};
+  static const char *const BY_TYPE[] = {"usd_h_one_type", "load_in_replicas"};
+  static const char *const WHY = "no fleet carries the trace within the limits at that end of the times' interval";
+  const char *name[ISO_FLEET_TYPES_MAX + 1] = {0};
+  for (int j = 0; j < n; j++) name[j] = type[j].name;
+  iso_json_join(json_object_get(o, "buckets"), json_object_get(low, "buckets"), json_object_get(high, "buckets"), BUCKETS, WHY);
+  for (size_t k = 0; k < ISO_COUNT(BY_TYPE); k++)
+    iso_json_join(json_object_get(o, BY_TYPE[k]), json_object_get(low, BY_TYPE[k]), json_object_get(high, BY_TYPE[k]), name, WHY);
+  iso_json_join(o, low, high, PRICES, WHY);
+  if (json_is_object(json_object_get(o, "simulation")))
+    json_object_set_new(json_object_get(o, "simulation"), "interval", json_string("none: simulated once, at the middle of the times' interval"));
+  json_object_set_new(o, "intervals", json_string(ISO_SERVE_INTERVALS));
 }
 
 // One size of replica a kind of device: the one that is cheapest alone, else the first.
@@ -390,12 +464,13 @@ static iso_status plan(const iso_serve_req *q, choices *c, iso_fleet_plan *p, js
   ISO_TRY(iso_fleet_plan_run(q->trace, type, n, &q->fleet, p, err));
   iso_fleet_type each[ISO_FLEET_TYPES_MAX];
   ISO_TRY(split_json(q, each, one_size_each(c, p, each), &pools, err));
-  json_t *fleet = iso_fleet_plan_json(p, type, n);
+  json_t *fleet = iso_fleet_plan_json(p, type, n), *low = plan_at(q, type, rate, n, false, p), *high = plan_at(q, type, rate, n, true, p);
+  fleet_intervals(fleet, low, high, type, n);
   json_object_update(o, fleet);
   json_decref(fleet);
-  json_object_set_new(o, "usd_h",
-                      json_pack("{s:o, s:o, s:o}", "lo", iso_json_num(cost_at(q, type, rate, n, false, p)), "mid", iso_json_num(p->answer.cost), "hi",
-                                iso_json_num(cost_at(q, type, rate, n, true, p))));
+  json_decref(low);
+  json_decref(high);
+  if (json_is_object(pools)) json_object_set_new(pools, "interval", json_string("none: simulated once, at the middle of the times' interval"));
   json_object_set_new(o, "calibration", json_string(rate[0].source));
   json_object_set_new(o, "phase_split", pools);
   char text[320];

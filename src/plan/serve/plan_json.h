@@ -42,11 +42,14 @@ typedef struct iso_infer_req {
 } iso_infer_req;
 // bf16, 90% of memory, no limit, eps 0.1, one sample.
 iso_infer_req iso_infer_req_default(void);
+#define ISO_SERVE_INTERVALS "90% of measured over predicted times of models that the calibration had not seen; bytes are counted"
+// A time or what grows with it, from lo to hi times `mid` but never below the floor, with what bounds it where that is known.
+json_t *iso_serve_interval_json(double mid, double lo, double hi, double floor_s, const char *bound);
 // *out: memory, users, ttft_s (of one prompt), batch_prefill_s (of all of the batch at once), itl_s, switch_s, throughput, energy, cost, eflop,
-// advice. Predicted times carry {lo, mid, hi, floor, bound}; lo and hi span
-// 90% of measured over predicted of models that a calibration had not seen. `source` says which times come from tables, `warnings` that the request
-// is longer than the model's context. Errors: ISO_ENOMEM names the
-// bytes that do not fit.
+// advice. Predicted times carry {value, lo, hi, floor, bound}; lo and hi span
+// 90% of measured over predicted of models that a calibration had not seen, and what follows from times (advice, energy, price) is worked out
+// at both ends too. `source` says which times come from tables, `warnings` that the request is longer than the model's context. Errors:
+// ISO_ENOMEM names the bytes that do not fit.
 iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err);
 
 // `isoflop plan serve`: the cheapest fleet for a trace.
@@ -67,7 +70,7 @@ typedef struct iso_serve_req {
   const char *backend;
 } iso_serve_req;
 iso_serve_req iso_serve_req_default(void);
-// *out: the fleet with its cost as {lo, mid, hi} (lo and hi: planned with times at the calibration's interval, not simulated), bound and gap,
+// *out: the fleet with its cost as {value, lo, hi} (lo and hi: planned with times at the calibration's interval, not simulated), bound and gap,
 // buckets, the simulation, and the pools when asked for. Device kinds that cannot hold the model are left out and listed under "left_out" with
 // the reason; ISO_ENOMEM when all are. Other errors as iso_fleet_plan_run's.
 iso_status iso_serve_plan_json(const iso_serve_req *q, json_t **out, iso_err *err);
