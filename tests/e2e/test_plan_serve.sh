@@ -75,7 +75,7 @@ run $E_USAGE plan serve $S --fleet a100 --split --split-by volts
 run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --json
 mixed=$(json_get 'j["usd_h"]["value"]')
 run $E_OK plan serve $S --fleet l4,a10g,a100 --rate 40 --no-simulate --slices 1 --json
-json "j['usd_h']['mid'] >= $mixed - 1e-9 and all(v == 1 for b in j['buckets'] for v in b['served_by'].values())"
+json "j['usd_h']['value'] >= $mixed - 1e-9 and all(v == 1 for b in j['buckets'] for v in b['served_by'].values())"
 # Pools split by phase for the least rent or the least power.
 run $E_OK plan serve $S --fleet a10g,a100,h100 --no-simulate --split --json
 usd=$(json_get 'j["phase_split"]["split"]["usd_h"]') watts=$(json_get 'j["phase_split"]["split"]["watts"]')
