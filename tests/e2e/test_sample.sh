@@ -26,6 +26,10 @@ run $E_OK sample model --prompt a --max-tokens 8 --temperature 0 --seed 5 --json
 greedy=$(json_get 'j["text"].encode().hex()')
 run $E_OK sample model --prompt a --max-tokens 8 --top-k 1 --seed 9 --json
 json "j['text'].encode().hex() == '$greedy'"
+# A prompt pays for the logits of its last token alone: n rows of two layers, n (n + 1) / 2 keys, one row of the head.
+run $E_OK sample model --prompt 'static int run' --max-tokens 1 --json
+json 'j["prompt_tokens"] > 2'
+json '(lambda n: j["infer_flop"] == n * 2 * 2 * (4 * 32 * 32 + 3 * 32 * 64) + 4 * 2 * 32 * n * (n + 1) / 2 + 2 * 512 * 32)(j["prompt_tokens"])'
 # Without a prompt: from the start of a document; to the end of the context.
 run $E_OK sample model --max-tokens 1000 --json
 json 'j["prompt_tokens"] == 1 and j["tokens"] <= 32 and j["stop"] in ("context", "end_of_text")'
