@@ -6,7 +6,7 @@
 typedef struct iso_session iso_session;
 
 // `seqs` sequences of at most ctx_len tokens (0: the model's ctx), `rows` tokens per pass (0: a default). The model is
-// borrowed and its weights shared. All memory is taken here. ISO_EUNSUP: the architecture has no DECODE graph.
+// borrowed and its weights shared. All memory is taken here. ISO_EINVAL: ctx_len above the model's ctx.
 iso_status iso_session_open(iso_model *m, int64_t seqs, int64_t ctx_len, int64_t rows, iso_session **out, iso_err *err);
 void iso_session_close(iso_session *s);
 // What a session takes: bytes that iso_session_open allocates (KV cache, activations, scratch), FLOPs of a row without

@@ -20,7 +20,7 @@ typedef struct iso_graph_io {
 typedef struct iso_build {
   iso_graph_mode mode;
   bool row_loss;                  // LOSS: also write each row's loss
-  int64_t cache_seqs, cache_len;  // DECODE: sequences and positions of the KV cache
+  int64_t cache_seqs, cache_len;  // DECODE: sequences and positions of the KV cache; no more than the ctx of a model with learned positions
 } iso_build;
 
 typedef struct iso_arch {

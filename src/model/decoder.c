@@ -109,6 +109,13 @@ static void linear(builder *s, int x, int w, int bias, iso_ref residual, iso_ref
 // Deviation of a hidden matrix at the start: 1/sqrt(fan_in), output projections divided by sqrt(2 L) (Radford et al. 2019).
 static double hidden_std(int64_t fan_in) { return 1.0 / sqrt((double)fan_in); }
 
+// Rows of a table of n; `along`: what is added to a row by its number, or none.
+static void look_up(builder *s, int ids, iso_ref table, iso_ref along, iso_dim n, iso_ref y, iso_err *err) {
+  node(s,
+       (iso_node){.op = &iso_op_embed, .arg = {iso_this(ids), table, along, y}, .d = {rows(s), iso_dim_of(s->c->width), n, iso_dim_sym(ISO_SYM_T)}},
+       err);
+}
+
 static void embedding(builder *s, iso_err *err) {
   const iso_model_config *c = s->c;
   s->block = iso_graph_block(s->g, "embed", ISO_SECTION_FORWARD, 1, -1);
@@ -144,11 +151,14 @@ static void embedding(builder *s, iso_err *err) {
                                      .dim = {rows(s), iso_dim_of(c->width)},
                                      .block = s->block + 1,
                                      .stream = true});
-  node(s,
-       (iso_node){.op = &iso_op_embed,
-                  .arg = {iso_this(s->io->ids), iso_this(s->embed), pos >= 0 ? iso_this(pos) : iso_none(), {s->stream, ISO_FIRST}},
-                  .d = {rows(s), iso_dim_of(c->width), iso_dim_of(c->vocab), iso_dim_sym(ISO_SYM_T)}},
-       err);
+  // Rows of training stand in the order of their positions; those of decoding have positions of their own, looked up as tokens are.
+  bool apart = pos >= 0 && s->b->mode == ISO_MODE_DECODE;
+  iso_ref x = {s->stream, ISO_FIRST}, along = pos >= 0 && !apart ? iso_this(pos) : iso_none();
+  look_up(s, s->io->ids, iso_this(s->embed), along, iso_dim_of(c->vocab), x, err);
+  if (!apart) return;
+  iso_ref p = iso_this(act(s, "position", 'D', c->width));
+  look_up(s, s->io->pos, iso_this(pos), iso_none(), iso_dim_of(c->ctx), p, err);
+  node(s, (iso_node){.op = &iso_op_add, .arg = {x, p, x}, .d = {iso_dim_mul(rows(s), iso_dim_of(c->width))}}, err);
 }
 
 static int attention(builder *s, iso_err *err) {
@@ -214,11 +224,11 @@ static void feed_forward(builder *s, int mid, iso_err *err) {
 
 // The rows of x that get logits: a lookup with x as the table. All that follows works on R rows.
 static iso_ref choose(builder *s, iso_ref x, iso_err *err) {
-  const iso_dim m = rows(s), d = iso_dim_of(s->c->width);
+  const iso_dim m = rows(s);
   s->sym = ISO_SYM_R;
   s->io->last = input(s, "last", 0);
   iso_ref y = iso_this(act(s, "chosen", 'D', s->c->width));
-  node(s, (iso_node){.op = &iso_op_embed, .arg = {iso_this(s->io->last), x, iso_none(), y}, .d = {rows(s), d, m, iso_dim_of(1)}}, err);
+  look_up(s, s->io->last, x, iso_none(), m, y, err);
   return y;
 }
 
@@ -263,12 +273,16 @@ static void head(builder *s, iso_err *err) {
 iso_status iso_decoder_build(const iso_decoder *k, const iso_model_config *c, const iso_build *b, iso_graph *g, iso_graph_io *io, iso_err *err) {
   *io = (iso_graph_io){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
   builder s = {.k = k, .c = c, .b = b, .g = g, .io = io, .sym = ISO_SYM_M};
-  if (b->mode == ISO_MODE_DECODE && k->learned_pos) return iso_fail(err, ISO_EUNSUP, "%s: decoding with learned positions is not available", c->arch);
+  if (b->mode == ISO_MODE_DECODE) {
+    if (k->learned_pos && b->cache_len > c->ctx)
+      return iso_fail(err, ISO_EINVAL, "%s: a cache of %lld tokens, the model has learned %lld positions", c->arch, (long long)b->cache_len,
+                      (long long)c->ctx);
+    io->seq = input(&s, "seq", 0);
+    io->pos = input(&s, "pos", 0);
+  }
   embedding(&s, err);
   s.block = iso_graph_block(g, "layers", ISO_SECTION_FORWARD, (int)c->layers, -1);
   if (b->mode == ISO_MODE_DECODE) {
-    io->seq = input(&s, "seq", 0);
-    io->pos = input(&s, "pos", 0);
     iso_tensor kv = {.path = "layers.*.kcache",
                      .axes = "BSK",
                      .role = ISO_ROLE_KV,

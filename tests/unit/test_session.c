@@ -38,7 +38,10 @@ static iso_model_config config(const char *arch) {
                         .tied = false,
                         .norm_eps = 1e-5,
                         .rope_theta = 50};
-  if (strcmp(arch, "gpt2") == 0) c.kv_heads = c.heads;
+  if (strcmp(arch, "gpt2") == 0) {
+    c.kv_heads = c.heads;
+    c.tied = true;
+  }
   strcpy(c.arch, arch);
   return c;
 }
@@ -75,9 +78,8 @@ static void whole_pass(const int32_t *x, int n, double (*out)[V]) {
   iso_exec_close(e);
 }
 
-static int setup(void **state) {
-  (void)state;
-  iso_model_config c = config("llama");
+static int setup(const char *arch) {
+  iso_model_config c = config(arch);
   OK(iso_ctx_open(2, &ctx, &bad));
   OK(iso_kern_select(ISO_PREC_f32, &ctx->kern, &bad));
   OK(iso_model_open(ctx, &c, &model, &bad));
@@ -88,6 +90,16 @@ static int setup(void **state) {
     for (int t = 0; t < T; t++) ids[s][t] = (int32_t)iso_rng_below(7, ISO_RNG_TEST, (uint64_t)s, (uint64_t)t, V);
   for (int s = 0; s < SEQS; s++) whole_pass(ids[s], T, want[s]);
   return 0;
+}
+
+static int setup_llama(void **state) {
+  (void)state;
+  return setup("llama");
+}
+
+static int setup_gpt2(void **state) {
+  (void)state;
+  return setup("gpt2");
 }
 
 static int teardown(void **state) {
@@ -333,6 +345,24 @@ static void test_greedy(void **state) {
     }
 }
 
+// Learned positions end: no cache is built beyond them.
+static void test_positions_end(void **state) {
+  (void)state;
+  iso_graph *g;
+  iso_graph_io io;
+  iso_err err = {0};
+  const iso_arch *arch;
+  OK(iso_arch_find("gpt2", &arch, &bad));
+  iso_model_config c = config("gpt2");
+  for (int over = 0; over <= 1; over++) {
+    OK(iso_graph_open(&g, &bad));
+    iso_status st = arch->build(&c, &(iso_build){.mode = ISO_MODE_DECODE, .cache_seqs = 1, .cache_len = T + over}, g, &io, &err);
+    assert_int_equal(st, over ? ISO_EINVAL : ISO_OK);
+    iso_graph_close(g);
+  }
+  assert_non_null(strstr(err.msg, "25 tokens, the model has learned 24 positions"));
+}
+
 // Why generation ends, and its price.
 static void test_generate(void **state) {
   (void)state;
@@ -413,9 +443,10 @@ static void test_generate_sampled(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_one_chunk), cmocka_unit_test(test_pieces),          cmocka_unit_test(test_interleaved), cmocka_unit_test(test_cut),
-      cmocka_unit_test(test_errors),    cmocka_unit_test(test_price),           cmocka_unit_test(test_counted),     cmocka_unit_test(test_greedy),
-      cmocka_unit_test(test_generate),  cmocka_unit_test(test_generate_sampled)};
-  return cmocka_run_group_tests(tests, setup, teardown);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_chunk), cmocka_unit_test(test_pieces),          cmocka_unit_test(test_interleaved),
+                                     cmocka_unit_test(test_cut),       cmocka_unit_test(test_errors),          cmocka_unit_test(test_price),
+                                     cmocka_unit_test(test_counted),   cmocka_unit_test(test_greedy),          cmocka_unit_test(test_positions_end),
+                                     cmocka_unit_test(test_generate),  cmocka_unit_test(test_generate_sampled)};
+  int failed = cmocka_run_group_tests_name("llama: rotary positions", tests, setup_llama, teardown);
+  return failed + cmocka_run_group_tests_name("gpt2: learned positions", tests, setup_gpt2, teardown);
 }
