@@ -204,5 +204,8 @@ const cli_verb cli_verb_sample = {
     .n_opts = ISO_COUNT(OPTS),
     .min_args = 1,
     .max_args = 1,
-    .notes = "The same options and seed give the same text. --json prints one object with the continuation alone as \"text\".",
+    .notes =
+        "MODEL_DIR holds config.json (model_type llama or gpt2), model.safetensors and tokenizer.json, as Hugging Face's transformers\n"
+        "writes them. Text ends where the model's context does.\n"
+        "The same options and seed give the same text. --json prints one object with the continuation alone as \"text\".",
     .run = run};

@@ -3,10 +3,11 @@
 #define ISO_GRAPH_DIM_H
 #include "base/status.h"
 
-// What may differ from launch to launch (docs/notation.md). M counts rows: B*T in training, any set of tokens when decoding.
-typedef enum iso_sym { ISO_SYM_B, ISO_SYM_T, ISO_SYM_M, ISO_SYM_COUNT } iso_sym;
+// What may differ from launch to launch (docs/notation.md). M counts rows: B*T in training, any set of tokens when decoding, where R of them get
+// logits.
+typedef enum iso_sym { ISO_SYM_B, ISO_SYM_T, ISO_SYM_M, ISO_SYM_R, ISO_SYM_COUNT } iso_sym;
 
-// coef * B^pow[0] * T^pow[1] * M^pow[2]
+// coef * B^pow[0] * T^pow[1] * M^pow[2] * R^pow[3]
 typedef struct iso_dim {
   int64_t coef;
   int8_t pow[ISO_SYM_COUNT];
@@ -39,6 +40,6 @@ static inline bool iso_dim_same(iso_dim a, iso_dim b) {
   for (int i = 0; i < ISO_SYM_COUNT; i++) same = same && a.pow[i] == b.pow[i];
   return same;
 }
-// Rows of B sequences of T tokens: M = B*T.
-static inline iso_bind iso_bind_batch(int64_t b, int64_t t) { return (iso_bind){{b, t, b * t}}; }
+// Rows of B sequences of T tokens: M = B*T. No R: such graphs have no logits.
+static inline iso_bind iso_bind_batch(int64_t b, int64_t t) { return (iso_bind){{b, t, b * t, 0}}; }
 #endif

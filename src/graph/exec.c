@@ -199,6 +199,8 @@ iso_status iso_exec_bind(iso_exec *e, const iso_bind *b, iso_err *err) {
   if (b->v[ISO_SYM_M] > e->max.v[ISO_SYM_M] || b->v[ISO_SYM_T] > e->max.v[ISO_SYM_T] || b->v[ISO_SYM_M] < 1)
     return iso_fail(err, ISO_EINVAL, "a batch of %lld rows with sequences of %lld does not fit a program for %lld rows and %lld",
                     (long long)b->v[ISO_SYM_M], (long long)b->v[ISO_SYM_T], (long long)e->max.v[ISO_SYM_M], (long long)e->max.v[ISO_SYM_T]);
+  if (b->v[ISO_SYM_R] > e->max.v[ISO_SYM_R] || b->v[ISO_SYM_R] < 0)
+    return iso_fail(err, ISO_EINVAL, "logits of %lld rows do not fit a program for %lld", (long long)b->v[ISO_SYM_R], (long long)e->max.v[ISO_SYM_R]);
   for (int i = 0; i < e->n; i++)
     for (int j = 0; j < ISO_K_DIMS; j++) e->calls[i].k.d[j] = iso_dim_eval(e->calls[i].node->d[j], b);
   return ISO_OK;
@@ -207,17 +209,20 @@ iso_status iso_exec_bind(iso_exec *e, const iso_bind *b, iso_err *err) {
 void iso_exec_run(iso_exec *e, iso_section section) {
   if (e->profile) {
     for (int i = e->start[section]; i < e->end[section]; i++) {
+      if (!iso_op_works(e->calls[i].k.d)) continue;
       double t = iso_now_s(e->ctx);
       e->calls[i].fn(&e->calls[i].k);
       e->op_s[i] += iso_now_s(e->ctx) - t;
     }
     return;
   }
-  for (int i = e->start[section]; i < e->end[section]; i++) e->calls[i].fn(&e->calls[i].k);
+  for (int i = e->start[section]; i < e->end[section]; i++)
+    if (iso_op_works(e->calls[i].k.d)) e->calls[i].fn(&e->calls[i].k);
 }
 
 void iso_exec_count(iso_exec *e, iso_section section, iso_kcount *count) {
   for (int i = e->start[section]; i < e->end[section]; i++) {
+    if (!iso_op_works(e->calls[i].k.d)) continue;
     e->calls[i].k.count = count;
     e->calls[i].fn(&e->calls[i].k);
     e->calls[i].k.count = NULL;

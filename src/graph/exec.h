@@ -7,7 +7,7 @@ typedef struct iso_exec iso_exec;
 
 typedef struct iso_exec_opts {
   const iso_kern_table *kern;  // NULL: the context's
-  iso_bind max;                // largest M and T that will be bound
+  iso_bind max;                // largest M, T and R that will be bound
   bool train;                  // keep what the backward section needs
   iso_recompute re;            // what the backward section computes again
   // Buffers to share with another exec over a graph with the same weights: NULL allocates. Not owned when given.
@@ -17,7 +17,7 @@ typedef struct iso_exec_opts {
 // `g` is borrowed and must outlive the exec. Allocates every buffer; nothing is allocated afterwards.
 iso_status iso_exec_open(iso_ctx *c, const iso_graph *g, const iso_exec_opts *o, iso_exec **out, iso_err *err);
 void iso_exec_close(iso_exec *e);
-// Gives the symbols their values for the following runs.
+// Gives the symbols their values for the following runs. Calls without rows (R = 0) are passed over.
 iso_status iso_exec_bind(iso_exec *e, const iso_bind *b, iso_err *err);
 // Runs the calls of a section, in order.
 void iso_exec_run(iso_exec *e, iso_section section);

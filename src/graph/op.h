@@ -29,6 +29,9 @@ struct iso_op {
 #include "graph/ops.def"
 #undef X
 
+// Whether a call with these bound dimensions does anything: the first one of every slot counts rows, sequences or elements.
+static inline bool iso_op_works(const int64_t *d) { return d[0] > 0; }
+
 // ---- for gradient rules ------------------------------------------------------------------------------------------
 
 // The gradient of a value computed by the forward graph, or a ref with tensor < 0 when nothing flows into it.

@@ -12,6 +12,7 @@ iso_graph_cost iso_pass_cost(const iso_graph *g, iso_section section, const iso_
       bool have[ISO_K_OPERANDS];
       iso_opcost o = {0};
       for (int j = 0; j < ISO_K_DIMS; j++) d[j] = iso_dim_eval(n->d[j], bind);
+      if (!iso_op_works(d)) continue;
       for (int j = 0; j < ISO_K_OPERANDS; j++) have[j] = n->arg[j].tensor >= 0;
       n->op->cost(d, have, &o);
       double times = (double)k->count;

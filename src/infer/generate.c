@@ -30,7 +30,7 @@ static iso_stop loop(iso_session *s, iso_model *m, float *logits, const iso_gene
     if (out->tok > 0) {
       if (len == iso_session_cap(s)) return ISO_STOP_CONTEXT;
       if ((*st = iso_session_step(s, &seq, &id, 1, logits, err)) != ISO_OK) return ISO_STOP_CALLER;
-      out->flop += iso_session_flop(iso_session_costs(s), len++, 1);
+      out->flop += iso_session_flop(iso_session_costs(s), len++, 1, 1);
     }
     if (iso_cancelled(m->ctx)) return ISO_STOP_CANCEL;
     if ((*st = iso_sample(&o->sample, logits, m->config.vocab, o->seed, (uint64_t)len, &id, err)) != ISO_OK) return ISO_STOP_CALLER;
@@ -52,7 +52,7 @@ iso_status iso_generate(iso_model *m, const int32_t *prompt, int64_t n, const is
   ISO_TRYG(iso_session_open(m, 1, fed(m, n, o), 0, &s, err));
   double start = iso_now_s(m->ctx);
   ISO_TRYG(iso_session_feed(s, 0, prompt, n, logits, err));
-  out->flop = iso_session_flop(iso_session_costs(s), 0, n);
+  out->flop = iso_session_flop(iso_session_costs(s), 0, n, 1);
   double first = iso_now_s(m->ctx);
   out->prefill_s = first - start;
   out->stop = loop(s, m, logits, o, each, arg, out, &st, err);
@@ -68,7 +68,7 @@ iso_status iso_generate_price(const iso_model *m, int64_t n, const iso_generate_
   int64_t all = fed(m, n, o);
   iso_session_cost k;
   ISO_TRY(iso_session_price(&m->config, m->ctx->kern, iso_pool_threads(m->ctx->pool), 1, all, 0, &k, err));
-  *flop = iso_session_flop(k, 0, all);
+  *flop = iso_session_flop(k, 0, all, 1 + all - n);  // logits of the prompt's end and of each token fed after it
   *bytes = k.bytes + m->config.vocab * (int64_t)sizeof(float);
   return ISO_OK;
 }

@@ -31,14 +31,17 @@ static iso_status plan(const iso_model_config *c, int64_t seqs, int64_t *ctx_len
   ISO_TRY(iso_arch_find(c->arch, &arch, err));
   ISO_TRY(iso_graph_open(g, err));
   o->max.v[ISO_SYM_M] = *rows;
+  o->max.v[ISO_SYM_R] = *rows < seqs ? *rows : seqs;  // a feed wants one row's logits, a step those of different sequences
   return arch->build(c, &(iso_build){.mode = ISO_MODE_DECODE, .cache_seqs = seqs, .cache_len = *ctx_len}, *g, io, err);
 }
 
 static iso_session_cost cost_of(const iso_model_config *c, const iso_graph *g, int64_t ctx_len) {
-  iso_bind one = {{1, 1, 1}};
+  const iso_bind row = {{1, 1, 1, 0}}, both = {{1, 1, 1, 1}};
   iso_session_cost k = {.pair_flop = 4.0 * (double)(c->layers * c->heads * c->head_dim)};
   // The op's price assumes (S + 1) / 2 keys a row; here the positions are known.
-  k.row_flop = iso_pass_cost(g, ISO_SECTION_FORWARD, &one, sizeof(float)).mat_flop - k.pair_flop * ((double)ctx_len + 1) / 2;
+  double body = iso_pass_cost(g, ISO_SECTION_FORWARD, &row, sizeof(float)).mat_flop;
+  k.row_flop = body - k.pair_flop * ((double)ctx_len + 1) / 2;
+  k.logits_flop = iso_pass_cost(g, ISO_SECTION_FORWARD, &both, sizeof(float)).mat_flop - body;
   return k;
 }
 
@@ -112,9 +115,11 @@ static iso_status check_room(const iso_session *s, int64_t seq, int64_t n, iso_e
   return iso_hint(err, ISO_EINVAL, "shorten the prompt, or generate fewer tokens");
 }
 
-// Runs the first n rows of the inputs, which the caller has written.
-static iso_status run(iso_session *s, int64_t n, iso_err *err) {
-  iso_bind b = {{1, 1, n}};
+// Runs the first n rows of the inputs, which the caller has written; the last `wanted` of them get logits.
+static iso_status run(iso_session *s, int64_t n, int64_t wanted, iso_err *err) {
+  const iso_bind b = {{1, 1, n, wanted}};
+  int32_t *last = iso_exec_at(s->exec, s->io.last, 0);
+  for (int64_t i = 0; i < wanted; i++) last[i] = (int32_t)(n - wanted + i);
   ISO_TRY(iso_exec_bind(s->exec, &b, err));
   iso_exec_run(s->exec, ISO_SECTION_FORWARD);
   return ISO_OK;
@@ -126,9 +131,8 @@ static void put_row(const iso_session *s, int64_t row, int32_t id, int64_t seq, 
   ((int32_t *)iso_exec_at(s->exec, s->io.pos, 0))[row] = (int32_t)pos;
 }
 
-static void get_logits(const iso_session *s, int64_t first, int64_t n, float *out) {
-  size_t v = (size_t)s->m->config.vocab;
-  if (out) memcpy(out, (const float *)iso_exec_at(s->exec, s->io.logits, 0) + (size_t)first * v, (size_t)n * v * sizeof(float));
+static void get_logits(const iso_session *s, int64_t n, float *out) {
+  if (n > 0) memcpy(out, iso_exec_at(s->exec, s->io.logits, 0), (size_t)n * (size_t)s->m->config.vocab * sizeof(float));
 }
 
 iso_status iso_session_feed(iso_session *s, int64_t seq, const int32_t *ids, int64_t n, float *logits, iso_err *err) {
@@ -141,9 +145,10 @@ iso_status iso_session_feed(iso_session *s, int64_t seq, const int32_t *ids, int
     if (atomic_load(&s->m->ctx->cancel) > 1)
       return iso_fail(err, ISO_ECANCEL, "decoding stopped after %lld of %lld tokens", (long long)i, (long long)n);
     for (int64_t j = 0; j < k; j++) put_row(s, j, ids[i + j], seq, s->len[seq] + j);
-    ISO_TRY(run(s, k, err));
+    int64_t wanted = logits && i + k == n;
+    ISO_TRY(run(s, k, wanted, err));
     s->len[seq] += k;
-    if (i + k == n) get_logits(s, k - 1, 1, logits);
+    get_logits(s, wanted, logits);
   }
   return ISO_OK;
 }
@@ -169,9 +174,10 @@ iso_status iso_session_step(iso_session *s, const int64_t *seqs, const int32_t *
   for (int64_t i = 0; i < n; i += s->rows) {
     int64_t k = n - i < s->rows ? n - i : s->rows;
     for (int64_t j = 0; j < k; j++) put_row(s, j, ids[i + j], seqs[i + j], s->len[seqs[i + j]]);
-    ISO_TRY(run(s, k, err));
+    int64_t wanted = logits ? k : 0;
+    ISO_TRY(run(s, k, wanted, err));
     for (int64_t j = 0; j < k; j++) s->len[seqs[i + j]]++;
-    get_logits(s, 0, k, logits ? logits + i * s->m->config.vocab : NULL);
+    get_logits(s, wanted, logits ? logits + i * s->m->config.vocab : NULL);
   }
   return ISO_OK;
 }
@@ -191,7 +197,7 @@ int64_t iso_session_seqs(const iso_session *s) { return s->seqs; }
 
 iso_session_cost iso_session_costs(const iso_session *s) { return s->cost; }
 
-double iso_session_flop(iso_session_cost k, int64_t pos, int64_t n) {
+double iso_session_flop(iso_session_cost k, int64_t pos, int64_t n, int64_t logits) {
   double rows = (double)n, keys = rows * (double)pos + rows * (rows + 1) / 2;
-  return rows * k.row_flop + keys * k.pair_flop;
+  return rows * k.row_flop + keys * k.pair_flop + (double)logits * k.logits_flop;
 }

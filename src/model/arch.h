@@ -7,20 +7,20 @@
 // What a graph is built for.
 typedef enum iso_graph_mode {
   ISO_MODE_LOSS,   // ids and targets in, loss out; add iso_pass_gradient to train
-  ISO_MODE_DECODE  // ids, sequence and position of each row in, logits of the last rows out, KV cache kept
+  ISO_MODE_DECODE  // ids, sequence and position of each row in, logits of R chosen rows out, KV cache kept
 } iso_graph_mode;
 
 // Tensors that the caller writes or reads; -1 when the mode has none.
 typedef struct iso_graph_io {
-  int ids, targets, loss, row_loss, hyp;  // LOSS: ids, targets i[M]; loss f64[2]; row_loss e[M]; hyp iso_hyp
-  int seq, pos, logits, kcache, vcache;   // DECODE: seq, pos i[M]; logits e[M,V]
+  int ids, targets, loss, row_loss, hyp;       // LOSS: ids, targets i[M]; loss f64[2]; row_loss e[M]; hyp iso_hyp
+  int seq, pos, last, logits, kcache, vcache;  // DECODE: seq, pos i[M]; last i[R]: the rows (< M) of logits e[R,V]
 } iso_graph_io;
 
 // Knobs of the graph that are not part of the model.
 typedef struct iso_build {
   iso_graph_mode mode;
   bool row_loss;                  // LOSS: also write each row's loss
-  int64_t cache_seqs, cache_len;  // DECODE: sequences and positions of the KV cache
+  int64_t cache_seqs, cache_len;  // DECODE: sequences and positions of the KV cache; no more than the ctx of a model with learned positions
 } iso_build;
 
 typedef struct iso_arch {

@@ -44,9 +44,11 @@ static iso_status to_hf(const iso_model_config *c, json_t *out, iso_err *err) {
   return ISO_OK;
 }
 
+// Refuses what the graph would compute differently, rather than load it silently.
 static iso_status from_hf(const json_t *hf, iso_model_config *c, iso_err *err) {
   const int64_t big = INT64_C(1) << 40;
-  const char *what = "config.json";
+  const char *what = "config.json", *act = "gelu_new";
+  bool scaled = true, by_layer = false;
   *c = (iso_model_config){.norm_eps = 1e-5, .rope_theta = 10000, .tied = true};
   strcpy(c->arch, "gpt2");
   ISO_TRY(iso_json_get_i64(hf, "vocab_size", what, 1, big, &c->vocab, err));
@@ -60,6 +62,13 @@ static iso_status from_hf(const json_t *hf, iso_model_config *c, iso_err *err) {
   ISO_TRY(iso_json_opt_i64(hf, "n_inner", what, 1, big, &c->mlp, err));
   ISO_TRY(iso_json_opt_bool(hf, "tie_word_embeddings", what, &c->tied, err));
   ISO_TRY(iso_json_opt_f64(hf, "layer_norm_epsilon", what, &c->norm_eps, err));
+  if (json_object_get(hf, "activation_function")) ISO_TRY(iso_json_get_str(hf, "activation_function", what, &act, err));
+  if (strcmp(act, "gelu_new") != 0 && strcmp(act, "gelu_pytorch_tanh") != 0)  // two names of the tanh form
+    return iso_fail(err, ISO_EUNSUP, "config.json: activation_function \"%.30s\" is not supported, gelu_new is", act);
+  ISO_TRY(iso_json_opt_bool(hf, "scale_attn_weights", what, &scaled, err));
+  ISO_TRY(iso_json_opt_bool(hf, "scale_attn_by_inverse_layer_idx", what, &by_layer, err));
+  if (!scaled || by_layer)
+    return iso_fail(err, ISO_EUNSUP, "config.json: attention is scaled by 1/sqrt(head size) alone, other scales are not supported");
   return iso_config_check(c, err);
 }
 

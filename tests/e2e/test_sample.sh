@@ -2,7 +2,7 @@
 # isoflop sample: text from a small model; seeds, budgets, broken folders.
 # ctest: timeout=300
 . "$(dirname "$0")/lib.sh"
-E_BUDGET=3 E_INPUT=4
+E_BUDGET=3 E_INPUT=4 E_UNAVAILABLE=7
 
 help_ok sample
 cat "$ROOT"/src/text/*.c "$ROOT"/src/cost/*.c | head -c 150000 >text.txt
@@ -26,6 +26,10 @@ run $E_OK sample model --prompt a --max-tokens 8 --temperature 0 --seed 5 --json
 greedy=$(json_get 'j["text"].encode().hex()')
 run $E_OK sample model --prompt a --max-tokens 8 --top-k 1 --seed 9 --json
 json "j['text'].encode().hex() == '$greedy'"
+# A prompt pays for the logits of its last token alone: n rows of two layers, n (n + 1) / 2 keys, one row of the head.
+run $E_OK sample model --prompt 'static int run' --max-tokens 1 --json
+json 'j["prompt_tokens"] > 2'
+json '(lambda n: j["infer_flop"] == n * 2 * 2 * (4 * 32 * 32 + 3 * 32 * 64) + 4 * 2 * 32 * n * (n + 1) / 2 + 2 * 512 * 32)(j["prompt_tokens"])'
 # Without a prompt: from the start of a document; to the end of the context.
 run $E_OK sample model --max-tokens 1000 --json
 json 'j["prompt_tokens"] == 1 and j["tokens"] <= 32 and j["stop"] in ("context", "end_of_text")'
@@ -48,6 +52,32 @@ run $E_OK sample model --dry-run --json
 json 'j["predicted"]["infer_flop"] > 0 and j["predicted"]["wall"][1] > 0 and "text" not in j'
 run $E_OK sample model --budget 60s,infer_flop=1e12 --dry-run
 out_has '^infer_flop '
+
+# A GPT-2 folder: learned positions, biases, GELU. Prompts of one token, two and many, to the end of its twelve positions, against whole
+# passes written in Python.
+mkdir gpt2
+cp model/tokenizer.json model/tokenizer_config.json gpt2/
+python3 -S "$(dirname "$0")/gpt2_tiny.py" gpt2
+for prompt in a ab 'int iso_pool'; do
+  printf %s "$prompt" >prompt.txt
+  run $E_OK tokenizer encode gpt2 prompt.txt
+  cp "$OUT" prompt.ids
+  n=$(($(wc -w <prompt.ids)))
+  python3 -S "$(dirname "$0")/gpt2_tiny.py" gpt2 prompt.ids $((13 - n)) >new.ids
+  cat prompt.ids new.ids >all.ids
+  run $E_OK tokenizer decode gpt2 all.ids
+  { cat "$OUT"; tail -c 1 "$OUT" | grep -q '^$' || echo; } >expected
+  run $E_OK sample gpt2 --prompt "$prompt" --temperature 0 --quiet
+  same_file "$OUT" expected
+  run $E_OK sample gpt2 --prompt "$prompt" --temperature 0 --json
+  json "j['prompt_tokens'] == $n and j['tokens'] == 13 - $n and j['stop'] == 'context'"
+  json 'j["predicted"]["infer_flop"] == j["measured"]["infer_flop"] == j["infer_flop"]'
+done
+run $E_USAGE sample gpt2 --prompt "$(head -c 300 text.txt)"
+err_has 'prompt of [0-9]+ tokens, the model reads at most 12'
+sed -i 's/gelu_new/relu/' gpt2/config.json
+run $E_UNAVAILABLE sample gpt2 --prompt a
+err_has 'activation_function "relu" is not supported, gelu_new is'
 
 # Sampling needs no home.
 ISOFLOP_HOME=/proc/nowhere run $E_OK sample model --prompt a --max-tokens 2

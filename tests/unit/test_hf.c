@@ -245,7 +245,14 @@ static void test_configs(void **state) {
        "num_attention_heads", ISO_EFORMAT},
       {"{\"model_type\":\"llama\",\"vocab_size\":31,\"hidden_size\":12,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":20,"
        "\"rope_scaling\":{\"type\":\"linear\"}}",
-       "rope_scaling", ISO_EUNSUP}};
+       "rope_scaling", ISO_EUNSUP},
+      {"{\"model_type\":\"gpt2\",\"vocab_size\":31,\"n_embd\":12,\"n_layer\":2,\"n_head\":2,\"n_positions\":8,\"activation_function\":\"gelu\"}",
+       "gelu_new", ISO_EUNSUP},
+      {"{\"model_type\":\"gpt2\",\"vocab_size\":31,\"n_embd\":12,\"n_layer\":2,\"n_head\":2,\"n_positions\":8,\"scale_attn_weights\":false}",
+       "attention is scaled", ISO_EUNSUP},
+      {"{\"model_type\":\"gpt2\",\"vocab_size\":31,\"n_embd\":12,\"n_layer\":2,\"n_head\":2,\"n_positions\":8,\"scale_attn_by_inverse_layer_idx\":"
+       "true}",
+       "attention is scaled", ISO_EUNSUP}};
   OK(iso_model_save_hf(ctx, m, dir, &F32, &bad));
   for (size_t i = 0; i < ISO_COUNT(CASES); i++) {
     OK(iso_file_put(ctx, in_dir("config.json"), CASES[i].text, strlen(CASES[i].text), &bad));

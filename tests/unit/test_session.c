@@ -1,4 +1,4 @@
-// Cached decoding against the LOSS graph's row losses; pieces, chunks, interleaving, limits, and the price.
+// Cached decoding against whole passes without a cache, by the reference kernels; pieces, chunks, interleaving, limits, and the price.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,9 +22,9 @@ static iso_err bad;  // of calls that must succeed
     if ((call) != ISO_OK) fail_msg("%s: %s", #call, bad.msg); \
   } while (0)
 
-// Ids of three sequences, and nats[s][t] of token t + 1 after tokens 0..t, from the LOSS graph.
+// Ids of three sequences, and want[s][t]: the logits after tokens 0..t.
 static int32_t ids[SEQS][T];
-static double nats[SEQS][T];
+static double want[SEQS][T][V];
 
 static iso_model_config config(const char *arch) {
   iso_model_config c = {.vocab = V,
@@ -38,37 +38,48 @@ static iso_model_config config(const char *arch) {
                         .tied = false,
                         .norm_eps = 1e-5,
                         .rope_theta = 50};
-  if (strcmp(arch, "gpt2") == 0) c.kv_heads = c.heads;
+  if (strcmp(arch, "gpt2") == 0) {
+    c.kv_heads = c.heads;
+    c.tied = true;
+  }
   strcpy(c.arch, arch);
   return c;
 }
 
-static void reference(void) {
-  iso_graph *g;
-  iso_graph_io io;
-  iso_exec *e;
-  OK(iso_graph_open(&g, &bad));
-  OK(iso_arch_llama.build(&model->config, &(iso_build){.mode = ISO_MODE_LOSS, .row_loss = true}, g, &io, &bad));
-  iso_exec_opts o = {.max = iso_bind_batch(SEQS, T), .weights = model->weights};
-  OK(iso_exec_open(ctx, g, &o, &e, &bad));
-  int32_t *x = iso_exec_at(e, io.ids, 0), *y = iso_exec_at(e, io.targets, 0);
-  *(iso_hyp *)iso_exec_at(e, io.hyp, 0) = (iso_hyp){.loss_scale = 1};
-  for (int s = 0; s < SEQS; s++)
-    for (int t = 0; t < T; t++) {
-      x[s * T + t] = ids[s][t];
-      y[s * T + t] = t + 1 < T ? ids[s][t + 1] : 0;
-    }
-  iso_exec_run(e, ISO_SECTION_FORWARD);
-  const float *row = iso_exec_at(e, io.row_loss, 0);
-  for (int s = 0; s < SEQS; s++)
-    for (int t = 0; t < T; t++) nats[s][t] = (double)row[s * T + t];
-  iso_exec_close(e);
-  iso_graph_close(g);
+static int tensor_of(const iso_graph *g, const char *path) {
+  for (int t = 0; t < g->n_tensors; t++)
+    if (strcmp(g->tensor[t].path, path) == 0) return t;
+  return -1;
 }
 
-static int setup(void **state) {
-  (void)state;
-  iso_model_config c = config("llama");
+// Logits of every position of x[n] from one pass over all of it: no cache, no DECODE graph, f64, and the product with the head done here.
+static void whole_pass(const int32_t *x, int n, double (*out)[V]) {
+  const iso_graph *g = model->g;
+  const iso_bind one = {{1, 1, 1, 0}};
+  iso_exec *e;
+  iso_exec_opts o = {.max = iso_bind_batch(1, n), .kern = &iso_kern_ref};
+  OK(iso_exec_open(ctx, g, &o, &e, &bad));
+  for (int t = 0; t < g->n_tensors; t++) {
+    if (g->tensor[t].role != ISO_ROLE_WEIGHT) continue;
+    int64_t k = iso_tensor_elems(&g->tensor[t], &one) * iso_tensor_copies(g, &g->tensor[t]);
+    for (int64_t i = 0; i < k; i++) ((double *)iso_exec_at(e, t, 0))[i] = (double)iso_model_weight(model, t, 0)[i];
+  }
+  memcpy(iso_exec_at(e, model->io.ids, 0), x, (size_t)n * sizeof *x);
+  memset(iso_exec_at(e, model->io.targets, 0), 0, (size_t)n * sizeof *x);
+  *(iso_hyp *)iso_exec_at(e, model->io.hyp, 0) = (iso_hyp){.loss_scale = 1};
+  iso_exec_run(e, ISO_SECTION_FORWARD);
+  const double *h = iso_exec_at(e, tensor_of(g, "norm"), 0), *w = iso_exec_at(e, tensor_of(g, model->config.tied ? "embed" : "head"), 0);
+  int64_t d = model->config.width;
+  for (int t = 0; t < n; t++)
+    for (int v = 0; v < V; v++) {
+      out[t][v] = 0;
+      for (int64_t i = 0; i < d; i++) out[t][v] += h[t * d + i] * w[v * d + i];
+    }
+  iso_exec_close(e);
+}
+
+static int setup(const char *arch) {
+  iso_model_config c = config(arch);
   OK(iso_ctx_open(2, &ctx, &bad));
   OK(iso_kern_select(ISO_PREC_f32, &ctx->kern, &bad));
   OK(iso_model_open(ctx, &c, &model, &bad));
@@ -77,8 +88,18 @@ static int setup(void **state) {
   for (int64_t i = 0; i < model->weight_bytes / 4; i++) model->weights[i] += 0.3f * (float)iso_rng_normal(5, ISO_RNG_TEST, 9, (uint64_t)i);
   for (int s = 0; s < SEQS; s++)
     for (int t = 0; t < T; t++) ids[s][t] = (int32_t)iso_rng_below(7, ISO_RNG_TEST, (uint64_t)s, (uint64_t)t, V);
-  reference();
+  for (int s = 0; s < SEQS; s++) whole_pass(ids[s], T, want[s]);
   return 0;
+}
+
+static int setup_llama(void **state) {
+  (void)state;
+  return setup("llama");
+}
+
+static int setup_gpt2(void **state) {
+  (void)state;
+  return setup("gpt2");
 }
 
 static int teardown(void **state) {
@@ -88,17 +109,10 @@ static int teardown(void **state) {
   return 0;
 }
 
-// -log softmax(logits)[target].
-static double nats_of(const float *logits, int32_t target) {
-  double top = -INFINITY, sum = 0;
-  for (int i = 0; i < V; i++) top = fmax(top, (double)logits[i]);
-  for (int i = 0; i < V; i++) sum += exp((double)logits[i] - top);
-  return log(sum) + top - (double)logits[target];
-}
-
 static void check_row(const float *logits, int s, int t) {
-  double got = nats_of(logits, t + 1 < T ? ids[s][t + 1] : 0);
-  if (!(fabs(got - nats[s][t]) < 1e-4)) fail_msg("sequence %d, position %d: %.7f nats, %.7f by the whole graph", s, t, got, nats[s][t]);
+  for (int v = 0; v < V; v++)
+    if (!(fabs((double)logits[v] - want[s][t][v]) < 1e-4))
+      fail_msg("sequence %d, position %d, token %d: %.7f, %.7f by a whole pass", s, t, v, (double)logits[v], want[s][t][v]);
 }
 
 static void test_one_chunk(void **state) {
@@ -236,8 +250,60 @@ static void test_price(void **state) {
   assert_int_equal(k.bytes, taken);
   assert_int_equal(k.bytes, iso_session_costs(s).bytes);
   iso_session_close(s);
-  double whole = iso_eval_flop(&model->config, T, T), parts = iso_session_flop(k, 0, 5) + iso_session_flop(k, 5, 1) + iso_session_flop(k, 6, T - 6);
+  // The head on every row, as in training's graph; and on the last row of each feed, which is less by the other rows' products.
+  double whole = iso_eval_flop(&model->config, T, T);
+  double parts = iso_session_flop(k, 0, 5, 5) + iso_session_flop(k, 5, 1, 1) + iso_session_flop(k, 6, T - 6, T - 6);
   assert_true(fabs(parts - whole) < 1e-9 * whole);
+  double fed = iso_session_flop(k, 0, 5, 1) + iso_session_flop(k, 5, 1, 1) + iso_session_flop(k, 6, T - 6, 1);
+  assert_true(fabs(whole - fed - (double)(T - 3) * 2 * V * (double)model->config.width) < 1e-9 * whole);
+  // A vocabulary's logits are kept for as many rows as there are sequences, not for those of a pass.
+  const int64_t more = 4096;
+  iso_model_config c = model->config;
+  c.vocab += more;
+  for (int64_t seqs = 1; seqs <= 3; seqs += 2) {
+    iso_session_cost big;
+    OK(iso_session_price(&model->config, &iso_kern_ref, 1, seqs, 20, 7, &k, &bad));
+    OK(iso_session_price(&c, &iso_kern_ref, 1, seqs, 20, 7, &big, &bad));
+    int64_t each = (int64_t)sizeof(double) * more * seqs;
+    if (llabs(big.bytes - k.bytes - each) >= 8192)
+      fail_msg("%lld sequences: %lld bytes for logits, not %lld", (long long)seqs, (long long)(big.bytes - k.bytes), (long long)each);
+  }
+}
+
+// The session's price of n tokens from position 0 is what the reference kernels count when the DECODE graph runs them; so is the cost pass.
+static void test_counted(void **state) {
+  (void)state;
+  const iso_arch *arch;
+  OK(iso_arch_find(model->config.arch, &arch, &bad));
+  for (int n = 1; n <= T; n += 11)
+    for (int wanted = 0; wanted <= n; wanted += wanted ? n : 1) {
+      iso_graph *g;
+      iso_graph_io io;
+      iso_exec *e;
+      iso_session_cost k;
+      OK(iso_session_price(&model->config, ctx->kern, 1, 1, n, n, &k, &bad));
+      OK(iso_graph_open(&g, &bad));
+      OK(arch->build(&model->config, &(iso_build){.mode = ISO_MODE_DECODE, .cache_seqs = 1, .cache_len = n}, g, &io, &bad));
+      iso_exec_opts o = {.max = {{1, 1, n, n}}, .kern = &iso_kern_ref};
+      OK(iso_exec_open(ctx, g, &o, &e, &bad));
+      const iso_bind b = {{1, 1, n, wanted}}, over = {{1, 1, n, n + 1}};
+      OK(iso_exec_bind(e, &b, &bad));
+      for (int i = 0; i < n; i++) {
+        ((int32_t *)iso_exec_at(e, io.ids, 0))[i] = ids[0][i];
+        ((int32_t *)iso_exec_at(e, io.seq, 0))[i] = 0;
+        ((int32_t *)iso_exec_at(e, io.pos, 0))[i] = i;
+        ((int32_t *)iso_exec_at(e, io.last, 0))[i] = i;
+      }
+      iso_kcount count = {0};
+      iso_exec_count(e, ISO_SECTION_FORWARD, &count);
+      iso_graph_cost p = iso_pass_cost(g, ISO_SECTION_FORWARD, &b, 8);
+      assert_true(count.mat_flop == p.mat_flop);
+      assert_true(fabs(iso_session_flop(k, 0, n, wanted) - p.mat_flop) < 1e-9 * p.mat_flop);
+      iso_err err = {0};
+      assert_int_equal(iso_exec_bind(e, &over, &err), ISO_EINVAL);
+      iso_exec_close(e);
+      iso_graph_close(g);
+    }
 }
 
 typedef struct tape {
@@ -250,7 +316,54 @@ static bool record(void *arg, int32_t id) {
   return t->n < t->most;
 }
 
-// Greedy continuation against argmax over a fresh pass of the whole prefix for each token.
+static int likeliest(const double *logits) {
+  int best = 0;
+  for (int v = 1; v < V; v++) best = logits[v] > logits[best] ? v : best;
+  return best;
+}
+
+// Greedy continuation of prompts of one token, two and many, against a whole pass over the prefix for each token.
+static void test_greedy(void **state) {
+  (void)state;
+  static double all[T][V];
+  const int prompt[] = {1, 2, 13, T};
+  for (size_t k = 0; k < ISO_COUNT(prompt); k++)
+    for (int q = 0; q < SEQS; q++) {
+      int n = prompt[k], room = T - n + 1;
+      tape t = {.most = 64};
+      iso_generate_stats got;
+      iso_generate_opts o = {.max_new = 100, .sample = {0, 0, 1}, .eos = -1};
+      OK(iso_generate(model, ids[q], n, &o, record, &t, &got, &bad));
+      assert_true(got.stop == ISO_STOP_CONTEXT && t.n == room);
+      int32_t x[T + 1];
+      memcpy(x, ids[q], (size_t)n * sizeof *x);
+      for (int i = 0; i < room; i++) {
+        whole_pass(x, n + i, all);
+        x[n + i] = likeliest(all[n + i - 1]);
+        assert_int_equal(t.id[i], x[n + i]);
+      }
+    }
+}
+
+// Learned positions end: no cache is built beyond them.
+static void test_positions_end(void **state) {
+  (void)state;
+  iso_graph *g;
+  iso_graph_io io;
+  iso_err err = {0};
+  const iso_arch *arch;
+  OK(iso_arch_find("gpt2", &arch, &bad));
+  iso_model_config c = config("gpt2");
+  for (int over = 0; over <= 1; over++) {
+    OK(iso_graph_open(&g, &bad));
+    iso_status st = arch->build(&c, &(iso_build){.mode = ISO_MODE_DECODE, .cache_seqs = 1, .cache_len = T + over}, g, &io, &err);
+    assert_int_equal(st, over ? ISO_EINVAL : ISO_OK);
+    iso_graph_close(g);
+  }
+  assert_non_null(strstr(err.msg, "25 tokens, the model has learned 24 positions"));
+}
+
+// Why generation ends, and its price.
 static void test_generate(void **state) {
   (void)state;
   tape t = {.most = 64};
@@ -265,19 +378,6 @@ static void test_generate(void **state) {
   ctx->alloc.get = plain_get;
   assert_true(t.n == 10 && got.tok == 10 && got.prompt_tok == 5 && got.stop == ISO_STOP_LENGTH && got.flop == flop);
   assert_int_equal(bytes, taken + V * 4);
-  int32_t all[T];
-  memcpy(all, ids[0], 5 * sizeof *all);
-  for (int i = 0; i < 10; i++) {
-    iso_session *s;
-    float logits[V];
-    int best = 0;
-    OK(iso_session_open(model, 1, 0, T, &s, &bad));
-    OK(iso_session_feed(s, 0, all, 5 + i, logits, &bad));
-    iso_session_close(s);
-    for (int v = 1; v < V; v++) best = logits[v] > logits[best] ? v : best;
-    assert_int_equal(t.id[i], best);
-    all[5 + i] = best;
-  }
   int32_t eos = t.id[3];
   int first = 0;
   while (t.id[first] != eos) first++;
@@ -345,6 +445,8 @@ static void test_generate_sampled(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_chunk), cmocka_unit_test(test_pieces),          cmocka_unit_test(test_interleaved),
                                      cmocka_unit_test(test_cut),       cmocka_unit_test(test_errors),          cmocka_unit_test(test_price),
+                                     cmocka_unit_test(test_counted),   cmocka_unit_test(test_greedy),          cmocka_unit_test(test_positions_end),
                                      cmocka_unit_test(test_generate),  cmocka_unit_test(test_generate_sampled)};
-  return cmocka_run_group_tests(tests, setup, teardown);
+  int failed = cmocka_run_group_tests_name("llama: rotary positions", tests, setup_llama, teardown);
+  return failed + cmocka_run_group_tests_name("gpt2: learned positions", tests, setup_gpt2, teardown);
 }
