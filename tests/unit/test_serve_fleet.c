@@ -576,7 +576,7 @@ static double num(const json_t *o, const char *path) {
     o = json_object_get(o, p);
     if (!o) fail_msg("no \"%s\" in %s", p, path);
   }
-  return json_is_number(o) ? json_number_value(o) : NAN;
+  return iso_json_value(o);
 }
 
 static void test_infer_json(void **state) {
@@ -601,21 +601,21 @@ static void test_infer_json(void **state) {
   for (size_t i = 0; i < ISO_COUNT(key); i++) {
     char lo[40], mid[40], hi[40];
     snprintf(lo, sizeof lo, "%s/lo", key[i]);
-    snprintf(mid, sizeof mid, "%s/mid", key[i]);
+    snprintf(mid, sizeof mid, "%s/value", key[i]);
     snprintf(hi, sizeof hi, "%s/hi", key[i]);
     assert_true(num(j, lo) <= num(j, mid) && num(j, mid) <= num(j, hi));
   }
-  assert_true(num(j, "itl_s/mid") >= num(j, "itl_s/floor") && num(j, "ttft_s/mid") >= num(j, "ttft_s/floor"));
-  near(num(j, "tok_per_s/mid"), users / num(j, "itl_s/mid"), 1e-6);
-  near(num(j, "usd_per_mtok_output/mid"), 2 * 6.88 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
-  assert_true(num(j, "itl_s_per_extra_sequence") > 0);
+  assert_true(num(j, "itl_s/value") >= num(j, "itl_s/floor") && num(j, "ttft_s/value") >= num(j, "ttft_s/floor"));
+  near(num(j, "tok_per_s/value"), users / num(j, "itl_s/value"), 1e-6);
+  near(num(j, "usd_per_mtok_output/value"), 2 * 6.88 / 3600 * num(j, "itl_s/value") / users * 1e6, 1e-6);
+  assert_true(num(j, "itl_s_per_extra_sequence/value") > 0);
   assert_true(num(j, "energy/choices/best_under_limit/itl_s") <= 0.05);
   assert_string_equal(json_string_value(json_object_get(json_object_get(j, "ttft_s"), "bound")), "compute");
   json_decref(j);
   q.ideal = true;
   q.batch = 1;
   ok(iso_infer_plan_json(&q, &j, &e), &e);
-  near(num(j, "itl_s/mid"), num(j, "itl_s/floor"), 0.05 * num(j, "itl_s/floor"));
+  near(num(j, "itl_s/value"), num(j, "itl_s/floor"), 0.05 * num(j, "itl_s/floor"));
   assert_true(isnan(num(j, "itl_s/hi")));  // null: peak rates have no interval
   json_decref(j);
   q.devices = 1;
@@ -666,8 +666,8 @@ static void test_serve_json(void **state) {
   q.split = true;
   ok(iso_serve_plan_json(&q, &j, &e), &e);
   assert_true(json_is_true(json_object_get(j, "slo_met")));
-  assert_true(num(j, "usd_h/lo") <= num(j, "usd_h/mid") && num(j, "usd_h/mid") <= num(j, "usd_h/hi"));
-  assert_true(num(j, "usd_h_bound") <= num(j, "usd_h/mid") + 1e-9 && num(j, "gap") >= 0);
+  assert_true(num(j, "usd_h/lo") <= num(j, "usd_h/value") && num(j, "usd_h/value") <= num(j, "usd_h/hi"));
+  assert_true(num(j, "usd_h_bound") <= num(j, "usd_h/value") + 1e-9 && num(j, "gap") >= 0);
   assert_true(num(j, "simulation/attained/slo") >= 0.95);
   const char *name;
   json_t *v;
@@ -679,7 +679,7 @@ static void test_serve_json(void **state) {
     ok(iso_serve_device_get(several ? kind + 1 : name, &x, &e), &e);
     cost += (double)json_integer_value(v) * x.usd_h * (several ? atof(name) : 1);
   }
-  near(cost, num(j, "usd_h/mid"), 1e-9);
+  near(cost, num(j, "usd_h/value"), 1e-9);
   assert_true(num(j, "phase_split/split/usd_h") > 0 && num(j, "phase_split/mixed/usd_h") > 0);
   json_decref(j);
   // A model that none of the devices holds, one that some do not.
