@@ -472,6 +472,24 @@ static double bloom_step(const void *self, double tok, double tok_ctx, double se
   return tok > 0 ? along(prompt, prompt_s, 6, tok + seqs) : along(batch, token_s, 6, seqs);
 }
 
+// The highest rate of a trace on so many replicas of a type: all for both phases (tokens 0), or split.
+static double top_rate(const iso_serve_trace *t, const iso_split_type *type, const iso_split_opts *so, int prompts, int tokens) {
+  iso_sim_node node[256];
+  iso_err e;
+  double rate;
+  assert_true(prompts + tokens <= (int)ISO_COUNT(node));
+  for (int i = 0; i < prompts + tokens; i++) {
+    node[i] = type->node;
+    node[i].role = tokens == 0 ? ISO_SIM_BOTH : i < prompts ? ISO_SIM_PREFILL : ISO_SIM_DECODE;
+  }
+  iso_sim_opts o = iso_sim_opts_default(node, prompts + tokens);
+  o.slo_ttft_s = so->slo_ttft_s;
+  o.slo_itl_s = so->slo_itl_s;
+  o.transfer_s = tokens > 0 ? so->transfer_s : 0;
+  ok(iso_sim_max_rate(t, &o, so->attain, &rate, &e), &e);
+  return rate;
+}
+
 // Splitwise: separate pools need about half the machines of a mixed one under a limit on time per token of 1.5 times the uncontended one
 // (published: 2.15 times the throughput on the same machines), and its pools of H100
 // are 35 : 5 for coding, 25 : 15 for conversation (here A100, whose profile is at hand).
@@ -503,10 +521,19 @@ static void test_splitwise(void **state) {
     assert_true(split.sim.attained >= 0.9 && mixed.sim.attained >= 0.9);
     near(share, want[k].prompt_share, want[k].tol);
     shares[k] = share;
-    assert_true(gain > 1.4 && gain < 3.5);
+    near(gain, 2.15, 0.4);
     near(split.usd_h, 17.68 * (split.prompts + split.tokens), 1e-9);
     near(mixed.watts, 6500.0 * mixed.prompts, 1e-9);
     assert_true(split.sim.itl.p99 < mixed.sim.itl.p99);
+    // On the same machines, so at the same cost and power.
+    double apart = top_rate(&t, &type, &o, split.prompts, split.tokens), together = top_rate(&t, &type, &o, split.prompts + split.tokens, 0);
+    print_message("  on %d machines %.2f requests/s apart, %.2f together: %.2f times\n", split.prompts + split.tokens, apart, together,
+                  apart / together);
+    // Published: 2.35 times, on which trace is not said where we read it; bursts of the coding trace part more.
+    if (k)
+      near(apart / together, 2.35, 0.25);
+    else
+      assert_true(apart / together > 2.35 && apart / together < 3.5);
     // One machine less in either pool misses: the sizes are least.
     o.most = split.prompts - 1;
     if (split.prompts > split.tokens) assert_int_equal(iso_split_search(&t, &type, 1, &o, &split, &e), ISO_EBUDGET);
