@@ -103,7 +103,7 @@ static void print_plan(const json_t *r) {
   }
   if (!isnan(cli_at(r, "experts_in_host_memory.tok_per_s"))) {
     cli_row_range("experts on the host", r, "experts_in_host_memory.tok_per_s", ISO_UNIT_COUNT);
-    cli_row("", "tokens a second, bound by the %s", cli_text_at(r, "experts_in_host_memory.bound"));
+    cli_row("", "output tokens a second, bound by the %s", cli_text_at(r, "experts_in_host_memory.bound"));
   }
   cli_row("binding", "%s", cli_text_at(r, "binding"));
   cli_row_range("shadow price", r, "shadow.itl_s_per_sequence", ISO_UNIT_S);
