@@ -134,6 +134,7 @@ out_has 'longer than the context'
 
 run $E_MEMORY plan infer --model llama3-405b --device h100 --prompt 1k --output 1k
 err_has 'weights take .* GB'
+err_has 'flash-rate'
 run $E_MEMORY plan infer --model llama3-8b --device 1xh100 --prompt 4k --output 1k --batch 100000 --json
 json '"GB" in j["error"]["message"]'
 run $E_USAGE plan infer --model llama3-8b --prompt 1k --output 1k

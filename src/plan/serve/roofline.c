@@ -236,7 +236,7 @@ iso_status iso_serve_capacity(const iso_serve_setup *u, double tok, double share
   if (r->free_b <= 0) {
     iso_fail(err, ISO_ENOMEM, "%s in %s on %lld x %s: weights take %.1f GB of a device, %.1f of its %.1f GB are usable", s->name, u->format.name,
              (long long)u->devices, u->device.name, u->weight_b / 1e9, u->device.mem_b * share / 1e9, u->device.mem_b / 1e9);
-    return iso_hint(err, ISO_ENOMEM, "use more devices per replica or a narrower format");
+    return iso_hint(err, ISO_ENOMEM, "use more devices per replica or a narrower format, or plan infer --flash-rate to read weights on demand");
   }
   r->seqs = floor(r->free_b / r->kv_dev_b_per_seq * (1 + 1e-12)) * (double)u->layout.dp;
   r->cache_tok = r->free_b / r->kv_dev_b_per_seq * (double)u->layout.dp * tok;
