@@ -78,6 +78,29 @@ json '"none" in j["batching"] and j["energy"]["choices"]["best_under_limit"] is 
 run $E_OK plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --host-kv 1TiB --json
 json '0 < j["experts_in_host_memory"]["tok_per_s"]["lo"] <= j["experts_in_host_memory"]["tok_per_s"]["value"] <= j["experts_in_host_memory"]["tok_per_s"]["hi"]'
 
+# LLM in a flash (arXiv:2312.11514): OPT-6.7B in half of its memory, ms a token of the five ways to read; the rate of single rows, 1.25 GB/s, is the
+# table's, that of bundles follows (tests/unit/test_serve_ondemand has the bytes).
+half="--model opt-6.7b --device 1xl4 --mem-share 0.2815 --prompt 100 --output 20"
+run $E_OK plan infer $half --flash-rate 6.1GB --flash-latency 5.21us --active 0.105,0.0233,0.2 --json
+json '[w["name"] for w in j["weights_on_demand"]["ways"]] == "all held predicted windowed bundled".split() and j["weights_on_demand"]["chosen"] == "bundled"'
+json 'all(abs(1e3 * w["read_s"] / ms - 1) < tol for w, ms, tol in zip(j["weights_on_demand"]["ways"], (2196, 1098, 738, 164, 87), (.01, .03, .03, .03, .12)))'
+json 'j["batch"] == 1 and j["devices"] == 1 and j["itl_s"]["bound"] == "store" and j["itl_s"]["floor"] >= j["weights_on_demand"]["ways"][4]["read_s"] * (1 - 1e-9)'
+json 'j["memory"]["weight_b_per_device"] == j["weights_on_demand"]["ways"][4]["held_b"] and j["ttft_s"]["value"] > 1'
+run $E_OK plan infer $half --flash-rate 6.1GB
+out_has '^held +6\.[0-9]+ GiB .* <$'
+out_has '^binding .*store'
+run $E_MEMORY plan infer $half --batch 1000 --flash-rate 6.1GB
+err_has 'GB of cache'
+run $E_MEMORY plan infer --model opt-6.7b --device 1xl4 --mem-share 0.15 --prompt 100 --output 20 --flash-rate 6.1GB --active 0.1
+err_has 'kept neurons'
+run $E_OK plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --json
+json 'j["weights_on_demand"] is None'
+whole=$(json_get 'j["itl_s"]["value"]')
+run $E_OK plan infer --model llama3-8b --device h100 --prompt 1k --output 100 --flash-rate 6.1GB --json
+json "j['itl_s']['value'] == $whole and j['weights_on_demand']['ways'][1]['read_b'] == 0"
+run $E_OK plan infer --model gpt-oss-120b --device rtx4090 --prompt 1k --output 100 --flash-rate 25GB --json
+json 'j["weights_on_demand"]["chosen"] == "routed" and j["weights_on_demand"]["ways"][2]["read_s"] < j["weights_on_demand"]["ways"][1]["read_s"] / 10'
+
 # A request longer than the model was made for is warned of: by published contexts, a shape's own, a config's with its scaling.
 ctx() { # MODEL PROMPT CONTEXT WARNINGS
   run $E_OK plan infer --model "$1" --device h100 --prompt $2 --output 100 --json
@@ -111,6 +134,7 @@ out_has 'longer than the context'
 
 run $E_MEMORY plan infer --model llama3-405b --device h100 --prompt 1k --output 1k
 err_has 'weights take .* GB'
+err_has 'flash-rate'
 run $E_MEMORY plan infer --model llama3-8b --device 1xh100 --prompt 4k --output 1k --batch 100000 --json
 json '"GB" in j["error"]["message"]'
 run $E_USAGE plan infer --model llama3-8b --prompt 1k --output 1k
@@ -139,4 +163,13 @@ run $E_USAGE plan infer $I --bytes 0,1
 run $E_USAGE plan infer $I --samples 0
 run $E_USAGE plan infer $I --usd-h -1
 run $E_USAGE plan infer $I --memory-rate fast
+run $E_USAGE plan infer $I --active 0.1
+err_has 'flash-rate'
+run $E_USAGE plan infer $I --flash-latency 1us
+run $E_USAGE plan infer $I --flash-rate 0
+run $E_USAGE plan infer $I --flash-rate 1GB --active 0.1,0.2
+err_has 'one share or three'
+run $E_USAGE plan infer $I --flash-rate 1GB --active 0.1,0.2,0.3
+err_has 'fresh <= used <= kept'
+run $E_USAGE plan infer $I --flash-rate 1GB --active 0.1,
 finish

@@ -47,6 +47,7 @@ json 'j["batching"]["batch"]["lo"] <= j["batching"]["batch"] <= j["batching"]["b
 json 'j["energy"]["choices"]["best_under_limit"]["j_per_tok"]["lo"] < j["energy"]["choices"]["best_under_limit"]["j_per_tok"]["hi"] and j["switch_s"]["lo"] > 0'
 covers infer limited --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --host-kv 1TiB
 covers infer limited --model llama3-8b --device h100 --prompt 4k --output 1k --ideal
+covers infer limited --model llama-2-70b --device rtx4090 --prompt 500 --output 200 --format int4 --flash-rate 25GB --active 0.1,0.02,0.2
 covers parscale limited --device l4 --prompt 1k --output 200 --slo itl=50ms
 json 'j["shadow"]["limit"] == j["binding"] == "itl" and j["shadow"]["loss_with_10_percent_more"] <= 0'
 covers ledger free --device 8xh100 --days 30 --region FR --capex 35000

@@ -225,7 +225,7 @@ static void test_serving(void **state) {
   assert_string_equal(json_string_value(json_object_get(json_object_get(k, "source"), "products")), "table");
   assert_string_equal(json_string_value(json_object_get(json_object_get(k, "source"), "links")), "model");
   double slower = json_number_value(json_object_get(json_object_get(k, "itl_s"), "value")) /
-                  json_number_value(json_object_get(json_object_get(j, "itl_s"), "mid"));
+                  json_number_value(json_object_get(json_object_get(j, "itl_s"), "value"));
   assert_true(slower > 1.3);  // 0.45 of the bandwidth where the calibration has 1 / 1.19 of it and more launches
   json_decref(j);
   json_decref(k);

@@ -472,6 +472,24 @@ static double bloom_step(const void *self, double tok, double tok_ctx, double se
   return tok > 0 ? along(prompt, prompt_s, 6, tok + seqs) : along(batch, token_s, 6, seqs);
 }
 
+// The highest rate of a trace on so many replicas of a type: all for both phases (tokens 0), or split.
+static double top_rate(const iso_serve_trace *t, const iso_split_type *type, const iso_split_opts *so, int prompts, int tokens) {
+  iso_sim_node node[256];
+  iso_err e;
+  double rate;
+  assert_true(prompts + tokens <= (int)ISO_COUNT(node));
+  for (int i = 0; i < prompts + tokens; i++) {
+    node[i] = type->node;
+    node[i].role = tokens == 0 ? ISO_SIM_BOTH : i < prompts ? ISO_SIM_PREFILL : ISO_SIM_DECODE;
+  }
+  iso_sim_opts o = iso_sim_opts_default(node, prompts + tokens);
+  o.slo_ttft_s = so->slo_ttft_s;
+  o.slo_itl_s = so->slo_itl_s;
+  o.transfer_s = tokens > 0 ? so->transfer_s : 0;
+  ok(iso_sim_max_rate(t, &o, so->attain, &rate, &e), &e);
+  return rate;
+}
+
 // Splitwise: separate pools need about half the machines of a mixed one under a limit on time per token of 1.5 times the uncontended one
 // (published: 2.15 times the throughput on the same machines), and its pools of H100
 // are 35 : 5 for coding, 25 : 15 for conversation (here A100, whose profile is at hand).
@@ -503,10 +521,19 @@ static void test_splitwise(void **state) {
     assert_true(split.sim.attained >= 0.9 && mixed.sim.attained >= 0.9);
     near(share, want[k].prompt_share, want[k].tol);
     shares[k] = share;
-    assert_true(gain > 1.4 && gain < 3.5);
+    near(gain, 2.15, 0.4);
     near(split.usd_h, 17.68 * (split.prompts + split.tokens), 1e-9);
     near(mixed.watts, 6500.0 * mixed.prompts, 1e-9);
     assert_true(split.sim.itl.p99 < mixed.sim.itl.p99);
+    // On the same machines, so at the same cost and power.
+    double apart = top_rate(&t, &type, &o, split.prompts, split.tokens), together = top_rate(&t, &type, &o, split.prompts + split.tokens, 0);
+    print_message("  on %d machines %.2f requests/s apart, %.2f together: %.2f times\n", split.prompts + split.tokens, apart, together,
+                  apart / together);
+    // Published: 2.35 times, on which trace is not said where we read it; bursts of the coding trace part more.
+    if (k)
+      near(apart / together, 2.35, 0.25);
+    else
+      assert_true(apart / together > 2.35 && apart / together < 3.5);
     // One machine less in either pool misses: the sizes are least.
     o.most = split.prompts - 1;
     if (split.prompts > split.tokens) assert_int_equal(iso_split_search(&t, &type, 1, &o, &split, &e), ISO_EBUDGET);
@@ -529,6 +556,7 @@ static void test_ratios(void **state) {
   near(40 * h.prefill_w / a.prefill_w, 70, 1e-9);
   near(4.76 / 2.21, 2.16, 0.01);
   near(floor(40 * 4.76 / 2.21), 86, 0);
+  near(70 * 17.68 / (40 * 38.08), 0.8, 0.02);  // "20% lower cost": the A100 of equal power
 }
 
 // The rate found attains the share; 4% more does not.
@@ -576,7 +604,7 @@ static double num(const json_t *o, const char *path) {
     o = json_object_get(o, p);
     if (!o) fail_msg("no \"%s\" in %s", p, path);
   }
-  return json_is_number(o) ? json_number_value(o) : NAN;
+  return iso_json_value(o);
 }
 
 static void test_infer_json(void **state) {
@@ -601,21 +629,21 @@ static void test_infer_json(void **state) {
   for (size_t i = 0; i < ISO_COUNT(key); i++) {
     char lo[40], mid[40], hi[40];
     snprintf(lo, sizeof lo, "%s/lo", key[i]);
-    snprintf(mid, sizeof mid, "%s/mid", key[i]);
+    snprintf(mid, sizeof mid, "%s/value", key[i]);
     snprintf(hi, sizeof hi, "%s/hi", key[i]);
     assert_true(num(j, lo) <= num(j, mid) && num(j, mid) <= num(j, hi));
   }
-  assert_true(num(j, "itl_s/mid") >= num(j, "itl_s/floor") && num(j, "ttft_s/mid") >= num(j, "ttft_s/floor"));
-  near(num(j, "tok_per_s/mid"), users / num(j, "itl_s/mid"), 1e-6);
-  near(num(j, "usd_per_mtok_output/mid"), 2 * 6.88 / 3600 * num(j, "itl_s/mid") / users * 1e6, 1e-6);
-  assert_true(num(j, "itl_s_per_extra_sequence") > 0);
+  assert_true(num(j, "itl_s/value") >= num(j, "itl_s/floor") && num(j, "ttft_s/value") >= num(j, "ttft_s/floor"));
+  near(num(j, "tok_per_s/value"), users / num(j, "itl_s/value"), 1e-6);
+  near(num(j, "usd_per_mtok_output/value"), 2 * 6.88 / 3600 * num(j, "itl_s/value") / users * 1e6, 1e-6);
+  assert_true(num(j, "itl_s_per_extra_sequence/value") > 0);
   assert_true(num(j, "energy/choices/best_under_limit/itl_s") <= 0.05);
   assert_string_equal(json_string_value(json_object_get(json_object_get(j, "ttft_s"), "bound")), "compute");
   json_decref(j);
   q.ideal = true;
   q.batch = 1;
   ok(iso_infer_plan_json(&q, &j, &e), &e);
-  near(num(j, "itl_s/mid"), num(j, "itl_s/floor"), 0.05 * num(j, "itl_s/floor"));
+  near(num(j, "itl_s/value"), num(j, "itl_s/floor"), 0.05 * num(j, "itl_s/floor"));
   assert_true(isnan(num(j, "itl_s/hi")));  // null: peak rates have no interval
   json_decref(j);
   q.devices = 1;
@@ -666,8 +694,8 @@ static void test_serve_json(void **state) {
   q.split = true;
   ok(iso_serve_plan_json(&q, &j, &e), &e);
   assert_true(json_is_true(json_object_get(j, "slo_met")));
-  assert_true(num(j, "usd_h/lo") <= num(j, "usd_h/mid") && num(j, "usd_h/mid") <= num(j, "usd_h/hi"));
-  assert_true(num(j, "usd_h_bound") <= num(j, "usd_h/mid") + 1e-9 && num(j, "gap") >= 0);
+  assert_true(num(j, "usd_h/lo") <= num(j, "usd_h/value") && num(j, "usd_h/value") <= num(j, "usd_h/hi"));
+  assert_true(num(j, "usd_h_bound") <= num(j, "usd_h/value") + 1e-9 && num(j, "gap") >= 0);
   assert_true(num(j, "simulation/attained/slo") >= 0.95);
   const char *name;
   json_t *v;
@@ -679,7 +707,7 @@ static void test_serve_json(void **state) {
     ok(iso_serve_device_get(several ? kind + 1 : name, &x, &e), &e);
     cost += (double)json_integer_value(v) * x.usd_h * (several ? atof(name) : 1);
   }
-  near(cost, num(j, "usd_h/mid"), 1e-9);
+  near(cost, num(j, "usd_h/value"), 1e-9);
   assert_true(num(j, "phase_split/split/usd_h") > 0 && num(j, "phase_split/mixed/usd_h") > 0);
   json_decref(j);
   // A model that none of the devices holds, one that some do not.

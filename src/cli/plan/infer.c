@@ -7,7 +7,8 @@
 static const char *const EXAMPLES[] = {
     "isoflop plan infer --model llama-3.1-8b --device h100 --prompt 50k --output 1k",
     "isoflop plan infer --model yi-34b-200k --device 2xa100-80 --prompt 50k --output 250 --ideal",
-    "isoflop plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --slo itl=30ms --json", NULL};
+    "isoflop plan infer --model deepseek-v3 --device 8xh200 --format fp8 --prompt 4k --output 1k --slo itl=30ms --json",
+    "isoflop plan infer --model llama-2-70b --device rtx4090 --prompt 500 --output 200 --format int4 --flash-rate 25GB", NULL};
 static const cli_opt OPTS[] = {
     {"model", CLI_TEXT, "MODEL", NULL, CLI_MODEL_HELP},
     {"device", CLI_TEXT, "[Nx]DEVICE", NULL, "a replica's devices, as in 2xa100-80 (without N: the fewest that hold one sequence)"},
@@ -19,6 +20,11 @@ static const cli_opt OPTS[] = {
     {"mem-share", CLI_REAL, "SHARE", "0.9", "share of a device's memory that may be used"},
     {"eps", CLI_REAL, "SHARE", "0.1", "batch advised: throughput at least this share of batch x that of one sequence"},
     {"host-kv", CLI_TEXT, "BYTES", NULL, "models with experts: also the rate with experts in host memory and this much cache there"},
+    {"flash-rate", CLI_TEXT, "BYTES", NULL,
+     "weights that memory does not hold are read on demand, at so many bytes a second, from flash or host memory (default: memory must hold them)"},
+    {"flash-latency", CLI_TEXT, "TIME", NULL, "with --flash-rate: of one read besides, which small reads feel (default: none)"},
+    {"active", CLI_TEXT, "USED[,NEW,KEPT]", NULL,
+     "with --flash-rate: share of MLP neurons that a token uses, of those that the tokens before did not, and of those that memory keeps for it"},
     {"backend", CLI_TEXT, "NAME", NULL, "engine that the device's own calibration knows (isoflop hw fit --serving), as vllm (default: pooled)"},
     {"ideal", CLI_FLAG, NULL, NULL, "peak rates in place of the calibration: the roofline itself"},
     {"efficiency", CLI_TEXT, "FLOP,MEMORY", NULL, "or these shares of the peak rates, as in 0.7,0.9"},
@@ -36,6 +42,21 @@ static iso_status put_slo(void *self, const char *key, const char *value, iso_er
   return iso_unit_parse(value, ISO_UNIT_S, self, err);
 }
 
+// Each way to read weights on demand, the chosen one marked.
+static void print_reads(const json_t *r) {
+  const json_t *o = json_object_get(r, "weights_on_demand"), *way;
+  size_t i;
+  if (!json_is_object(o)) return;
+  printf("\n%-12s %12s %12s %14s %12s\n", "weights read", "in memory", "a token", "bytes a s", "time");
+  json_array_foreach(json_object_get(o, "ways"), i, way) {
+    char b[4][40];
+    static const char *const KEY[] = {"held_b", "read_b", "rate_b_s", "read_s"};
+    for (int k = 0; k < 4; k++) iso_unit_print(cli_at(way, KEY[k]), k < 3 ? ISO_UNIT_BYTE : ISO_UNIT_S, b[k], sizeof b[k]);
+    printf("%-12s %12s %12s %14s %12s%s\n", cli_text_at(way, "name"), b[0], b[1], b[2], b[3],
+           strcmp(cli_text_at(way, "name"), cli_text_at(o, "chosen")) == 0 ? " <" : "");
+  }
+}
+
 static void print_plan(const json_t *r) {
   char b[40], c[40];
   cli_row("model", "%s in %s", cli_text_at(r, "model.name"), cli_text_at(r, "format"));
@@ -48,6 +69,7 @@ static void print_plan(const json_t *r) {
           iso_unit_print(cli_at(r, "memory.free_b_per_device"), ISO_UNIT_BYTE, c, sizeof c));
   cli_row("cache a user", "%s", iso_unit_print(cli_at(r, "memory.kv_b_per_seq"), ISO_UNIT_BYTE, b, sizeof b));
   cli_row("users", "%.0f at once (%.3g a GB more)", cli_at(r, "memory.users"), cli_at(r, "memory.users_per_gb"));
+  print_reads(r);
   printf("\nat batch %.0f:\n", cli_at(r, "batch"));
   cli_row_range("first token", r, "ttft_s", ISO_UNIT_S);
   cli_row("", "bound by %s; the roofline allows %s", cli_text_at(r, "ttft_s.bound"),
@@ -81,7 +103,7 @@ static void print_plan(const json_t *r) {
   }
   if (!isnan(cli_at(r, "experts_in_host_memory.tok_per_s"))) {
     cli_row_range("experts on the host", r, "experts_in_host_memory.tok_per_s", ISO_UNIT_COUNT);
-    cli_row("", "tokens a second, bound by the %s", cli_text_at(r, "experts_in_host_memory.bound"));
+    cli_row("", "output tokens a second, bound by the %s", cli_text_at(r, "experts_in_host_memory.bound"));
   }
   cli_row("binding", "%s", cli_text_at(r, "binding"));
   cli_row_range("shadow price", r, "shadow.itl_s_per_sequence", ISO_UNIT_S);
@@ -111,6 +133,22 @@ static iso_status two(const cli_args *a, const char *name, double *x, double *y,
   if (sscanf(text, "%lf,%lf%c", x, y, &rest) != 2 || !(*x > 0 && *y > 0))
     return iso_fail(err, ISO_EINVAL, "--%s: %.40s, expected two positive numbers as in 0.7,0.9", name, text);
   return ISO_OK;
+}
+
+// Where weights are that memory does not hold, and which of them a token needs.
+static iso_status read_store(const cli_args *a, iso_serve_store *s, iso_err *err) {
+  const char *active = cli_text(a, "active");
+  double rate, latency;
+  char rest;
+  ISO_TRY(cli_quantity(a, "flash-rate", ISO_UNIT_BYTE, &rate, err));
+  ISO_TRY(cli_quantity(a, "flash-latency", ISO_UNIT_S, &latency, err));
+  if (!isnan(rate) && !(rate > 0)) return iso_fail(err, ISO_EINVAL, "--flash-rate: %g bytes a second, expected more than 0", rate);
+  if (!isnan(rate)) s->rate_b_s = rate;
+  if (!isnan(latency)) s->latency_s = latency;
+  if (!active) return ISO_OK;
+  int got = sscanf(active, "%lf,%lf,%lf%c", &s->used, &s->fresh, &s->kept, &rest);
+  bool one = got == 1 && !strchr(active, ',') && sscanf(active, "%lf%c", &s->used, &rest) == 1;
+  return one || got == 3 ? ISO_OK : iso_fail(err, ISO_EINVAL, "--active: %.40s, expected one share or three, as in 0.1,0.02,0.2", active);
 }
 
 // What the user knows better than calibration, format and descriptor.
@@ -147,6 +185,7 @@ static iso_status plan(const cli_args *a, const iso_prices *prices, json_t **out
     return iso_fail(err, ISO_EINVAL, "--%s is missing: tokens, as in 50k", isnan(q.prompt) ? "prompt" : "output");
   ISO_TRY(cli_quantity(a, "host-kv", ISO_UNIT_BYTE, &q.host_kv_b, err));
   if (isnan(q.host_kv_b)) q.host_kv_b = 0;
+  ISO_TRY(read_store(a, &q.store, err));
   if (slo) ISO_TRY(cli_pairs(slo, "--slo", put_slo, &q.slo_itl_s, err));
   if (cli_given(a, "batch") && cli_int(a, "batch") < 1) return iso_fail(err, ISO_EINVAL, "--batch must be at least 1");
   q.batch = cli_given(a, "batch") ? (double)cli_int(a, "batch") : 0;
@@ -173,6 +212,8 @@ static int run(cli_args *a) {
   if (cli_given(a, "efficiency") && (cli_flag(a, "ideal") || cli_given(a, "backend")))
     return cli_usage(a, "--efficiency, --ideal and --backend exclude each other");
   if (cli_given(a, "exchange") && !cli_given(a, "efficiency")) return cli_usage(a, "--exchange goes with --efficiency");
+  if ((cli_given(a, "flash-latency") || cli_given(a, "active")) && !cli_given(a, "flash-rate"))
+    return cli_usage(a, "--flash-latency and --active go with --flash-rate");
   return cli_plan_run(a, plan, print_plan);
 }
 

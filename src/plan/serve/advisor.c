@@ -88,7 +88,7 @@ iso_status iso_serve_offload(const iso_serve_setup *u, const iso_serve_coef *c, 
   double p = prompt, g = output, per_tok = n->kv_per_tok * u->format.kv_b, cached = kv_b / per_tok;
   o->stream_s = n->expert * (double)u->shape.experts * n->moe_layers * u->format.expert_b / (u->device.host_b_s * (double)u->devices);
   o->pme = 2 * (p + g) / ((2 * p + g) * g);
-  o->host_tok_per_s = o->pme * cached / o->stream_s;
+  o->host_tok_per_s = o->pme * cached / o->stream_s * g / (p + g);
   // The device's own rate on prompts and outputs in the proportion p : g, as products at peak scaled by the calibration.
   iso_serve_step pre = {.prefill_tok = 1, .prefill_ctx = p / 2};
   iso_serve_work w = iso_serve_work_of(u, &pre);

@@ -36,11 +36,12 @@ typedef struct iso_eflops {
 iso_eflops iso_serve_eflops(double params, double layers, double heads, double kv_heads, double head_dim, double prompt, double output,
                             double samples, double flop_per_element);
 
-// Experts streamed from host memory while the device works (MoE-Lens, arXiv:2504.09345).
+// Experts streamed from host memory while the device works (MoE-Lens, arXiv:2504.09345). The paper's bound counts prompt tokens as well; rates here
+// are of output tokens, g of every p + g.
 typedef struct iso_offload_rate {
   double stream_s;        // weights over the host link, once
-  double pme;             // prefix-memory efficiency 2 (p + g) / ((2 p + g) g), tokens per cached token and pass
-  double host_tok_per_s;  // pme x cache tokens in host memory / stream_s
+  double pme;             // prefix-memory efficiency 2 (p + g) / ((2 p + g) g), prompt and output tokens per cached token and pass
+  double host_tok_per_s;  // pme x cache tokens in host memory / stream_s x g / (p + g)
   double device_tok_per_s;
   double tok_per_s;   // the lesser
   double overlap;     // a cache freed as sequences end holds this many times more: (p + g) / (p + g / 2)

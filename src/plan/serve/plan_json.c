@@ -9,7 +9,13 @@
 enum { REPLICA_TIMES_MAX = 8 };  // of the fewest devices that hold the model
 
 iso_infer_req iso_infer_req_default(void) {
-  return (iso_infer_req){.mem_share = 0.9, .slo_itl_s = INFINITY, .eps = 0.1, .flop_eff = NAN, .mem_eff = NAN, .samples = 1};
+  return (iso_infer_req){.mem_share = 0.9,
+                         .slo_itl_s = INFINITY,
+                         .eps = 0.1,
+                         .flop_eff = NAN,
+                         .mem_eff = NAN,
+                         .samples = 1,
+                         .store = {.used = NAN, .fresh = NAN, .kept = NAN}};
 }
 
 iso_serve_req iso_serve_req_default(void) { return (iso_serve_req){.fleet = iso_fleet_opts_default()}; }
@@ -82,6 +88,17 @@ static iso_status choose_setup(const iso_infer_req *q, const iso_serve_format *f
                     room.free_b / 1e9);
   }
   return st;
+}
+
+// A setup whose weights need not fit, the ways to read them as JSON, and a batch where none was asked for.
+static iso_status setup_on_demand(iso_infer_req *q, const iso_serve_format *f, iso_serve_setup *u, json_t **ways, iso_err *err) {
+  iso_serve_reads at[ISO_SERVE_READS_MAX];
+  int n, best;
+  ISO_TRY(iso_serve_setup_init(u, q->shape, q->device, f, iso_serve_layout_tp(q->shape, q->devices > 0 ? q->devices : 1), err));
+  ISO_TRY(iso_serve_on_demand(u, &q->store, q->prompt + q->output, fmax(1, q->batch), q->mem_share, at, &n, &best, err));
+  if (at[best].read_b > 0) q->batch = fmax(1, q->batch);
+  *ways = iso_serve_reads_json(at, n, best);
+  return ISO_OK;
 }
 
 // The rates with every time at one end of its interval.
@@ -212,7 +229,7 @@ static json_t *layout_json(const iso_serve_layout *l) {
                    (json_int_t)l->moe_ep);
 }
 
-static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out, iso_err *err) {
+static iso_status infer(iso_infer_req *q, iso_serve_ops *ops, json_t **on_demand, json_t **out, iso_err *err) {
   iso_serve_format f;
   iso_serve_setup u;
   iso_serve_rates r;
@@ -231,7 +248,10 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   ISO_TRY(iso_serve_format_get(format, q->shape, &f, err));
   if (q->weight_b > 0) f.weight_b = f.expert_b = f.head_b = q->weight_b;
   if (q->kv_b > 0) f.kv_b = q->kv_b;
-  ISO_TRY(choose_setup(q, &f, &u, err));
+  if (q->store.rate_b_s > 0)
+    ISO_TRY(setup_on_demand(q, &f, &u, on_demand, err));
+  else
+    ISO_TRY(choose_setup(q, &f, &u, err));
   if (own)
     ISO_TRY(own_rates(q, &r, err));
   else
@@ -274,12 +294,13 @@ static iso_status infer(const iso_infer_req *q, iso_serve_ops *ops, json_t **out
   json_object_set_new(o, "usd_per_mtok_output", iso_serve_interval_json(usd_s * p.itl_s / batch * 1e6, r.lo, r.hi, 0, NULL));
   json_object_set_new(o, "batching", advice_json(q, &u, &r));
   json_object_set_new(o, "experts_in_host_memory", offload);
+  json_object_set(o, "weights_on_demand", *on_demand);
   json_object_set_new(
       o, "conventions",
       json_string(
           "FLOPs: 2 per active parameter and token, attention on the causal half, the head for the last token of a prompt; bytes: weights and "
           "cache once a step, GB = 1e9; users: whole sequences of prompt + output in mem_share of memory; ttft_s: one prompt alone, link "
-          "traffic with it; itl_s: at the middle of the output; request_s = ttft_s + output x itl_s"));
+          "traffic with it; itl_s: at the middle of the output; request_s = ttft_s + output x itl_s; weights read on demand are waited for"));
   json_object_set_new(o, "eflop", eflop_json(q, &u));
   char text[320];
   json_object_set_new(o, "warnings", warnings_json(iso_serve_context_exceeded(q->shape, q->prompt, q->output, text, sizeof text), text));
@@ -291,7 +312,10 @@ iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *er
   iso_serve_ops *ops = calloc(1, sizeof *ops);
   *out = NULL;
   if (!ops) return iso_fail(err, ISO_ENOMEM, "plan infer: no memory");
-  iso_status st = infer(q, ops, out, err);
+  iso_infer_req own = *q;
+  json_t *on_demand = json_null();
+  iso_status st = infer(&own, ops, &on_demand, out, err);
+  json_decref(on_demand);
   free(ops);
   return st;
 }

@@ -5,6 +5,7 @@
 #include "plan/serve/calib.h"
 #include "plan/serve/context.h"
 #include "plan/serve/fleet.h"
+#include "plan/serve/ondemand.h"
 #include "plan/serve/ops.h"
 #include "plan/serve/split.h"
 
@@ -30,6 +31,7 @@ typedef struct iso_infer_req {
   double slo_itl_s;       // for the advice; +INFINITY: none
   double eps;             // of the batching advisor
   double host_kv_b;       // > 0: also the rate with experts in host memory and this much cache there
+  iso_serve_store store;  // of weights that memory does not hold, read on demand; rate_b_s 0: none, memory must hold them
   // What `device` was made from, or NULL: its own serving calibration is used unless `calib` says otherwise. A device without one has its
   // operator tables stand for the roofline where there are any (ops.h).
   const iso_device *measured;
@@ -49,7 +51,7 @@ json_t *iso_serve_interval_json(double mid, double lo, double hi, double floor_s
 // advice. Predicted times carry {value, lo, hi, floor, bound}; lo and hi span
 // 90% of measured over predicted of models that a calibration had not seen, and what follows from times (advice, energy, price) is worked out
 // at both ends too. `source` says which times come from tables, `warnings` that the request is longer than the model's context. Errors:
-// ISO_ENOMEM names the bytes that do not fit.
+// ISO_ENOMEM names the bytes that do not fit. With a store, batch 0 is one sequence where weights are read from it, devices 0 is one device.
 iso_status iso_infer_plan_json(const iso_infer_req *q, json_t **out, iso_err *err);
 
 // `isoflop plan serve`: the cheapest fleet for a trace.

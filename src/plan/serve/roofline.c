@@ -68,9 +68,10 @@ static double cache_read_b(const iso_serve_setup *u, double ctx) {
   return b + (double)(s->linear_layers * s->linear_state) * 4 / (double)u->layout.tp;
 }
 
+double iso_serve_union(double share, double sequences) { return share >= 1 ? 1 : -expm1(sequences * log1p(-share)); }
+
 double iso_serve_reached(const iso_serve_shape *s, double tokens) {
-  double e = (double)s->experts;
-  return s->used >= s->experts ? 1 : -expm1(tokens * log1p(-(double)s->used / e));
+  return s->used >= s->experts ? 1 : iso_serve_union((double)s->used / (double)s->experts, tokens);
 }
 
 // Seconds of link time for `tok` tokens of one attention rank: two all-reduces a layer over tp devices (ring: 2 (n-1)/n of the bytes), and for
@@ -100,6 +101,15 @@ static void prefill_work(const iso_serve_setup *u, const iso_serve_step *p, doub
   if (u->shape.params > 0) flop = 2 * u->shape.params;
   w->prefill_flop_s = p->prefill_tok * (flop / rate + 2 * attended(u, p->prefill_ctx) * n->score_prefill / u->device.bf16_flop_s) / all;
   w->prefill_s = w->prefill_flop_s + link_s(u, p->prefill_tok / (double)u->layout.dp);
+}
+
+// Decoding reads what it lacks of the weights, and leaves alone the neurons that no sequence uses. A prompt uses all.
+static void fetch_work(const iso_serve_setup *u, const iso_serve_step *p, double rate, iso_serve_work *w) {
+  const iso_serve_fetch *f = &u->fetch;
+  w->store_s = p->prefill_tok > 0 ? f->prompt_s : f->step_s + f->rows_s * iso_serve_union(f->fresh, p->seqs);
+  if (p->prefill_tok > 0 || !(f->rows_b > 0)) return;
+  w->weight_b -= f->rows_b * (1 - iso_serve_union(f->used, p->seqs));
+  w->flop_s -= 2 * f->rows_b / u->format.weight_b * (1 - f->used) * p->seqs / rate;
 }
 
 // What tables tell of a step, and what they leave.
@@ -143,6 +153,7 @@ iso_serve_work iso_serve_work_of(const iso_serve_setup *u, const iso_serve_step 
                   (double)(l->moe_tp * l->moe_ep);
   if (p->seqs > 0) decode_work(u, p, rate, &w);
   if (p->prefill_tok > 0) prefill_work(u, p, rate, &w);
+  fetch_work(u, p, rate, &w);
   w.mem_s = (w.weight_b + w.kv_b) / u->device.mem_b_s;
   w.launches = n->launches;
   w.collectives = (l->tp > 1 ? 2 * (double)s->layers : 0) + (l->dp > 1 ? 2 * n->moe_layers : 0);
@@ -167,9 +178,11 @@ iso_serve_work iso_serve_mean_work(const iso_serve_setup *u, double seqs, double
   return w;
 }
 
-double iso_serve_floor_s(const iso_serve_work *w) {
+static double device_floor_s(const iso_serve_work *w) {
   return fmax(fmax(w->mem_s, w->flop_s + w->prefill_flop_s), w->link_s + w->prefill_s - w->prefill_flop_s);
 }
+
+double iso_serve_floor_s(const iso_serve_work *w) { return fmax(device_floor_s(w), w->store_s); }
 
 iso_serve_coef iso_serve_coef_ideal(void) { return iso_serve_coef_efficiency(1, 1); }
 
@@ -188,7 +201,7 @@ double iso_serve_time_s(const iso_serve_work *w, const iso_serve_coef *c) {
   double t = isnan(w->table_s) ? busy_s(c, w->mem_s, w->flop_s, w->prefill_flop_s)
                                : w->table_s + busy_s(c, w->rest_mem_s, w->rest_flop_s, w->rest_prefill_s);
   if (!isnan(w->table_s) && !isnan(w->table_link_s)) exchange = w->table_link_s;
-  return fmax((t + exchange + fixed) * c->scale, iso_serve_floor_s(w));
+  return fmax((t + exchange + fixed) * c->scale, device_floor_s(w)) + w->store_s;
 }
 
 double iso_serve_step_s(const iso_serve_setup *u, const iso_serve_coef *c, const iso_serve_step *step) {
@@ -197,13 +210,13 @@ double iso_serve_step_s(const iso_serve_setup *u, const iso_serve_coef *c, const
 }
 
 const char *iso_serve_bound(const iso_serve_work *w, const iso_serve_coef *c) {
-  static const char *const name[] = {"memory", "compute", "link", "launch"};
-  double part[4] = {w->mem_s * c->mem, w->flop_s * c->flop + w->prefill_flop_s * c->prefill,
+  static const char *const name[] = {"memory", "compute", "link", "launch", "store"};
+  double part[5] = {w->mem_s * c->mem, w->flop_s * c->flop + w->prefill_flop_s * c->prefill,
                     w->link_s * c->link + (w->prefill_s - w->prefill_flop_s) * (c->overlap ? c->link : c->prefill) +
                         w->collectives * c->collective_s + w->net_collectives * c->net_s,
-                    w->launches * c->launch_s};
+                    w->launches * c->launch_s, w->store_s};
   int best = 0;
-  for (int i = 1; i < 4; i++)
+  for (int i = 1; i < 5; i++)
     if (part[i] > part[best]) best = i;
   return name[best];
 }
@@ -223,7 +236,7 @@ iso_status iso_serve_capacity(const iso_serve_setup *u, double tok, double share
   if (r->free_b <= 0) {
     iso_fail(err, ISO_ENOMEM, "%s in %s on %lld x %s: weights take %.1f GB of a device, %.1f of its %.1f GB are usable", s->name, u->format.name,
              (long long)u->devices, u->device.name, u->weight_b / 1e9, u->device.mem_b * share / 1e9, u->device.mem_b / 1e9);
-    return iso_hint(err, ISO_ENOMEM, "use more devices per replica or a narrower format");
+    return iso_hint(err, ISO_ENOMEM, "use more devices per replica or a narrower format, or plan infer --flash-rate to read weights on demand");
   }
   r->seqs = floor(r->free_b / r->kv_dev_b_per_seq * (1 + 1e-12)) * (double)u->layout.dp;
   r->cache_tok = r->free_b / r->kv_dev_b_per_seq * (double)u->layout.dp * tok;

@@ -25,6 +25,16 @@ iso_serve_layout iso_serve_layout_tp(const iso_serve_shape *s, int64_t n);
 // Times from measured operator tables (ops.h).
 typedef struct iso_serve_ops iso_serve_ops;
 
+// What passes over the weights read from outside device memory (ondemand.h); all zero: nothing, memory holds them.
+typedef struct iso_serve_fetch {
+  double prompt_s;  // of a pass over prompts, which needs every weight
+  double step_s;    // of a decoding step, whatever its batch
+  double rows_s;    // more, in a step that needs all experts or neurons that may be read for it
+  double fresh;     // share of those that one sequence's token needs
+  double used;      // share of the rows_b bytes of MLP weights that it uses, read or held before
+  double rows_b;    // 0: it uses all weights
+} iso_serve_fetch;
+
 // A replica, checked and counted: everything the functions below need.
 typedef struct iso_serve_setup {
   iso_serve_shape shape;
@@ -34,6 +44,7 @@ typedef struct iso_serve_setup {
   iso_serve_counts n;
   int64_t devices;
   double weight_b;           // weights on one device
+  iso_serve_fetch fetch;     // weights that are elsewhere
   const iso_serve_ops *ops;  // borrowed; NULL, as iso_serve_setup_init leaves it: everything by the roofline
 } iso_serve_setup;
 // ISO_EINVAL when the shape, the device or the layout makes no sense. Whether it fits is iso_serve_capacity's to say.
@@ -52,6 +63,7 @@ typedef struct iso_serve_work {
   double mem_s, flop_s, link_s;                   // of weights and cache; of decoding; of decoding's activations between devices
   double prefill_s, prefill_flop_s;               // products and transfers of prompt tokens; the products alone
   double launches, collectives, net_collectives;  // kernels; exchanges between devices; those of them that leave a node
+  double store_s;                                 // weights read from outside device memory
   // With tables: their seconds of products and attention, of exchanges (else NaN), and what of mem_s, flop_s and prefill_flop_s they leave
   // to the roofline. Without, table_s is NaN. Launches are then those of kernels that no table times.
   double table_s, table_link_s, rest_mem_s, rest_flop_s, rest_prefill_s;
@@ -62,7 +74,9 @@ iso_serve_work iso_serve_work_of(const iso_serve_setup *u, const iso_serve_step 
 iso_serve_work iso_serve_mean_work(const iso_serve_setup *u, double seqs, double prompt, double output, bool mixed);
 // Share of a layer's experts that `tokens` tokens reach when each picks its own evenly.
 double iso_serve_reached(const iso_serve_shape *s, double tokens);
-// No step is faster: max of bytes, products and link bytes at peak.
+// Share of what `sequences` need together when each needs `share` of it, independently.
+double iso_serve_union(double share, double sequences);
+// No step is faster: max of bytes, products, link bytes and reads of weights at peak.
 double iso_serve_floor_s(const iso_serve_work *w);
 
 // From work to time. overlap: max(mem, flop) as in a roofline; else their sum, as measured servers behave (calib.h fits the numbers).
@@ -77,10 +91,10 @@ typedef struct iso_serve_coef {
 iso_serve_coef iso_serve_coef_ideal(void);
 // Peak scaled by two efficiencies, in (0, 1].
 iso_serve_coef iso_serve_coef_efficiency(double flop_eff, double mem_eff);
-// Never below the floor.
+// Never below the floor. Weights from outside device memory are waited for: what is needed is known too late, or all of a step is.
 double iso_serve_time_s(const iso_serve_work *w, const iso_serve_coef *c);
 double iso_serve_step_s(const iso_serve_setup *u, const iso_serve_coef *c, const iso_serve_step *step);
-// The largest part of a step's time: "memory", "compute", "link" or "launch".
+// The largest part of a step's time: "memory", "compute", "link", "launch" or "store" (weights from outside device memory).
 const char *iso_serve_bound(const iso_serve_work *w, const iso_serve_coef *c);
 
 // Memory of a replica.
