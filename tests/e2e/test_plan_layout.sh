@@ -31,6 +31,18 @@ run $E_OK plan layout $L --batch 1024 --layout "$given" --json
 json "abs(j['given']['step']['step_s']['value'] / $step - 1) < 1e-9"
 run $E_OK plan layout $L --batch 1024 --layout t=8,d=8,mb=1,zero=1,recompute=full --json
 json "j['given']['step']['step_s']['value'] > 1.05 * $step"
+# 12 stages do not divide 80 layers: the last is short, then the first ones.
+S="--model llama3-70b --cluster 96xa100-80 --batch 64"
+run $E_OK plan layout $S --layout t=8,p=12,mb=1 --json
+json 'j["given"]["stage_blocks"] == [6] * 3 + [7] * 8 + [6] and 0.985 < j["given"]["schedule_check"]["ratio"] < 1 + 1e-9'
+run $E_OK plan layout $S --layout t=8,p=12,mb=1
+out_has '^  stages +3 of 6 blocks, 8 of 7, 1 of 6$'
+run $E_OK plan layout $S --layout t=8,p=10,mb=1 --json
+json 'j["given"]["stage_blocks"] == [8] * 10'
+run $E_USAGE plan layout $S --layout t=8,p=12,mb=1,schedule=zb_h1
+err_has '80 layers, nor one or two more, .*gpipe and 1f1b take any number of stages'
+run $E_USAGE plan layout --model llama3-8b --cluster 64xa100-80 --batch 64 --layout p=40,mb=1
+err_has '32 layers are too few for pipeline x chunks = 40 stages'
 # Schedules folded like a V: 1F1B's memory with less of a bubble, or less memory. Both ends of the model are on the first device.
 P="--model llama3-70b --cluster 128xa100-80 --batch 256"
 run $E_OK plan layout $P --layout t=8,p=8,d=2,mb=1,zero=1 --json

@@ -272,7 +272,7 @@ static void test_rules(void **state) {
   iso_layout l = tpd(4, 4, 2, 2);
   ok(iso_layout_check(&j, &l, &e), &e);
   refuse(&j, tpd(3, 1, 1, 1), "16 heads");
-  refuse(&j, tpd(1, 7, 1, 1), "24 layers");
+  refuse(&j, tpd(1, 25, 1, 1), "24 layers are too few for pipeline x chunks = 25 stages");
   refuse(&j, tpd(1, 1, 5, 1), "96 sequences");
   refuse(&j, tpd(0, 1, 1, 1), "tensor is 0");
   refuse(&j, tpd(1, 1, 1, -3), "micro_batch is -3");
@@ -318,8 +318,18 @@ static void test_rules(void **state) {
   k = tpd(8, 16, 1, 1);
   assert_int_equal(iso_layout_stage_layers(&big, &k, &spare), 8);
   assert_int_equal(spare, 2);
+  // Three short stages or more: with GPipe and 1F1B alone.
   big.layers = 125;
-  assert_int_equal(iso_layout_stage_layers(&big, &k, &spare), 0);
+  j.shape = big;
+  j.batch = 32;
+  assert_int_equal(iso_layout_stage_layers(&big, &k, &spare), 8);
+  assert_int_equal(spare, 3);
+  ok(iso_layout_check(&j, &k, &e), &e);
+  const int64_t blocks[16] = {7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 7};
+  for (int i = 0; i < 16; i++) assert_int_equal(iso_layout_stage_blocks(&big, &k, i), blocks[i]);
+  k.schedule = ISO_LAYOUT_ZB_H1;
+  assert_int_equal(iso_layout_stage_layers(&big, &k, NULL), 0);
+  refuse(&j, k, "125 layers, nor one or two more, do not divide by pipeline x chunks = 16 as schedule zb_h1 needs");
   // Shapes, machines and calibrations that make no sense
   iso_layout_shape s = gpt(24, 2048, 16);
   s.kv_heads = 5;

@@ -190,11 +190,16 @@ static void test_trillion(void **state) {
   assert_null(s.front);
   o.devices_min = 9;
   assert_int_equal(iso_layout_search_run(&j, &m, &c, &o, &s, &e), ISO_EINVAL);
+  // 7 stages of 19 blocks or 18 are a layout, on too few devices; 131 stages of 128 blocks are none.
   o = iso_layout_search_opts_default(&m, 7);
   o.devices_min = 7;
   j.batch = 5;
+  assert_int_equal(iso_layout_search_run(&j, &m, &c, &o, &s, &e), ISO_ENOMEM);
+  m.per_node = 131;
+  o = iso_layout_search_opts_default(&m, 131);
+  o.devices_min = 131;
   assert_int_equal(iso_layout_search_run(&j, &m, &c, &o, &s, &e), ISO_EINVAL);
-  assert_non_null(strstr(e.msg, "no layout of 7 to 7 devices"));
+  assert_non_null(strstr(e.msg, "no layout of 131 to 131 devices"));
   o.eps = NAN;
   assert_int_equal(iso_layout_search_run(&j, &m, &c, &o, &s, &e), ISO_EINVAL);
 }

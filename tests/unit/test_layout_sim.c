@@ -274,8 +274,113 @@ static void test_step(void **state) {
   iso_layout l = tpd(8, 16, 1, 1);
   ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
   ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
-  near(t.makespan_s / pipeline_s(&s), 1, 0.02, "uneven stages");
+  near(t.makespan_s / pipeline_s(&s), 1, 1e-9, "uneven stages");
   iso_layout_trace_close(&t);
+}
+
+// Most bytes of kept activations, and of the last stage's logits, that a device holds at a time when every pass takes as long as the trace says.
+static double held_b(const iso_layout_job *j, const iso_layout *l, const iso_layout_trace *t) {
+  int64_t p = l->pipeline;
+  double one = iso_layout_act_layer_b(j, l), most = 0, held = 0;
+  bool split = iso_layout_sched_splits(l->schedule), fold = iso_layout_sched_v(l->schedule);
+  for (int64_t i = 0; i < t->n; i++) {
+    const iso_layout_task *k = &t->task[i];
+    int64_t at = fold && k->chunk ? 2 * p - 1 - k->device : k->chunk * p + k->device;
+    double blocks = (double)iso_layout_stage_blocks(&j->shape, l, at);
+    if (i && t->task[i - 1].device != k->device) held = 0;
+    if (k->kind == ISO_LAYOUT_TASK_F) held += blocks;
+    most = fmax(most, held * one +
+                          (k->device == (fold ? 0 : p - 1) ? 6.0 * (double)(l->micro_batch * j->shape.seq * j->shape.vocab) / (double)l->tensor : 0));
+    if (k->kind == (split ? ISO_LAYOUT_TASK_W : ISO_LAYOUT_TASK_B)) held -= blocks;
+  }
+  return most;
+}
+
+// Layers that the stages do not divide: time and memory of a replay with stages of two sizes, and heads lighter and heavier than a block.
+static void test_uneven(void **state) {
+  (void)state;
+  const int64_t vocab[] = {8000, 30000, 60000, 128000}, batch[] = {1, 2, 3, 5, 16, 64};
+  iso_layout_machine m = a100();
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_layout_job j = iso_layout_job_default();
+  iso_err e = {0};
+  int exact = 0, many = 0;
+  for (int k = 0; k < 2 * 2 * 4 * 6 * 2; k++) {
+    if (k == 96) {
+      m.inter_lat_s = m.intra_lat_s = 0;
+      m.inter_b_s = m.intra_b_s = 1e24;
+    }
+    for (int64_t p = 2; p <= 24; p += p < 9 ? 1 : 3)
+      for (int64_t layers = p + 1; layers <= 4 * p; layers += 1 + p / 5) {
+        iso_layout l = tpd(1, p, 1, 1);
+        iso_layout_step s;
+        iso_layout_trace t;
+        iso_layout_mem mem;
+        int spare;
+        l.schedule = k % 2 ? ISO_LAYOUT_1F1B : ISO_LAYOUT_GPIPE;
+        l.recompute = k / 2 % 2 ? ISO_LAYOUT_FULL : ISO_LAYOUT_KEEP;
+        j.shape = iso_layout_shape_gpt("gpt", layers, 4096, 32, vocab[k / 4 % 4], 2048);
+        j.batch = batch[k / 16 % 6];
+        int64_t per = iso_layout_stage_layers(&j.shape, &l, &spare), all = 0;
+        assert_int_equal(per, (layers + p - 1) / p);
+        for (int64_t i = 0; i < p; i++) all += iso_layout_stage_blocks(&j.shape, &l, i);
+        assert_int_equal(all, layers);
+        ok(iso_layout_step_cost(&j, &m, &c, &l, &s, &e), &e);
+        ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
+        // With 1F1B's hops, some of which the waits hide, within 0.5%; else exact.
+        double off = pipeline_s(&s) / t.makespan_s - 1;
+        if (!(off >= -1e-9 && off <= (k < 96 && k % 2 ? 0.005 : 1e-9)))
+          fail_msg("%s p %d m %d, %d layers, vocabulary of %d: simulated %.12g, closed form %.12g", iso_layout_sched_name(l.schedule), (int)p,
+                   (int)j.batch, (int)layers, (int)j.shape.vocab, t.makespan_s, pipeline_s(&s));
+        iso_layout_memory(&j, &l, &mem);
+        if (l.recompute == ISO_LAYOUT_KEEP) near((mem.act_b + mem.work_b) / held_b(&j, &l, &t), 1, 1e-9, "activations of the fullest stage");
+        iso_layout_trace_close(&t);
+        exact += k >= 96;
+        many += spare > 2;
+      }
+  }
+  print_message("%d layouts without hops, and with; %d have more than two short stages\n", exact, many);
+  assert_true(many > 10000);
+}
+
+// Memory of one or two short stages by the replay, Llama 3's among them: not the first stage, but the first full one may hold most. Of a V only a
+// bound: its first device has the logits when it does not hold most.
+static void test_short_stages(void **state) {
+  (void)state;
+  iso_layout_machine m = a100();
+  iso_layout_cal c = iso_layout_cal_default();
+  iso_layout_job j = iso_layout_job_default();
+  iso_err e = {0};
+  int tried[ISO_LAYOUT_SCHEDS] = {0};
+  j.flash = true;
+  for (int n = 0; n < 8 * 3 * 4 * 8 * 4; n++)
+    for (int64_t p = 2; p <= 16; p += p < 5 ? 1 : 3) {
+      iso_layout l = tpd(8, p, 1, 1);
+      iso_layout_trace t;
+      iso_layout_mem mem;
+      l.schedule = (iso_layout_sched)(n % 8);
+      l.chunks = 1 + n / 24 % 4;
+      l.seq_parallel = true;
+      j.shape = llama((1 + n / 96 % 8) * p * l.chunks - n / 8 % 3, 16384, 128, 8, 53248, 128256, 8192);
+      j.batch = (1 + n / 768) * p;
+      if (l.schedule == ISO_LAYOUT_DUALPIPE || iso_layout_check(&j, &l, &e) != ISO_OK) continue;
+      ok(iso_layout_simulate_step(&j, &m, &c, &l, &t, &e), &e);
+      iso_layout_memory(&j, &l, &mem);
+      double r = (mem.act_b + mem.work_b) / held_b(&j, &l, &t);
+      if (!(r >= 1 - 1e-9 && r <= (iso_layout_sched_v(l.schedule) ? 1.25 : 1 + 1e-9)))
+        fail_msg("%s p %d m %d v %d, %d layers: counted %.6f of what is held", iso_layout_sched_name(l.schedule), (int)p, (int)j.batch, (int)l.chunks,
+                 (int)j.shape.layers, r);
+      iso_layout_trace_close(&t);
+      tried[l.schedule]++;
+    }
+  for (int i = 0; i < 8; i++) assert_true(i == ISO_LAYOUT_DUALPIPE || tried[i] > 100);
+  // 16 stages of 8, 7 in the first and the last: 15 micro-batches of 8 blocks on the second stage, 16 of 7 on the first.
+  iso_layout l = tpd(8, 16, 1, 1);
+  j.shape = llama(126, 16384, 128, 8, 53248, 128256, 8192);
+  j.batch = 64;
+  iso_layout_mem mem;
+  iso_layout_memory(&j, &l, &mem);
+  near(mem.act_b / iso_layout_act_layer_b(&j, &l), 15 * 8, 1e-9, "Llama 3's second stage");
 }
 
 static void test_refuses(void **state) {
@@ -299,7 +404,8 @@ static void test_refuses(void **state) {
 
 int main(void) {
   const struct CMUnitTest t[] = {
-      cmocka_unit_test(test_closed_forms),      cmocka_unit_test(test_hops),  cmocka_unit_test(test_folded), cmocka_unit_test(test_dualpipe),
-      cmocka_unit_test(test_published_bubbles), cmocka_unit_test(test_trace), cmocka_unit_test(test_step),   cmocka_unit_test(test_refuses)};
+      cmocka_unit_test(test_closed_forms),      cmocka_unit_test(test_hops),   cmocka_unit_test(test_folded), cmocka_unit_test(test_dualpipe),
+      cmocka_unit_test(test_published_bubbles), cmocka_unit_test(test_trace),  cmocka_unit_test(test_step),   cmocka_unit_test(test_uneven),
+      cmocka_unit_test(test_short_stages),      cmocka_unit_test(test_refuses)};
   return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -178,11 +178,26 @@ static void print_rates(const char *name, const json_t *o, const char *key) {
           cli_at(r, "hardware_tflop_per_s_per_device"));
 }
 
+// Stages that are not alike: "2 of 4 blocks, 5 of 5, 1 of 4" in the model's order.
+static void print_stages(const json_t *blocks) {
+  iso_str s = {0};
+  size_t n = json_array_size(blocks), first = 0;
+  for (size_t i = 1; i <= n; i++) {
+    json_int_t k = json_integer_value(json_array_get(blocks, first));
+    if (i < n && json_integer_value(json_array_get(blocks, i)) == k) continue;
+    iso_str_fmt(&s, "%s%zu of %lld%s", first ? ", " : "", i - first, (long long)k, first ? "" : " blocks");
+    if (i < n || first) first = i;
+  }
+  if (first) cli_row("  stages", "%s", s.p ? s.p : "");
+  iso_str_free(&s);
+}
+
 static void print_one(const char *name, const json_t *o) {
   char text[280], b[40];
   iso_str s = {0};
   layout_text(json_object_get(o, "layout"), text, sizeof text);
   printf("\n%s: %.0f devices, %s\n", name, cli_at(o, "layout.devices"), text);
+  print_stages(json_object_get(o, "stage_blocks"));
   cli_row_range("  step", o, "step.step_s", ISO_UNIT_S);
   cli_row("  utilisation", "MFU %.1f%% (%.1f%% to %.1f%%), HFU %.1f%%; %s a second", 100 * cli_at(o, "step.mfu"), 100 * cli_at(o, "step.mfu.lo"),
           100 * cli_at(o, "step.mfu.hi"), 100 * cli_at(o, "step.hfu"), iso_unit_print(cli_at(o, "step.tok_per_s"), ISO_UNIT_TOK, b, sizeof b));
@@ -413,8 +428,9 @@ const cli_verb cli_verb_plan_layout = {
     .n_opts = ISO_COUNT(OPTS),
     .notes =
         "Tries every tensor x pipeline x data x context x expert split, micro-batch, schedule, recomputation, ZeRO stage, splits inside nodes\n"
-        "(ZeRO++) and offload of up to so many devices. Times are closed forms with a 90% interval, calibrated on measured multi-node "
-        "steps.\nMFU counts causal pairs of attention; other conventions stand beside it. Memory is in powers of 1,024 (GiB), rates in powers of "
-        "ten.\n" CLI_PLAN_NOTE_EXIT,
+        "(ZeRO++) and offload of up to so many devices. gpipe and 1f1b take any number of stages: where they do not divide the layers, the last\n"
+        "has a block less, then the first, then others from the front; other schedules may have one or two such stages.\n"
+        "Times are closed forms with a 90% interval, calibrated on measured multi-node steps. MFU counts causal pairs of attention; other\n"
+        "conventions stand beside it. Memory is in powers of 1,024 (GiB), rates in powers of ten.\n" CLI_PLAN_NOTE_EXIT,
     .stops_at_once = true,
     .run = run};

@@ -367,7 +367,10 @@ void iso_lay_combine(const iso_lay_ctx *x, const iso_layout *l, const iso_lay_bl
   int64_t p = l->pipeline, mi = iso_layout_micro_batches(x->job, l);
   double per = work_parts(x, l, k, o), f = per * k->f, b = per * k->b, w = per * k->w;
   bool closed = p > 1 && l->schedule != ISO_LAYOUT_V_ADAPTIVE;
+  int spare;
+  (void)iso_layout_stage_layers(&x->job->shape, l, &spare);
   o->bubble = closed ? iso_layout_bubble(l->schedule, p, mi, l->chunks, f, b, w) : 0;
+  if (closed && spare && l->schedule <= ISO_LAYOUT_1F1B) o->bubble = iso_lay_bubble_uneven(l->schedule, p, mi, per, spare, k);
   if (l->schedule == ISO_LAYOUT_DUALPIPE) {
     o->bubble = iso_layout_bubble_dual(p, per * k->pair, b, w);
     o->expert -= (double)(mi - p) * per * (k->f + k->b + k->w - k->pair);  // hidden by the other direction's pass

@@ -170,9 +170,12 @@ bool iso_layout_sched_splits(iso_layout_sched s);               // weight gradie
 int64_t iso_layout_sched_least(iso_layout_sched s, int64_t p);  // micro-batches that it needs on p stages
 const char *iso_layout_recompute_name(iso_layout_recompute r);
 const char *iso_layout_split_name(iso_layout_split s);
-// Blocks of the fullest stage. layers (and mtp), or one or two more, divide by pipeline x chunks: then the last stage (and with two the first)
-// has one block less, and the head (and the embedding) in its place, as in Llama 3. *spare (may be NULL) gets 0, 1 or 2; 0 when none divides.
+// Blocks of the fullest stage. When layers (and mtp) do not divide by pipeline x chunks, *spare stages have one block less: the last, which has the
+// head in its place, as in Llama 3, then the first, with the embedding, and others from the front, where most micro-batches are held. More than two
+// with GPipe and 1F1B alone. 0, and *spare (may be NULL) 0, when that is not possible, or would leave stages without a block.
 int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare);
+// Blocks of one stage, 0 to pipeline x chunks - 1 in the model's order, of a layout that iso_layout_check accepts.
+int64_t iso_layout_stage_blocks(const iso_layout_shape *s, const iso_layout *l, int64_t stage);
 // ISO_EINVAL names the first rule that is broken.
 iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_err *err);
 

@@ -81,6 +81,9 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
 void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, const iso_layout *l, double *dense, double *expert);
 // The bubble of a V whose first device, with both ends of the model, works `extra_s` a step longer than the others.
 double iso_lay_bubble_ends(iso_layout_sched s, int64_t p, int64_t m, double f, double b, double w, double extra_s);
+// GPipe's or 1F1B's bubble in seconds beyond m micro-batches of the slowest stage: `per` blocks a stage, one less in the last, which has the head,
+// and in the first spare - 1 (spare >= 1).
+double iso_lay_bubble_uneven(iso_layout_sched s, int64_t p, int64_t m, double per, int spare, const iso_lay_block *k);
 // Ranks that a local split takes of those that share a parameter, `expert` of which hold other experts; 1 without local splits.
 double iso_lay_local(const iso_layout *l, double expert);
 // Whether norms and what latent vectors become are computed again for the backward pass, and not kept.

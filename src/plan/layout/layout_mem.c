@@ -48,15 +48,24 @@ double iso_layout_in_flight(const iso_layout *l, int64_t micro_batches) {
   }
 }
 
-// The same for the last stage.
-static double in_flight_last(const iso_layout *l, int64_t micro_batches) {
+// The same for device i, of schedules that are not folded.
+static double in_flight_at(const iso_layout *l, int64_t micro_batches, int64_t i) {
   double p = (double)l->pipeline, m = (double)micro_batches, v = (double)l->chunks;
   switch (l->schedule) {
-    case ISO_LAYOUT_GPIPE: return m;
-    case ISO_LAYOUT_INTERLEAVED: return fmin(m, ((v - 1) * p + 1) / v);
-    case ISO_LAYOUT_1F1B: return 1;
+    case ISO_LAYOUT_INTERLEAVED: return m > p ? p + (p - 1 - 2 * (double)i) / v : m;  // a single turn of p goes forward whole
+    case ISO_LAYOUT_1F1B: return fmin(m, p - (double)i);
     default: return iso_layout_in_flight(l, micro_batches);
   }
+}
+
+// Blocks times micro-batches that device i holds activations of. A short stage lacks a block for each that it holds itself; of interleaved ones the
+// first always holds 2p - 1, and the last none when its device holds most.
+static double held_blocks(const iso_layout *l, int64_t micro_batches, int64_t i, double blocks, int spare) {
+  double n = in_flight_at(l, micro_batches, i), p = (double)l->pipeline, lack = n;
+  bool end = i == l->pipeline - 1;
+  if (!(end && spare) && i >= spare - 1) return n * blocks;
+  if (l->schedule == ISO_LAYOUT_INTERLEAVED) lack = micro_batches <= l->pipeline ? p : end ? 0 : 2 * p - 1;
+  return n * blocks - lack;
 }
 
 void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, double *work_b) {
@@ -75,12 +84,18 @@ void iso_lay_act(const iso_layout_job *j, const iso_layout *l, double *act_b, do
   }
   // fp32 logits and their two-byte gradient
   double logits = 6 * (double)l->micro_batch * (double)j->shape.seq / (double)l->context * (double)j->shape.vocab / (double)l->tensor;
-  bool dual = l->schedule == ISO_LAYOUT_DUALPIPE;
-  double first = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2 && !dual)), last = in_flight_last(l, m) * one * (blocks - (spare > 0));
-  // Both ends of a V are on the first device: nearly all that it holds is of the first chunk.
-  if (iso_layout_sched_v(l->schedule)) last = iso_layout_in_flight(l, m) * one * (blocks - (spare == 2 ? 2 : 0));
-  // DualPipe: of each stage of a device half as many.
-  if (dual) last = iso_layout_in_flight(l, m) * one * (blocks - spare / 2.0);
+  double n = iso_layout_in_flight(l, m), first = n * blocks, last = first;
+  if (iso_layout_sched_v(l->schedule)) {
+    last = n * (blocks - (spare == 2 ? 2 : 0));  // both ends are on the first device: nearly all that it holds is of the first chunk
+  } else if (l->schedule == ISO_LAYOUT_DUALPIPE) {
+    last = n * (blocks - spare / 2.0);  // of each stage of a device half as many
+  } else {
+    first = held_blocks(l, m, 0, blocks, spare);
+    if (spare >= 2 && l->pipeline > 2) first = fmax(first, held_blocks(l, m, spare - 1, blocks, spare));  // the first full stage
+    last = held_blocks(l, m, l->pipeline - 1, blocks, spare);
+  }
+  first *= one;
+  last *= one;
   if (l->pipeline == 1 || last + logits >= first) {
     *act_b = last;
     *work_b = again + logits;
@@ -112,11 +127,11 @@ void iso_lay_stage_params(const iso_layout_job *j, const iso_layout_counts *n, c
   bool fold = iso_layout_sched_v(l->schedule) || copies > 1;  // both ends are on the first device
   double most = per * block + both;
   if (fold) most -= spare * block;
-  if (l->pipeline > 1 && !fold) most = fmax((per - (spare == 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
+  if (l->pipeline > 1 && !fold) most = fmax((per - (spare >= 2)) * block + (double)n->embed, (per - (spare > 0)) * block + head);
   if (l->pipeline > 2 || fold) most = fmax(most, per * block);
   *dense = most;
   *expert = (double)n->layer_expert * per;
-  if (j->shape.dense_layers) with_first(j, n, l, per - (fold ? spare : l->pipeline > 1 && spare == 2), fold || l->pipeline == 1, mtp, dense, expert);
+  if (j->shape.dense_layers) with_first(j, n, l, per - (fold ? spare : l->pipeline > 1 && spare >= 2), fold || l->pipeline == 1, mtp, dense, expert);
   *dense /= (double)l->tensor;
   *expert /= (double)(l->tensor * l->expert);
 }

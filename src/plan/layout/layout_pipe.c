@@ -75,3 +75,14 @@ double iso_lay_bubble_ends(iso_layout_sched s, int64_t p, int64_t m, double f, d
   double left = least + (fold_s(s, p, 2 * p, f, b, w, 0) - least) / 3;
   return fmax(all - extra_s, fmin(all, left));
 }
+
+// The makespan is a longest path: it fills the stages before the slowest one, stays there, and drains.
+double iso_lay_bubble_uneven(iso_layout_sched s, int64_t p, int64_t m, double per, int spare, const iso_lay_block *k) {
+  double block = k->f + k->b + k->w, f = per * k->f, b = per * (k->b + k->w), n = (double)m, less = fmax(0, block - k->head);
+  double front = (spare - 1) * (f + b - block), later = (double)(p - 1 - spare) * (f + b);  // later: full stages after the first one
+  double slow_f = fmax(0, k->head / 3 - k->f), slow_b = fmax(0, 2 * k->head / 3 - (k->b + k->w));
+  // All forward passes, then all backward ones: each wave goes at the pace of its own slowest stage.
+  if (s == ISO_LAYOUT_GPIPE) return front + later + f + b - less + (n - 1) * (slow_f + slow_b - fmax(0, k->head - block));
+  // 1F1B: the last full stage waits for the last one before its steady state and after it, each time by what that takes beyond a pass of its own.
+  return front + later + fmax(f + b - n * less, fmax(0, b - less) + fmax(0, f - less));
+}

@@ -58,6 +58,10 @@ iso_status iso_layout_cost_json(const iso_layout_job *j, const iso_layout_machin
   }
   json_t *o = json_object();
   json_object_set_new(o, "layout", iso_layout_json(l));
+  json_t *stages = json_array();
+  for (int64_t i = 0; i < l->pipeline * l->chunks; i++)
+    json_array_append_new(stages, json_integer((json_int_t)iso_layout_stage_blocks(&j->shape, l, i)));
+  json_object_set_new(o, "stage_blocks", stages);
   json_object_set_new(o, "memory", iso_layout_mem_json(&k));
   json_object_set_new(o, "fits", json_boolean(fits == ISO_OK));
   if (fits != ISO_OK) json_object_set_new(o, "why_not", json_string(why.msg));

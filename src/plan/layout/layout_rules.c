@@ -73,12 +73,16 @@ const char *iso_layout_recompute_name(iso_layout_recompute r) {
 }
 
 int64_t iso_layout_stage_layers(const iso_layout_shape *s, const iso_layout *l, int *spare) {
-  int64_t cut = l->pipeline * l->chunks, layers = s->layers + s->mtp;
-  int k = 0;
-  while (k < 3 && (layers + k) % cut) k++;
-  if (cut == 1 || k == 3 || (layers + k) / cut * l->chunks < 2) k = layers % cut ? 3 : 0;
-  if (spare) *spare = k % 3;
-  return k == 3 ? 0 : (layers + k) / l->pipeline;
+  int64_t cut = l->pipeline * l->chunks, layers = s->layers + s->mtp, per = (layers + cut - 1) / cut, less = per * cut - layers;
+  bool fits = !less || (per * l->chunks >= 2 && (less <= 2 || l->schedule <= ISO_LAYOUT_1F1B));
+  if (spare) *spare = fits ? (int)less : 0;
+  return fits ? per * l->chunks : 0;
+}
+
+int64_t iso_layout_stage_blocks(const iso_layout_shape *s, const iso_layout *l, int64_t stage) {
+  int spare;
+  int64_t per = iso_layout_stage_layers(s, l, &spare) / l->chunks;
+  return per - ((stage == l->pipeline * l->chunks - 1 && spare) || stage < spare - 1);
 }
 
 static iso_status split(const char *what, int64_t n, const char *by, int64_t k, iso_err *err) {
@@ -182,9 +186,15 @@ iso_status iso_layout_check(const iso_layout_job *j, const iso_layout *l, iso_er
                     (long long)l->tensor);
   ISO_TRY(split("MLP channels", s->mlp, "tensor", l->tensor, err));
   ISO_TRY(split("MLP channels of the first layers", s->dense_mlp, "tensor", l->tensor, err));
-  if (!iso_layout_stage_layers(s, l, NULL))
-    return iso_fail(err, ISO_EINVAL, "layout: %lld layers, nor one or two more, do not divide by pipeline x chunks = %lld",
-                    (long long)(s->layers + s->mtp), (long long)(l->pipeline * l->chunks));
+  if (!iso_layout_stage_layers(s, l, NULL)) {
+    long long layers = (long long)(s->layers + s->mtp), cut = (long long)(l->pipeline * l->chunks);
+    if (layers < cut) return iso_fail(err, ISO_EINVAL, "layout: %lld layers are too few for pipeline x chunks = %lld stages", layers, cut);
+    return iso_fail(
+        err, ISO_EINVAL,
+        "layout: %lld layers, nor one or two more, do not divide by pipeline x chunks = %lld as schedule %s needs; gpipe and 1f1b take any "
+        "number of stages",
+        layers, cut, iso_layout_sched_name(l->schedule));
+  }
   ISO_TRY(split("sequences of a batch", j->batch, "data x micro_batch", l->data * l->micro_batch, err));
   // Causal attention is even only when every rank holds an early and a late piece.
   if (l->context > 1) ISO_TRY(split("positions", s->seq, "2 x context", 2 * l->context, err));

@@ -299,7 +299,7 @@ iso_status iso_lay_pipe(const iso_lay_ctx *x, const iso_layout *l, const iso_lay
   for (int64_t i = 0; i < n; i++) {
     int64_t at = i % chain;
     double head = at == chain - 1 ? k->head / 3 : 0;  // forward, to the inputs, to the weights
-    double blocks = per - ((at == chain - 1 && spare > 0) || (at == 0 && spare == 2));
+    double blocks = (double)iso_layout_stage_blocks(&x->job->shape, l, at);
     // A pair of device `at`, half of it here and half at the place of its other stage.
     double less = at == 0 || at == chain - 1 ? spare / 2.0 : 0, heads = i == chain - 1 || i == chain ? k->head / 3
                                                                         : i == 0 || i == n - 1       ? 2 * k->head / 3
