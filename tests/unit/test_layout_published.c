@@ -192,8 +192,9 @@ static void test_hagemann(void **state) {
     int64_t batch, t, p, d;
     bool sp;
     double step_s;
-  } r[] = {{&a, 512, 2, 2, 32, false, 18.410},  {&a, 512, 2, 2, 16, true, 34.840}, {&b, 2048, 2, 4, 32, false, 22.667},
-           {&b, 2048, 1, 4, 16, false, 71.995}, {&b8, 512, 4, 4, 8, true, 49.435}, {&b8, 512, 4, 2, 8, true, 84.367}};
+  } r[] = {{&a, 512, 2, 2, 32, false, 18.410},  {&a, 512, 2, 2, 16, true, 34.840},   {&a, 512, 2, 2, 16, false, 34.840 * 0.6278 / 0.6276},
+           {&b, 2048, 2, 4, 32, false, 22.667}, {&b, 2048, 1, 4, 16, false, 71.995}, {&b8, 512, 4, 4, 8, true, 49.435},
+           {&b8, 512, 4, 2, 8, true, 84.367}};
   stack s = open_stack("AA-Scaling (Parallelization Layouts)");
   s.job.flash = true;
   s.job.dropout = false;
