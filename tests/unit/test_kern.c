@@ -194,9 +194,10 @@ static void check_table(const iso_kern_table *t, const kcase *k, const bufs *in,
   bufs_close(&one);
 }
 
+static const char *const names[] = {"generic", "avx2", "avx512", "avx512-bf16", "amx"};
+
 // Runs fn on every table that this CPU has; the tests of absent ones are named, not silent.
 static void each_table(iso_precision prec, void (*fn)(const iso_kern_table *)) {
-  static const char *const names[] = {"generic", "avx2", "avx512", "avx512-bf16", "amx"};
   for (size_t i = 0; i < ISO_COUNT(names); i++) {
     const iso_kern_table *t = NULL;
     iso_err err;
@@ -215,7 +216,7 @@ static bool attention_rounds(const iso_kern_table *t) { return strcmp(t->name, "
 
 // The tables of a precision that this CPU has.
 typedef struct tables {
-  const iso_kern_table *t[4];
+  const iso_kern_table *t[ISO_COUNT(names)];
   int n;
 } tables;
 static tables f32, bf16;
