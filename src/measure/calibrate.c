@@ -40,13 +40,12 @@ bool iso_calibrate_native_bf16(const char **why) {
   iso_cpu_words w;
   iso_cpu_read(&w);
   iso_cpu cpu = iso_cpu_decode(&w);
-  const char *no = NULL;
+  const char *no = NULL, *want = getenv("ISOFLOP_KERNELS");
   if (!cpu.avx512_bf16)
     no = "the CPU has no bf16 instructions (avx512_bf16)";
-  else if (!cpu.amx_bf16 && !iso_cpu_dots_pay(&cpu) && !getenv("ISOFLOP_KERNELS"))
-    no = "the CPU multiplies bf16 more slowly than f32 (no tiles; ISOFLOP_KERNELS=avx512-bf16 does so all the same)";
   else if (iso_kern_select(ISO_PREC_bf16, &k, NULL) != ISO_OK || strstr(k->name, "emulated"))
-    no = "ISOFLOP_KERNELS chooses kernels without bf16 instructions";
+    no = want && *want ? "ISOFLOP_KERNELS chooses kernels without bf16 instructions"
+                       : "the CPU multiplies bf16 more slowly than f32 (no tiles; ISOFLOP_KERNELS=avx512-bf16 does so all the same)";
   if (why) *why = no;
   return !no;
 }

@@ -229,6 +229,15 @@ static json_t *layout_json(const iso_serve_layout *l) {
                    (json_int_t)l->moe_ep);
 }
 
+// The rates of times of which so much is reads of weights, whose rate is given and not predicted.
+static iso_serve_rates with_reads(iso_serve_rates r, double of_step, double of_prompt) {
+  r.lo += (1 - r.lo) * of_step;
+  r.hi += (1 - r.hi) * of_step;
+  r.ttft_lo += (1 - r.ttft_lo) * of_prompt;
+  r.ttft_hi += (1 - r.ttft_hi) * of_prompt;
+  return r;
+}
+
 static iso_status infer(iso_infer_req *q, iso_serve_ops *ops, json_t **on_demand, json_t **out, iso_err *err) {
   iso_serve_format f;
   iso_serve_setup u;
@@ -264,6 +273,9 @@ static iso_status infer(iso_infer_req *q, iso_serve_ops *ops, json_t **on_demand
   iso_serve_step all = {.prefill_tok = batch * q->prompt, .prefill_ctx = q->prompt / 2};
   iso_serve_work together = iso_serve_work_of(&u, &all);
   double prefill = iso_serve_time_s(&together, &r.coef);
+  iso_serve_step step = {.seqs = batch, .ctx = q->prompt + q->output / 2};
+  const iso_serve_rates t = with_reads(r, iso_serve_work_of(&u, &step).store_s / p.itl_s, u.fetch.prompt_s / p.ttft_s);
+  const iso_serve_rates b = with_reads(r, 0, together.store_s / prefill);
   double marginal = iso_serve_step_s(&u, &r.coef, &more) - p.itl_s;
   json_t *o =
       json_pack("{s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:s}", "model", iso_serve_shape_json(q->shape), "device", iso_serve_device_json(q->device),
@@ -273,25 +285,25 @@ static iso_status infer(iso_infer_req *q, iso_serve_ops *ops, json_t **on_demand
                       json_pack("{s:o, s:o, s:o, s:o, s:o}", "weight_b_per_device", iso_json_num(p.room.weight_b), "free_b_per_device",
                                 iso_json_num(p.room.free_b), "kv_b_per_seq", iso_json_num(p.room.kv_b_per_seq), "users", iso_json_num(p.room.seqs),
                                 "users_per_gb", iso_json_num(1e9 / p.room.kv_dev_b_per_seq * (double)u.layout.dp)));
-  json_object_set_new(o, "ttft_s", iso_serve_interval_json(p.ttft_s, r.ttft_lo, r.ttft_hi, p.ttft_floor_s, p.ttft_bound));
+  json_object_set_new(o, "ttft_s", iso_serve_interval_json(p.ttft_s, t.ttft_lo, t.ttft_hi, p.ttft_floor_s, p.ttft_bound));
   json_object_set_new(o, "batch_prefill_s",
-                      iso_serve_interval_json(prefill, r.ttft_lo, r.ttft_hi, iso_serve_floor_s(&together), iso_serve_bound(&together, &r.coef)));
-  json_object_set_new(o, "itl_s", iso_serve_interval_json(p.itl_s, r.lo, r.hi, p.itl_floor_s, p.itl_bound));
+                      iso_serve_interval_json(prefill, b.ttft_lo, b.ttft_hi, iso_serve_floor_s(&together), iso_serve_bound(&together, &r.coef)));
+  json_object_set_new(o, "itl_s", iso_serve_interval_json(p.itl_s, t.lo, t.hi, p.itl_floor_s, p.itl_bound));
   json_t *swap = iso_json_range(p.switch_s, p.switch_s, NAN, "the host link at its peak rate, which no calibration measures");
   json_object_set_new(swap, "source", json_string("model: cache out and in over the host link"));
   json_object_set_new(o, "switch_s", swap);
-  json_object_set_new(o, "request_s", iso_serve_interval_json(p.output_s, r.lo, r.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
-  json_object_set_new(o, "tok_per_s", iso_serve_interval_json(p.tok_per_s, 1 / r.hi, 1 / r.lo, 0, NULL));
+  json_object_set_new(o, "request_s", iso_serve_interval_json(p.output_s, t.lo, t.hi, p.ttft_floor_s + q->output * p.itl_floor_s, NULL));
+  json_object_set_new(o, "tok_per_s", iso_serve_interval_json(p.tok_per_s, 1 / t.hi, 1 / t.lo, 0, NULL));
   json_object_set_new(o, "source", iso_serve_ops_json(u.ops));
   json_object_set_new(o, "itl_s_per_extra_sequence", iso_serve_interval_json(marginal, r.lo, r.hi, 0, NULL));
   json_object_set_new(o, "intervals", json_string(isfinite(r.hi) ? ISO_SERVE_INTERVALS : "none: " NO_RATES));
   json_object_set_new(
       o, "energy",
-      json_pack("{s:o, s:o, s:o}", "prefill_j", iso_serve_interval_json(p.prefill_j, r.ttft_lo, r.ttft_hi, 0, NULL), "decode_j_per_tok",
-                iso_serve_interval_json(p.decode_j_per_tok, r.lo, r.hi, 0, NULL), "choices", energy_json(q, &f, &r)));
+      json_pack("{s:o, s:o, s:o}", "prefill_j", iso_serve_interval_json(p.prefill_j, t.ttft_lo, t.ttft_hi, 0, NULL), "decode_j_per_tok",
+                iso_serve_interval_json(p.decode_j_per_tok, t.lo, t.hi, 0, NULL), "choices", energy_json(q, &f, &r)));
   // Joules and dollars are a time's: so are their intervals.
-  json_object_set_new(o, "usd_per_mtok_prompt", iso_serve_interval_json(usd_s * p.ttft_s / q->prompt * 1e6, r.ttft_lo, r.ttft_hi, 0, NULL));
-  json_object_set_new(o, "usd_per_mtok_output", iso_serve_interval_json(usd_s * p.itl_s / batch * 1e6, r.lo, r.hi, 0, NULL));
+  json_object_set_new(o, "usd_per_mtok_prompt", iso_serve_interval_json(usd_s * p.ttft_s / q->prompt * 1e6, t.ttft_lo, t.ttft_hi, 0, NULL));
+  json_object_set_new(o, "usd_per_mtok_output", iso_serve_interval_json(usd_s * p.itl_s / batch * 1e6, t.lo, t.hi, 0, NULL));
   json_object_set_new(o, "batching", advice_json(q, &u, &r));
   json_object_set_new(o, "experts_in_host_memory", offload);
   json_object_set(o, "weights_on_demand", *on_demand);
