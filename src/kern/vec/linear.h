@@ -6,7 +6,7 @@
 #define ISO_HAS_TILES 1
 #include "kern/amx/gemm_amx.h"
 #endif
-#include "kern/vec/gemm_ta.h"
+#include "kern/vec/gemm_panels.h"
 #include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
@@ -23,14 +23,15 @@ static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
   return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
 }
 
-// oneDNN's f32 products of a transposed A are the slow ones where vectors are wide (kern/vec/gemm_ta.h); small ones are not worth cutting.
-static inline bool product_is_ours(int64_t m, int64_t n, int64_t k, product_kind kind) {
-  return VL == 16 && kind <= PRODUCT_BF16_EMULATED && (double)m * (double)n * (double)k > 4e6;
+// Which f32 products are ours (kern/vec/gemm_panels.h): those of a transposed A, where oneDNN is slow, and with AVX2 those of plain operands, where
+// a row length near a power of two halves its rate; small ones are not worth cutting.
+static inline bool product_is_ours(bool ta, int64_t m, int64_t n, int64_t k, product_kind kind) {
+  return (VL == 8 || (VL == 16 && ta)) && kind <= PRODUCT_BF16_EMULATED && (double)m * (double)n * (double)k > 4e6;
 }
 
 static inline void product(const iso_kcall *c, const iso_gemm *g, unsigned char *scratch, product_kind kind) {
-  if (g->ta && product_is_ours(g->m, g->n, g->k, kind))
-    gemm_ta(c->pool, g, scratch, kind != PRODUCT_F32);
+  if (!g->tb && product_is_ours(g->ta, g->m, g->n, g->k, kind))
+    gemm_panels(c->pool, g, scratch, kind != PRODUCT_F32);
   else if (kind == PRODUCT_F32)
     iso_gemm_f32(c->pool, g);
   else
@@ -95,10 +96,14 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
       ops->gemm(c->pool, dw ? &gw : &gx, c->scratch);
     dw = dx = NULL;
   }
-  if (dw && (!ops || product_is_ours(n, k, m, kind))) {
+  if (dw && (!ops || product_is_ours(true, n, k, m, kind))) {
     product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = x, .ldb = k, .c = dw, .ldc = k}, c->scratch,
             kind);
     dw = NULL;
+  }
+  if (dx && (!ops || product_is_ours(false, m, k, n, kind))) {
+    product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = w, .ldb = k, .c = dx, .ldc = k}, c->scratch, kind);
+    dx = NULL;
   }
   if (ops && (dw || dx)) {
     iso_bf16_round(c->pool, dy, m, n, n, c->scratch, ops);
@@ -111,9 +116,9 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
     iso_gemm_rounded(c->pool, &g, ops);
   }
   if (dx) {
-    if (ops) iso_bf16_round(c->pool, w, n, k, k, other, ops);
+    iso_bf16_round(c->pool, w, n, k, k, other, ops);
     iso_gemm g = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .ldb = k, .c = dx, .ldc = k};
-    g.b = ops ? (const float *)(const void *)other : w;
+    g.b = (const float *)(const void *)other;
     iso_gemm_rounded(c->pool, &g, ops);
   }
   if (c->p[4]) {
@@ -237,8 +242,11 @@ static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
 }
 
 static inline size_t larger_size(size_t a, size_t b) { return a > b ? a : b; }
-static inline size_t product_ta_scratch(int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
-  return product_is_ours(m, n, k, kind) ? ta_scratch(m, n, k, threads) : 0;
+static inline size_t product_scratch(bool ta, int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
+  return product_is_ours(ta, m, n, k, kind) ? panel_scratch(m, n, k, threads) : 0;
+}
+static inline size_t head_products_scratch(int64_t rows, int64_t d, int64_t v, int threads, product_kind kind) {
+  return larger_size(product_scratch(true, v, d, rows, threads, kind), product_scratch(false, rows, d, v, threads, kind));
 }
 
 static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int threads, product_kind kind) {
@@ -246,7 +254,7 @@ static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int thread
   if (slot == ISO_K_softmax_xent) return (size_t)d[0] * 8 + 64;
   if (slot == ISO_K_head_loss) {
     int64_t width = d[1], v = d[2], rows = head_rows(d[0], v), last = d[0] % rows ? d[0] % rows : rows;
-    size_t most = larger_size(product_ta_scratch(v, width, rows, threads, kind), product_ta_scratch(v, width, last, threads, kind));
+    size_t most = larger_size(head_products_scratch(rows, width, v, threads, kind), head_products_scratch(last, width, v, threads, kind));
     if (rounds) {
       most = larger_size(most, iso_gemm_bf16_scratch(v, width, rows));
       most = larger_size(most, iso_gemm_bf16_scratch(rows, v, width) + iso_gemm_bf16_scratch(rows, width, v));
@@ -254,7 +262,8 @@ static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int thread
     return (size_t)rows * 8 + 64 + (size_t)(rows * v + 16) * 4 + most;
   }
   if (slot == ISO_K_linear) return rounds ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : 0;
-  return larger_size(product_ta_scratch(d[1], d[2], d[0], threads, kind), rounds ? iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]) : 0);
+  size_t ours = larger_size(product_scratch(true, d[1], d[2], d[0], threads, kind), product_scratch(false, d[0], d[2], d[1], threads, kind));
+  return larger_size(ours, rounds ? iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]) : 0);
 }
 
 static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
