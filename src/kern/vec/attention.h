@@ -12,15 +12,17 @@ enum { ATT_Q = 48, ATT_K = 256 };
 static inline int64_t att_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 typedef struct att_shape {
-  int64_t b, t, h, kv, hd, hp, tp, row;  // hp, tp: head dimension and length padded to whole vectors; row: qkv row length
+  int64_t b, t, h, kv, hd, row;  // row: length of a row of qkv
+  int64_t hp, wp, tp;            // head dimension padded to vectors and to panels of two, length to panels
   float scale;
 } att_shape;
 
 static inline att_shape att_dims(const int64_t *d, double scale) {
-  att_shape s = {d[0], d[1], d[2], d[3], d[4], 0, 0, 0, (float)scale};
-  s.hp = att_up(s.hd, VL);
-  s.tp = att_up(s.t, 2 * VL);
+  att_shape s = {.b = d[0], .t = d[1], .h = d[2], .kv = d[3], .hd = d[4], .scale = (float)scale};
   s.row = (s.h + 2 * s.kv) * s.hd;
+  s.hp = att_up(s.hd, VL);
+  s.wp = att_up(s.hd, 2 * VL);
+  s.tp = att_up(s.t, 2 * VL);
   return s;
 }
 
@@ -59,29 +61,50 @@ static inline float att_dot(const float *x, const float *y, int64_t n) {
   return r;
 }
 
-// dst[hd,tp] = transpose of n rows of src, zero-padded.
-static inline void att_transpose(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s) {
-  for (int64_t i0 = 0; i0 < n; i0 += 16) {
-    int64_t j = 0;
+// dst[wp / 2 VL][tp][2 VL] = n rows of src (hd of each, `stride` apart), zero-padded.
+static inline void att_pack(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s) {
+  for (int64_t j = 0; j < s->wp; j += 2 * VL) memset(dst + j * s->tp + n * 2 * VL, 0, (size_t)((s->tp - n) * 2 * VL) * sizeof *dst);
+  for (int64_t i = 0; i < n; i++, src += stride, dst += 2 * VL)
+    for (int64_t j = 0; j < s->wp; j += VL)
+      vstore(dst + j / (2 * VL) * 2 * VL * s->tp + j % (2 * VL),
+             s->hd - j >= VL ? vload(src + j) : vload_part(src + j, s->hd > j ? s->hd - j : 0, 0));
+}
+static inline mini_b att_packed(const float *at, const att_shape *s) { return (mini_b){at, 2 * VL, 2 * VL * s->tp}; }
+static inline mini_b att_plain(const float *at, const att_shape *s) { return (mini_b){at, s->hp, 2 * VL}; }
+
+// dst[tp / 2 VL][hd][2 VL] = transpose of n rows of src, zero-padded.
+static inline void att_pack_across(float *dst, const float *src, int64_t n, int64_t stride, const att_shape *s) {
+  for (int64_t i0 = 0; i0 < s->tp; i0 += VL) {
+    float *to = dst + i0 / (2 * VL) * 2 * VL * s->hd + i0 % (2 * VL);
+    int64_t j = 0, rows = n - i0 < VL ? n - i0 : VL;
 #if defined(__AVX512F__)
-    for (; n - i0 >= 16 && j + 16 <= s->hd; j += 16) {
+    for (; rows == 16 && j + 16 <= s->hd; j += 16) {
       __m512i r[16];
       for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(src + (i0 + i) * stride + j);
       transpose(r);
-      for (int i = 0; i < 16; i++) _mm512_storeu_si512(dst + (j + i) * s->tp + i0, r[i]);
+      for (int i = 0; i < 16; i++) _mm512_storeu_si512(to + (j + i) * 2 * VL, r[i]);
+    }
+#elif defined(__AVX2__)
+    for (; rows == 8 && j + 8 <= s->hd; j += 8) {
+      __m256 r[8];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(src + (i0 + i) * stride + j);
+      transpose_8(r);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) _mm256_storeu_ps(to + (j + i) * 2 * VL, r[i]);
     }
 #endif
     for (; j < s->hd; j++)
-      for (int64_t i = i0; i < i0 + 16 && i < n; i++) dst[j * s->tp + i] = src[i * stride + j];
+      for (int64_t i = 0; i < VL; i++) to[j * 2 * VL + i] = i < rows ? src[(i0 + i) * stride + j] : 0;
   }
-  for (int64_t j = 0; j < s->hd; j++)
-    for (int64_t i = n; i < s->tp; i++) dst[j * s->tp + i] = 0;
 }
+// Its columns from k0 on, a multiple of 2 VL.
+static inline mini_b att_across(const float *at, int64_t k0, const att_shape *s) { return (mini_b){at + k0 * s->hd, 2 * VL, 2 * VL * s->hd}; }
 
 // ---- forward ----------------------------------------------------------------------------------------------------
 
 static inline size_t att_fwd_floats(const att_shape *s) {
-  return (size_t)(s->hd * s->tp + s->tp * s->hp + 2 * ATT_Q * s->hp + ATT_Q * (ATT_K + 2 * VL) + 2 * ATT_Q + 64);
+  return (size_t)(s->hd * s->tp + s->tp * s->wp + 2 * ATT_Q * s->hp + ATT_Q * (ATT_K + 2 * VL) + 2 * ATT_Q + 64);
 }
 
 // One block of scores [rows, n] becomes probabilities under the running maximum; the old output is rescaled.
@@ -118,12 +141,11 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
   const att_shape *s = &a->s;
   int64_t b = task / s->kv, kh = task % s->kv, group = s->h / s->kv;
   const float *base = (const float *)c->p[0] + b * s->t * s->row;
-  float *kt = (float *)(void *)(c->scratch + (size_t)worker * a->per_worker), *v = kt + s->hd * s->tp, *q = v + s->tp * s->hp,
+  float *kt = (float *)(void *)(c->scratch + (size_t)worker * a->per_worker), *v = kt + s->hd * s->tp, *q = v + s->tp * s->wp,
         *acc = q + ATT_Q * s->hp;
   float *sc = acc + ATT_Q * s->hp, *mx = sc + ATT_Q * (ATT_K + 2 * VL), *sum = mx + ATT_Q;
-  att_transpose(kt, base + (s->h + kh) * s->hd, s->t, s->row, s);
-  att_copy(v, base + (s->h + s->kv + kh) * s->hd, s->t, s->row, s, 1.0f);
-  memset(v + s->t * s->hp, 0, (size_t)((s->tp - s->t) * s->hp) * sizeof *v);
+  att_pack_across(kt, base + (s->h + kh) * s->hd, s->t, s->row, s);
+  att_pack(v, base + (s->h + s->kv + kh) * s->hd, s->t, s->row, s);
   for (int64_t g = 0; g < group; g++) {
     int64_t h = kh * group + g;
     for (int64_t q0 = 0; q0 < s->t; q0 += ATT_Q) {
@@ -137,9 +159,9 @@ static inline void att_fwd_task(void *arg, int64_t task, int worker) {
       for (int64_t k0 = 0; k0 < keys; k0 += ATT_K) {
         int64_t n = keys - k0 < ATT_K ? att_up(keys - k0, 2 * VL) : ATT_K;
         if (k0 + n > s->tp) n = s->tp - k0;
-        mini_gemm(rows, n, s->hd, q, s->hp, 1, kt + k0, s->tp, sc, ATT_K + 2 * VL, false, (mini_mask){MINI_C_LOWER, q0 - k0});
+        mini_gemm(rows, n, s->hd, q, s->hp, 1, att_across(kt, k0, s), sc, ATT_K + 2 * VL, false, (mini_mask){MINI_C_LOWER, q0 - k0});
         att_softmax_block(sc, ATT_K + 2 * VL, rows, n, q0, k0, mx, sum, acc, s->hp);
-        mini_gemm(rows, s->hp, n, sc, ATT_K + 2 * VL, 1, v + k0 * s->hp, s->hp, acc, s->hp, true, (mini_mask){MINI_A_LOWER, q0 - k0});
+        mini_gemm(rows, s->hp, n, sc, ATT_K + 2 * VL, 1, att_packed(v + k0 * 2 * VL, s), acc, s->hp, true, (mini_mask){MINI_A_LOWER, q0 - k0});
       }
       for (int64_t i = 0; i < rows; i++) {
         float *o = (float *)c->p[1] + ((b * s->t + q0 + i) * s->h + h) * s->hd;
@@ -163,8 +185,11 @@ static inline void attention_f32(const iso_kcall *c) {
 
 // ---- backward ---------------------------------------------------------------------------------------------------
 
+// Rows of scores are no power of two long: those of a column would share a set of the first-level cache.
+static inline int64_t att_score_row(const att_shape *s) { return s->tp + 2 * VL; }
+
 static inline size_t att_bwd_floats(const att_shape *s) {
-  return (size_t)(2 * s->hd * s->tp + 3 * s->tp * s->hp + 3 * ATT_Q * s->hp + 2 * ATT_Q * s->tp + 2 * ATT_Q + 64);
+  return (size_t)(2 * s->hd * s->tp + s->tp * s->wp + 2 * s->tp * s->hp + 3 * ATT_Q * s->hp + 2 * ATT_Q * att_score_row(s) + 2 * ATT_Q + 64);
 }
 
 typedef struct att_bwd_mem {
@@ -190,7 +215,7 @@ static inline void att_bwd_head(const att_args *a, const att_bwd_mem *w, int64_t
   const iso_kcall *c = a->c;
   const att_shape *s = &a->s;
   const float *base = (const float *)c->p[0] + b * s->t * s->row;
-  int64_t ow = s->h * s->hd;
+  int64_t ow = s->h * s->hd, ld = att_score_row(s);
   for (int64_t q0 = 0; q0 < s->t; q0 += ATT_Q) {
     int64_t rows = s->t - q0 < ATT_Q ? s->t - q0 : ATT_Q, n = att_up(q0 + rows, 2 * VL);
     const float *o = (const float *)c->p[1] + (b * s->t + q0) * ow + h * s->hd, *od = (const float *)c->p[3] + (b * s->t + q0) * ow + h * s->hd;
@@ -200,12 +225,12 @@ static inline void att_bwd_head(const att_args *a, const att_bwd_mem *w, int64_t
       w->delta[i] = att_dot(o + i * ow, od + i * ow, s->hd);
       w->lse[i] = ((const float *)c->p[2])[(b * s->h + h) * s->t + q0 + i];
     }
-    mini_gemm(rows, n, s->hd, w->q, s->hp, 1, w->kt, s->tp, w->p, s->tp, false, (mini_mask){MINI_C_LOWER, q0});
-    mini_gemm(rows, n, s->hd, w->od, s->hp, 1, w->vt, s->tp, w->dp, s->tp, false, (mini_mask){MINI_C_LOWER, q0});
-    att_bwd_block(w->p, w->dp, rows, n, s->tp, q0, w->lse, w->delta);
-    mini_gemm(rows, s->hp, n, w->dp, s->tp, 1, w->k, s->hp, w->dq, s->hp, false, (mini_mask){MINI_A_LOWER, q0});
-    mini_gemm(n, s->hp, rows, w->dp, 1, s->tp, w->q, s->hp, w->dk, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
-    mini_gemm(n, s->hp, rows, w->p, 1, s->tp, w->od, s->hp, w->dv, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
+    mini_gemm(rows, n, s->hd, w->q, s->hp, 1, att_across(w->kt, 0, s), w->p, ld, false, (mini_mask){MINI_C_LOWER, q0});
+    mini_gemm(rows, n, s->hd, w->od, s->hp, 1, att_across(w->vt, 0, s), w->dp, ld, false, (mini_mask){MINI_C_LOWER, q0});
+    att_bwd_block(w->p, w->dp, rows, n, ld, q0, w->lse, w->delta);
+    mini_gemm(rows, s->hp, n, w->dp, ld, 1, att_packed(w->k, s), w->dq, s->hp, false, (mini_mask){MINI_A_LOWER, q0});
+    mini_gemm(n, s->hp, rows, w->dp, 1, ld, att_plain(w->q, s), w->dk, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
+    mini_gemm(n, s->hp, rows, w->p, 1, ld, att_plain(w->od, s), w->dv, s->hp, true, (mini_mask){MINI_A_UPPER, q0});
     att_copy_back((float *)c->p[4] + (b * s->t + q0) * s->row + h * s->hd, w->dq, rows, s->row, s, s->scale);
   }
 }
@@ -220,20 +245,19 @@ static inline void att_bwd_task(void *arg, int64_t task, int worker) {
   att_bwd_mem w;
   w.kt = f, f += s->hd * s->tp;
   w.vt = f, f += s->hd * s->tp;
-  w.k = f, f += s->tp * s->hp;
+  w.k = f, f += s->tp * s->wp;
   w.dk = f, f += s->tp * s->hp;
   w.dv = f, f += s->tp * s->hp;
   w.q = f, f += ATT_Q * s->hp;
   w.od = f, f += ATT_Q * s->hp;
   w.dq = f, f += ATT_Q * s->hp;
-  w.p = f, f += ATT_Q * s->tp;
-  w.dp = f, f += ATT_Q * s->tp;
+  w.p = f, f += ATT_Q * att_score_row(s);
+  w.dp = f, f += ATT_Q * att_score_row(s);
   w.lse = f, f += ATT_Q;
   w.delta = f;
-  att_transpose(w.kt, k, s->t, s->row, s);
-  att_transpose(w.vt, v, s->t, s->row, s);
-  att_copy(w.k, k, s->t, s->row, s, 1.0f);
-  memset(w.k + s->t * s->hp, 0, (size_t)((s->tp - s->t) * s->hp) * sizeof *w.k);
+  att_pack_across(w.kt, k, s->t, s->row, s);
+  att_pack_across(w.vt, v, s->t, s->row, s);
+  att_pack(w.k, k, s->t, s->row, s);
   memset(w.dk, 0, (size_t)(2 * s->tp * s->hp) * sizeof *w.dk);
   for (int64_t g = 0; g < group; g++) att_bwd_head(a, &w, b, kh * group + g);
   float *dk = (float *)c->p[4] + b * s->t * s->row + (s->h + kh) * s->hd, *dv = dk + s->kv * s->hd;

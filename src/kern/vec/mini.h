@@ -1,4 +1,4 @@
-// A small matrix product on unpacked operands in the first-level caches: the inner loop of attention.
+// A small matrix product in the first-level caches: the inner loop of attention.
 #ifndef ISO_KERN_VEC_MINI_H
 #define ISO_KERN_VEC_MINI_H
 #include "kern/vec/vec.h"
@@ -52,15 +52,24 @@ static inline __attribute__((always_inline)) void mini_rows(const int rows, bool
   if (mask.part == MINI_A_LOWER && i + rows + mask.diag < k) end = i + rows + mask.diag;
   if (mask.part == MINI_A_UPPER && i > mask.diag) q = i - mask.diag;
   if (wide)
-    mini_block(rows, 2, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb + j, ldb, c + i * ldc + j, ldc, acc);
+    mini_block(rows, 2, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb, ldb, c + i * ldc + j, ldc, acc);
   else
-    mini_block(rows, 1, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb + j, ldb, c + i * ldc + j, ldc, acc);
+    mini_block(rows, 1, end - q, a + i * ars + q * acs, ars, acs, b + q * ldb, ldb, c + i * ldc + j, ldc, acc);
 }
 
+// A right operand: panels of 2 VL columns, `panel` floats apart, whose rows are `ld` apart. Rows of a plain matrix (panel = 2 VL) that are a power
+// of two long fall into few sets of the first-level cache; those of a packed one (ld = 2 VL) follow one another.
+typedef struct mini_b {
+  const float *at;
+  int64_t ld, panel;
+} mini_b;
+
 // C[M,N] (+)= A[M,K] B[K,N]; element (i,q) of A stands at a[i ars + q acs]; N is a multiple of VL.
-static void mini_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc,
-                      bool acc, mini_mask mask) {
-  for (int64_t j = 0; j < n; j += 2 * VL) {
+static void mini_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, mini_b right, float *c, int64_t ldc, bool acc,
+                      mini_mask mask) {
+  const float *b = right.at;
+  int64_t ldb = right.ld;
+  for (int64_t j = 0; j < n; j += 2 * VL, b += right.panel) {
     bool wide = n - j >= 2 * VL;
     int64_t i = 0;
     for (; i + MINI_ROWS <= m; i += MINI_ROWS) mini_rows(MINI_ROWS, wide, i, j, k, a, ars, acs, b, ldb, c, ldc, acc, mask);
