@@ -34,21 +34,53 @@ static const step_product STEP_PRODUCTS[] = {{"10m mlp forward", false, true, 40
                                              {"50m mlp dw", true, false, 3072, 576, 4096},      {"124m mlp forward", false, true, 1024, 4096, 768},
                                              {"124m mlp dw", true, false, 4096, 768, 1024},     {"124m head", false, true, 128, 50257, 768}};
 
-// Our product from f32 operands as a training step runs it, rounding included.
-static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision prec, const iso_bf16_ops *bf16, double seconds, float *buf,
-                       unsigned char *scratch) {
-  iso_gemm g = {
-      .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = (p->ta ? p->m : p->k) + p->pad, .ldb = (p->tb ? p->k : p->n) + p->pad};
-  iso_probe_product f32 = *p;
-  f32.cls = ISO_PROBE_f32;
-  if (prec == ISO_PREC_f32) return iso_calibrate_product_rate(c, &f32, ISO_PROBE_TILES, seconds, (unsigned char *)buf);
-  g.ldc = p->n + p->pad;
-  g.a = buf;
-  g.b = g.a + (g.lda * (p->ta ? p->k : p->m) + 15) / 16 * 16;
-  g.c = buf + (g.b - buf) + (g.ldb * (p->tb ? p->n : p->k) + 15) / 16 * 16;
-  double best = NAN, flop = 2.0 * (double)p->m * (double)p->n * (double)p->k, start = iso_now_s(c), now = start;
+// A product from f32 operands in buf (A, B, C), rounding included.
+typedef struct own_product {
+  const iso_kern_table *kern;
+  iso_kslot slot;  // of a step's product; ISO_K_COUNT: a square
+  iso_kcall call;
+  iso_gemm square;
+} own_product;
+
+// As a training step runs it: NT is forward, NN the input's gradient, TN the weight's. Without matrices yet.
+static own_product own_of(iso_ctx *c, const iso_kern_table *kern, const iso_probe_product *p, bool square) {
+  int64_t ld = p->n + p->pad;
+  own_product o = {.kern = kern, .slot = ISO_K_COUNT, .call = {.pool = c->pool}};
+  if (square)
+    o.square = (iso_gemm){.m = p->m, .n = p->n, .k = p->k, .lda = ld, .ldb = ld, .ldc = ld};
+  else if (p->tb)
+    o.slot = ISO_K_linear, o.call.d[0] = p->m, o.call.d[1] = p->n, o.call.d[2] = p->k;
+  else if (p->ta)
+    o.slot = ISO_K_linear_bwd, o.call.d[0] = p->k, o.call.d[1] = p->m, o.call.d[2] = p->n;
+  else
+    o.slot = ISO_K_linear_bwd, o.call.d[0] = p->m, o.call.d[1] = p->k, o.call.d[2] = p->n;
+  return o;
+}
+static void own_bind(own_product *o, const iso_probe_product *p, float *buf) {
+  int64_t pad = p->pad;
+  float *b = buf + (p->m * (p->k + pad) + 15) / 16 * 16, *to = b + (p->k * (p->n + pad) + 15) / 16 * 16;
+  o->square.a = buf;
+  o->square.b = b;
+  o->square.c = to;
+  o->call.p[0] = buf;
+  o->call.p[p->ta || p->tb ? 1 : 2] = b;
+  o->call.p[p->tb ? 4 : p->ta ? 3 : 5] = to;
+}
+static size_t own_scratch(const own_product *o) {
+  if (o->slot != ISO_K_COUNT) return o->kern->scratch(o->slot, o->call.d, iso_pool_threads(o->call.pool));
+  return o->kern->bf16 ? iso_gemm_bf16_scratch(o->square.m, o->square.n, o->square.k) : 0;
+}
+
+static double own_rate(iso_ctx *c, own_product *o, double flop, double seconds, unsigned char *scratch) {
+  double best = NAN, start = iso_now_s(c), now = start;
+  o->call.scratch = scratch;
   while (now - start < seconds && !iso_cancelled(c)) {
-    iso_gemm_bf16(c->pool, &g, scratch, bf16);
+    if (o->slot != ISO_K_COUNT)
+      o->kern->fn[o->slot](&o->call);
+    else if (o->kern->bf16)
+      iso_gemm_bf16(c->pool, &o->square, scratch, o->kern->bf16);
+    else
+      iso_gemm_f32(c->pool, &o->square);
     double took = iso_now_s(c) - now;
     now += took;
     if (!(took > 0)) break;
@@ -57,6 +89,7 @@ static double own_rate(iso_ctx *c, const iso_probe_product *p, iso_precision pre
   return best;
 }
 
+// One line; what NULL: a square.
 static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const char *what, iso_probe_product p, const iso_kern_table *kern,
                                 iso_bench_line_fn line, void *arg, double *best, iso_err *err) {
   iso_probe_product f32 = p;
@@ -64,11 +97,13 @@ static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const 
   f32.cls = ISO_PROBE_f32;
   p.cls = o->prec == ISO_PREC_bf16 ? ISO_PROBE_bf16 : ISO_PROBE_f32;
   double seconds = o->seconds > 0 ? o->seconds : 0.5, own, tiles = NAN, library = NAN;
-  size_t bytes = iso_probe_product_bytes(&f32), more = o->prec == ISO_PREC_bf16 ? iso_gemm_bf16_scratch(p.m, p.n, p.k) : 0;
+  own_product ours = own_of(c, kern, &f32, what == NULL);
+  size_t bytes = (iso_probe_product_bytes(&f32) + 63) / 64 * 64, more = own_scratch(&ours);
   void *buf;
   ISO_TRY(iso_mem_get(c, bytes + more, "matrices of the bench", &buf, err));
   iso_probe_product_fill(&f32, buf);
-  own = own_rate(c, &p, o->prec, kern->bf16, seconds, buf, (unsigned char *)buf + bytes);
+  own_bind(&ours, &f32, buf);
+  own = own_rate(c, &ours, 2.0 * (double)p.m * (double)p.n * (double)p.k, seconds, (unsigned char *)buf + bytes);
   if (o->prec == ISO_PREC_f32) tiles = own;
   if (o->prec == ISO_PREC_f32 || native) {
     iso_probe_product_fill(&p, buf);
@@ -80,13 +115,13 @@ static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const 
   *best = fmax(*best, fmax(tiles, library));
   return iso_bench_put(
       line, arg,
-      json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:b, s:i, s:s, s:o, s:o}", "bench", "gemm", "what", what, "m", (json_int_t)p.m, "n",
-                (json_int_t)p.n, "k", (json_int_t)p.k, "layout",
+      json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:b, s:i, s:s, s:o, s:o}", "bench", "gemm", "what", what ? what : "square", "m", (json_int_t)p.m,
+                "n", (json_int_t)p.n, "k", (json_int_t)p.k, "layout",
                 p.ta   ? "TN"
                 : p.tb ? "NT"
                        : "NN",
                 "precision", iso_precision_name(o->prec), "emulated", o->prec == ISO_PREC_bf16 && !native, "threads", iso_pool_threads(c->pool),
-                "kernels", kern->name, "tiled_flop_per_s", iso_json_num(own), "library_flop_per_s", iso_json_num(library)),
+                "kernels", kern->name, "our_flop_per_s", iso_json_num(own), "library_flop_per_s", iso_json_num(library)),
       err);
 }
 
@@ -99,7 +134,7 @@ iso_status iso_bench_gemm(iso_ctx *c, const iso_bench_gemm_opts *o, iso_bench_li
   ISO_TRY(iso_kern_select(o->prec, &kern, err));
   bool native = kern->bf16 && kern->bf16->native;
   for (int64_t n = 1024; n <= max && n <= 4096; n *= 2)
-    ISO_TRY(bench_product(c, o, "square", (iso_probe_product){.m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD}, kern, line, arg, &peak, err));
+    ISO_TRY(bench_product(c, o, NULL, (iso_probe_product){.m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD}, kern, line, arg, &peak, err));
   for (size_t i = 0; i < ISO_COUNT(STEP_PRODUCTS); i++) {
     const step_product *s = &STEP_PRODUCTS[i];
     ISO_TRY(

@@ -14,7 +14,7 @@ typedef struct iso_bench_gemm_opts {
   double seconds;  // spent on each size and way to share; 0: 0.5
 } iso_bench_gemm_opts;
 // One line a square (1024, 2048, 4096 up to max) and then the products of a training step of the 10M, 50M and 124M shapes
-// ({"bench": "gemm", "m", "n", "k", "precision", "tiled_flop_per_s", "library_flop_per_s"}), last a line with gemm_peak_flop_per_s.
+// ({"bench": "gemm", "m", "n", "k", "precision", "our_flop_per_s", "library_flop_per_s"}), last a line with gemm_peak_flop_per_s.
 // bf16 where the CPU has none is emulated; the lines then say "emulated": true and have no library rate.
 iso_status iso_bench_gemm(iso_ctx *c, const iso_bench_gemm_opts *o, iso_bench_line_fn line, void *arg, iso_err *err);
 
