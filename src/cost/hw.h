@@ -14,7 +14,7 @@ typedef struct iso_hw {
   int64_t family, model, stepping;
   char isa[128];  // space separated: sse4_2 avx2 fma f16c avx512f avx512bw avx512_vnni avx512_bf16 amx_bf16 amx_int8 ...
   int64_t threads;
-  double peak_f32_flop_s, peak_bf16_flop_s, peak_int8_op_s;  // register-only rates
+  double peak_f32_flop_s, peak_bf16_flop_s, peak_int8_op_s;  // of operands in registers, at least what a product reached
   double gemm_f32_flop_s, gemm_bf16_flop_s, gemm_int8_op_s;  // best matrix product seen
   double l1_b_s, l2_b_s, l3_b_s, dram_b_s;                   // read bandwidth
   double l1_b, l2_b, l3_b, ram_b;                            // sizes in bytes (per core for l1 and l2, of one instance)
