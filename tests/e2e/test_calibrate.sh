@@ -31,7 +31,7 @@ run $E_INPUT calibrate --show
 run $E_OK calibrate --quick --json
 json 'len(lines) == 1 and j["source"] == "calibrated" and j["threads"] >= 1'
 json 'j["gemm_f32_flop_s"] > 1e8 and j["peak_f32_flop_s"] > 1e8 and j["dram_b_s"] > 1e7'
-# No product is above its peak, whatever the neighbours do; memory does not beat its caches by far.
+# No product is above its peak, whatever the neighbours do.
 json 'j["gemm_f32_flop_s"] <= j["peak_f32_flop_s"] and (j["gemm_int8_op_s"] or 0) <= (j["peak_int8_op_s"] or 0)'
 json 'j["training_precision"] in ("f32", "bf16") and len(j["training_precision_why"]) > 10'
 json '(j["training_precision"] == "bf16") == (j["gemm_bf16_flop_s"] is not None and j["gemm_bf16_flop_s"] > 1.3 * j["gemm_f32_flop_s"])'
