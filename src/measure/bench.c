@@ -32,7 +32,7 @@ static const step_product STEP_PRODUCTS[] = {{"10m mlp forward", false, true, 40
                                              {"10m mlp dw", true, false, 1728, 320, 4096},      {"10m head", false, true, 1024, 4096, 320},
                                              {"50m mlp forward", false, true, 4096, 3072, 576}, {"50m mlp dx", false, false, 4096, 576, 3072},
                                              {"50m mlp dw", true, false, 3072, 576, 4096},      {"124m mlp forward", false, true, 1024, 4096, 768},
-                                             {"124m mlp dw", true, false, 4096, 768, 1024},     {"124m head", false, true, 128, 50257, 768}};
+                                             {"124m mlp dw", true, false, 4096, 768, 1024},     {"124m head", false, true, 256, 50257, 768}};
 
 // A product from f32 operands in buf (A, B, C), rounding included.
 typedef struct own_product {
@@ -59,6 +59,7 @@ static own_product own_of(iso_ctx *c, const iso_kern_table *kern, const iso_prob
 static void own_bind(own_product *o, const iso_probe_product *p, float *buf) {
   int64_t pad = p->pad;
   float *b = buf + (p->m * (p->k + pad) + 15) / 16 * 16, *to = b + (p->k * (p->n + pad) + 15) / 16 * 16;
+  memset(to, 0, (size_t)(p->m * (p->n + pad)) * sizeof *to);  // the weight's gradient is added to it
   o->square.a = buf;
   o->square.b = b;
   o->square.c = to;

@@ -43,6 +43,9 @@ run $E_USAGE bench gemm --law chinchilla
 run $E_OK bench gemm --max 1024 --seconds 0.01
 json '[l["m"] for l in lines if l.get("what") == "square"] == [1024] and all(l["bench"] == "gemm" for l in lines) and lines[0]["our_flop_per_s"] > 0'
 json 'j["gemm_peak_flop_per_s"] >= lines[0]["our_flop_per_s"] and j["threads"] >= 1 and j["cpu"]'
+json 'sum("what" in l for l in lines) == 11 and all(l["our_flop_per_s"] > 0 for l in lines if "what" in l)'
+run $E_OK bench gemm --max 1024 --seconds 0.01 --precision bf16
+json 'sum("what" in l for l in lines) == 11 and all(l["our_flop_per_s"] > 0 for l in lines if "what" in l)'
 run $E_OK bench train --model 2,32,2/2,64,512,32 --batch 4 --steps 2 --warmup 1 --profile
 json 'len(lines) == 1 and j["bench"] == "train" and j["params"] == 37024 and j["batch"] == 4 and j["seq"] == 32 and j["steps"] == 2'
 json 'j["tok_per_s"] > 0 and 0 < j["mfu"] < 1.5 and abs(j["mfu"] - j["model_flop_per_s"] / j["gemm_peak_flop_per_s"]) < 1e-6 and j["profile"]'

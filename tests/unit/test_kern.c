@@ -33,8 +33,8 @@ static const kcase CASES[] = {
     {.slot = ISO_K_linear_bwd, .d = {65, 33, 17, 1}, .null = P4},
     {.slot = ISO_K_linear_bwd, .d = {200, 257, 64, 1}, .null = P1 | P3 | P4},
     {.slot = ISO_K_linear_bwd, .d = {300, 90, 520, 0}, .null = P1 | P3 | P4},
-    {.slot = ISO_K_linear_bwd, .d = {700, 257, 67, 1}, .null = P1 | P3 | P4},
-    {.slot = ISO_K_linear_bwd, .d = {130, 2101, 36, 1}, .null = P1 | P3 | P4},  // the same, of few blocks
+    {.slot = ISO_K_linear_bwd, .d = {700, 257, 67, 1}, .null = P1 | P3 | P4},   // dx of rows that fill no panel
+    {.slot = ISO_K_linear_bwd, .d = {130, 2101, 36, 1}, .null = P1 | P3 | P4},  // few blocks: its k in parts
     {.slot = ISO_K_linear_bwd, .d = {700, 257, 64}, .null = P2 | P5},
     {.slot = ISO_K_linear_bwd, .d = {2100, 36, 20}, .null = P2 | P4 | P5},
     {.slot = ISO_K_linear_bwd, .d = {3200, 260, 20}, .null = P2 | P4 | P5},  // k in parts, and those in runs

@@ -209,7 +209,7 @@ static inline void softmax_xent_f32(const iso_kcall *c) {
   xent_run(c->pool, &s, c->p[2]);
 }
 
-// Rows whose logits are held at once: enough that adding to dW[V,D] is paid for, few enough to stay near the caches.
+// Rows whose logits are held at once: few enough to stay near the caches, but at least 256, since every chunk reads W and adds to dW[V,D].
 static inline int64_t head_rows(int64_t m, int64_t v) {
   int64_t r = (int64_t)4 * 1024 * 1024 / v / 16 * 16;
   r = r < 256 ? 256 : r > 1024 ? 1024 : r;
