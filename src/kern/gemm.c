@@ -77,19 +77,17 @@ void iso_gemm_f32(iso_pool *pool, const iso_gemm *g) {
 
 // --- bf16 -------------------------------------------------------------------------------------------------------
 
-// Room for rounded operands of four bytes, or for two-byte ones padded to whole panels of 32 (kern/amx).
-static int64_t panels(int64_t n) { return (n + 31) / 32; }
-static size_t larger(int64_t a, int64_t b) { return (size_t)(a > b ? a : b) + 256; }
-size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k) { return larger((m + n) * k * 4, (panels(m) + panels(n)) * panels(k) * 2048); }
-size_t iso_gemm_bf16_bwd_scratch(int64_t m, int64_t n, int64_t k) {
-  int64_t more = m > n ? m : n;  // dy, and one after the other x and W; or dy twice
-  return larger((m * n + more * k) * 4, (2 * panels(m) * panels(n) + panels(more) * panels(k)) * 2048);
+// Room for both operands rounded to four bytes; or for two-byte ones, the smaller one padded to whole panels of 32 and a part of the other for each
+// worker (kern/bf16).
+size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k, int threads) {
+  int64_t rounded = (m + n) * k * 4 + 64, packed = ((m < n ? m : n) + 31) / 32 * ((k + 31) / 32) * 2048 + (int64_t)threads * ISO_GEMM_BF16_WORK;
+  return (size_t)(rounded > packed ? rounded : packed) + 128;
 }
 
 typedef struct rounding {
   const float *src;
   int64_t rows, cols, ld;
-  unsigned char *dst;  // rows of cols elements, one after another
+  float *dst;  // rows of cols floats, one after another
   const iso_bf16_ops *ops;
 } rounding;
 
@@ -99,39 +97,16 @@ static void round_rows(void *arg, int64_t t, int worker) {
   (void)worker;
   const rounding *r = arg;
   int64_t i = t * ROUND_ROWS, end = i + ROUND_ROWS < r->rows ? i + ROUND_ROWS : r->rows;
-  size_t elem = r->ops->native ? 2 : 4;
   if (r->ld == r->cols) {
-    r->ops->round(r->src + i * r->ld, r->dst + (size_t)(i * r->cols) * elem, (end - i) * r->cols);
+    r->ops->round(r->src + i * r->ld, r->dst + i * r->cols, (end - i) * r->cols);
     return;
   }
-  for (; i < end; i++) r->ops->round(r->src + i * r->ld, r->dst + (size_t)(i * r->cols) * elem, r->cols);
+  for (; i < end; i++) r->ops->round(r->src + i * r->ld, r->dst + i * r->cols, r->cols);
 }
 
-typedef uint16_t bf16;
-extern dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha, const bf16 *a,
-                                           dnnl_dim_t lda, const bf16 *b, dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
-
-static void run_tile_native(void *arg, int64_t t, int worker) {
-  (void)worker;
-  const tiling *s = arg;
-  const iso_gemm *g = s->g;
-  int64_t i = t / s->cols * s->tm, j = t % s->cols * s->tn;
-  int64_t m = g->m - i < s->tm ? g->m - i : s->tm, n = g->n - j < s->tn ? g->n - j : s->tn;
-  const bf16 *a = (const bf16 *)(const void *)g->a + (g->ta ? i : i * g->lda), *b = (const bf16 *)(const void *)g->b + (g->tb ? j * g->ldb : j);
-  bool acc = iso_gemm_start(g, i, j, m, n);
-  one_thread();
-  (void)dnnl_gemm_bf16bf16f32(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', m, n, g->k, 1.0f, a, g->lda, b, g->ldb, acc ? 1.0f : 0.0f, g->c + i * g->ldc + j,
-                              g->ldc);
-}
-
-void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, void *dst, const iso_bf16_ops *ops) {
+void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, float *dst, const iso_bf16_ops *ops) {
   rounding r = {src, rows, cols, ld, dst, ops};
   iso_pool_run(pool, (rows + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &r);
-}
-
-void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops) {
-  tiling s = tile(g);
-  iso_pool_run(pool, s.tiles, ops && ops->native ? run_tile_native : run_tile, &s);
 }
 
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops) {
@@ -140,13 +115,13 @@ void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, co
     return;
   }
   int64_t ar = g->ta ? g->k : g->m, ac = g->ta ? g->m : g->k, br = g->tb ? g->n : g->k, bc = g->tb ? g->k : g->n;
-  unsigned char *bs = scratch + ((size_t)(ar * ac) * (ops->native ? 2 : 4) + 63) / 64 * 64;
-  iso_bf16_round(pool, g->a, ar, ac, g->lda, scratch, ops);
-  iso_bf16_round(pool, g->b, br, bc, g->ldb, bs, ops);
+  float *a = (float *)(void *)scratch, *b = a + (ar * ac + 15) / 16 * 16;
+  iso_bf16_round(pool, g->a, ar, ac, g->lda, a, ops);
+  iso_bf16_round(pool, g->b, br, bc, g->ldb, b, ops);
   iso_gemm h = *g;
-  h.a = (const float *)(const void *)scratch;
-  h.b = (const float *)(const void *)bs;
+  h.a = a;
+  h.b = b;
   h.lda = ac;
   h.ldb = bc;
-  iso_gemm_rounded(pool, &h, ops);
+  iso_gemm_f32(pool, &h);
 }

@@ -18,25 +18,20 @@ typedef struct iso_gemm {
 void iso_gemm_f32(iso_pool *pool, const iso_gemm *g);
 // One single-threaded product on the calling thread.
 void iso_gemm_f32_one(const iso_gemm *g);
-// How an instruction set rounds n floats to bf16 (nearest even).
-typedef void (*iso_round_fn)(const float *src, void *dst, int64_t n);
+// How an instruction set multiplies bf16.
 struct iso_bf16_ops {
-  iso_round_fn round;  // to two bytes an element when native, else to floats that bf16 can hold
-  bool native;         // the CPU multiplies bf16 itself; else exact products of the rounded floats
-  // A whole product, as iso_gemm_bf16; NULL: round, then oneDNN's.
+  // Without `gemm`: n floats to the nearest that bf16 can hold (ties to even), whose products are exact in f32.
+  void (*round)(const float *src, float *dst, int64_t n);
+  // The CPU's own products, as iso_gemm_bf16; NULL: it has none that pay.
   void (*gemm)(iso_pool *pool, const iso_gemm *g, unsigned char *scratch);
-  // With `gemm`: dw = A' B and dx = A B2 of one A; scratch as iso_gemm_bf16_bwd_scratch().
-  void (*gemm_bwd)(iso_pool *pool, const iso_gemm *dw, const iso_gemm *dx, unsigned char *scratch);
 };
-// dst[rows,cols] = rounded src, whose rows are `ld` apart; on the pool.
-void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, void *dst, const iso_bf16_ops *ops);
-// As iso_gemm_f32 on operands that iso_bf16_round made (a and b point to them; strides in elements); ops NULL: on plain floats.
-void iso_gemm_rounded(iso_pool *pool, const iso_gemm *g, const iso_bf16_ops *ops);
+// dst[rows,cols] = src, whose rows are `ld` apart, rounded by ops->round; on the pool.
+void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, float *dst, const iso_bf16_ops *ops);
 // Operands rounded to bf16 on the fly, products and sums in f32. `scratch` holds iso_gemm_bf16_scratch() bytes.
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops);
-size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k);
-// For the gradients of a linear layer y[m,n] = x[m,k] W[n,k]'.
-size_t iso_gemm_bf16_bwd_scratch(int64_t m, int64_t n, int64_t k);
+size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k, int threads);
+// Bytes that a worker packs at a time; at most half of a second-level cache of 1 MiB.
+enum { ISO_GEMM_BF16_WORK = 512 << 10 };
 // Puts the start value into the part [i, i + m) x [j, j + n) of C; true when there is one, so that the product is added to it.
 bool iso_gemm_start(const iso_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n);
 #endif

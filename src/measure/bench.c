@@ -69,7 +69,7 @@ static void own_bind(own_product *o, const iso_probe_product *p, float *buf) {
 }
 static size_t own_scratch(const own_product *o) {
   if (o->slot != ISO_K_COUNT) return o->kern->scratch(o->slot, o->call.d, iso_pool_threads(o->call.pool));
-  return o->kern->bf16 ? iso_gemm_bf16_scratch(o->square.m, o->square.n, o->square.k) : 0;
+  return o->kern->bf16 ? iso_gemm_bf16_scratch(o->square.m, o->square.n, o->square.k, iso_pool_threads(o->call.pool)) : 0;
 }
 
 static double own_rate(iso_ctx *c, own_product *o, double flop, double seconds, unsigned char *scratch) {
@@ -94,7 +94,7 @@ static double own_rate(iso_ctx *c, own_product *o, double flop, double seconds, 
 static iso_status bench_product(iso_ctx *c, const iso_bench_gemm_opts *o, const char *what, iso_probe_product p, const iso_kern_table *kern,
                                 iso_bench_line_fn line, void *arg, double *best, iso_err *err) {
   iso_probe_product f32 = p;
-  bool native = kern->bf16 && kern->bf16->native;
+  bool native = kern->bf16 && kern->bf16->gemm;
   f32.cls = ISO_PROBE_f32;
   p.cls = o->prec == ISO_PREC_bf16 ? ISO_PROBE_bf16 : ISO_PROBE_f32;
   double seconds = o->seconds > 0 ? o->seconds : 0.5, own, tiles = NAN, library = NAN;
@@ -133,7 +133,7 @@ iso_status iso_bench_gemm(iso_ctx *c, const iso_bench_gemm_opts *o, iso_bench_li
   iso_hw hw;
   ISO_TRY(iso_hw_detect(iso_pool_threads(c->pool), &hw, err));
   ISO_TRY(iso_kern_select(o->prec, &kern, err));
-  bool native = kern->bf16 && kern->bf16->native;
+  bool native = kern->bf16 && kern->bf16->gemm;
   for (int64_t n = 1024; n <= max && n <= 4096; n *= 2)
     ISO_TRY(bench_product(c, o, NULL, (iso_probe_product){.m = n, .n = n, .k = n, .pad = ISO_CALIBRATE_PAD}, kern, line, arg, &peak, err));
   for (size_t i = 0; i < ISO_COUNT(STEP_PRODUCTS); i++) {

@@ -9,6 +9,7 @@
 #include <cmocka.h>  // needs the ones above
 // clang-format on
 
+#include "kern/gemm.h"
 #include "unit/kern_cases.h"
 
 // Operand numbers as bits of `null`.
@@ -23,6 +24,7 @@ static const kcase CASES[] = {
     {.slot = ISO_K_embed_bwd, .d = {200, 20, 257, 65}, .null = P3},
     {.slot = ISO_K_linear, .d = {1030, 1024, 40}, .null = P2 | P3},  // C beyond the caches
     {.slot = ISO_K_linear, .d = {33, 50, 2100}},                     // long sums
+    {.slot = ISO_K_linear, .d = {50, 300, 2100}, .null = P3},        // the same with W the larger operand
     {.slot = ISO_K_linear_bwd, .d = {1100, 70, 36}},
     {.slot = ISO_K_linear, .d = {1, 44, 20}},
     {.slot = ISO_K_linear, .d = {65, 33, 17}, .null = P2},
@@ -214,7 +216,7 @@ static void each_table(iso_precision prec, void (*fn)(const iso_kern_table *)) {
 
 static bool is_attention(iso_kslot s) { return s == ISO_K_attention || s == ISO_K_attention_bwd; }
 // Tables with products of their own for attention.
-static bool attention_rounds(const iso_kern_table *t) { return strcmp(t->name, "avx512+amx") == 0; }
+static bool attention_rounds(const iso_kern_table *t) { return t->bf16 && t->bf16->gemm; }
 
 // The tables of a precision that this CPU has.
 typedef struct tables {

@@ -2,26 +2,20 @@
 #ifndef ISO_KERN_VEC_LINEAR_H
 #define ISO_KERN_VEC_LINEAR_H
 #include "kern/gemm.h"
-#if defined(__AMX_BF16__) || defined(__AMXBF16__)  // GCC's name and clang's
-#define ISO_HAS_TILES 1
-#include "kern/amx/gemm_amx.h"
+#if defined(__AVX512BF16__)
+#include "kern/bf16/gemm.h"
 #endif
 #include "kern/vec/gemm_panels.h"
 #include "kern/vec/round.h"
 
 // How a table rounds the operands of its products.
-static const iso_bf16_ops BF16_EMULATED = {round_bf16_f32, false, NULL, NULL}, BF16_NATIVE = {round_bf16, true, NULL, NULL};
-#if defined(ISO_HAS_TILES)
-static const iso_bf16_ops BF16_TILES = {round_bf16, true, iso_gemm_amx, iso_gemm_amx_bwd};
+#if defined(__AVX512BF16__)
+static const iso_bf16_ops BF16_OPS = {NULL, gemm_blocks};
+#else
+static const iso_bf16_ops BF16_OPS = {round_bf16_f32, NULL};
 #endif
-typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_NATIVE, PRODUCT_BF16_TILES } product_kind;
-
-static inline const iso_bf16_ops *bf16_ops(product_kind kind) {
-#if defined(ISO_HAS_TILES)
-  if (kind == PRODUCT_BF16_TILES) return &BF16_TILES;
-#endif
-  return kind == PRODUCT_F32 ? NULL : kind == PRODUCT_BF16_NATIVE ? &BF16_NATIVE : &BF16_EMULATED;
-}
+typedef enum product_kind { PRODUCT_F32, PRODUCT_BF16_EMULATED, PRODUCT_BF16_BLOCKS } product_kind;
+static inline const iso_bf16_ops *bf16_ops(product_kind kind) { return kind == PRODUCT_F32 ? NULL : &BF16_OPS; }
 
 // Which f32 products are ours (kern/vec/gemm_panels.h): those of a transposed A, where oneDNN is slow, and with AVX2 those of plain operands, where
 // a row length near a power of two halves its rate; small ones are not worth cutting.
@@ -79,48 +73,15 @@ static inline void column_sum_task(void *arg, int64_t t, int worker) {
 }
 
 // dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; dx[M,K] (+)= dy W[N,K]
-// numerics: as linear; without a whole product of its own, bf16 rounds dy once for both
+// numerics: as linear
 // cost: 2 M N K flop for each of dW and dx, M N for a bias
 static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
-  const iso_bf16_ops *ops = bf16_ops(kind);
-  const float *dy = c->p[0], *x = c->p[1], *w = c->p[2];
-  float *dw = c->p[3], *dx = c->p[5];
-  unsigned char *other = c->scratch + ((size_t)(m * n) * 4 + 63) / 64 * 64;
-  if (ops && ops->gemm) {
-    iso_gemm gw = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = x, .ldb = k, .c = dw, .ldc = k};
-    iso_gemm gx = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = w, .ldb = k, .c = dx, .ldc = k};
-    if (dw && dx)
-      ops->gemm_bwd(c->pool, &gw, &gx, c->scratch);
-    else if (dw || dx)
-      ops->gemm(c->pool, dw ? &gw : &gx, c->scratch);
-    dw = dx = NULL;
-  }
-  if (dw && (!ops || product_is_ours(true, n, k, m, kind))) {
-    product(c, &(iso_gemm){.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = x, .ldb = k, .c = dw, .ldc = k}, c->scratch,
-            kind);
-    dw = NULL;
-  }
-  if (dx && (!ops || product_is_ours(false, m, k, n, kind))) {
-    product(c, &(iso_gemm){.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = w, .ldb = k, .c = dx, .ldc = k}, c->scratch, kind);
-    dx = NULL;
-  }
-  if (ops && (dw || dx)) {
-    iso_bf16_round(c->pool, dy, m, n, n, c->scratch, ops);
-    dy = (const float *)(const void *)c->scratch;
-  }
-  if (dw) {
-    iso_bf16_round(c->pool, x, m, k, k, other, ops);
-    iso_gemm g = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .ldb = k, .c = dw, .ldc = k};
-    g.b = (const float *)(const void *)other;
-    iso_gemm_rounded(c->pool, &g, ops);
-  }
-  if (dx) {
-    iso_bf16_round(c->pool, w, n, k, k, other, ops);
-    iso_gemm g = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .ldb = k, .c = dx, .ldc = k};
-    g.b = (const float *)(const void *)other;
-    iso_gemm_rounded(c->pool, &g, ops);
-  }
+  const float *dy = c->p[0];
+  iso_gemm dw = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = c->p[1], .ldb = k, .c = c->p[3], .ldc = k};
+  iso_gemm dx = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = c->p[2], .ldb = k, .c = c->p[5], .ldc = k};
+  if (dw.c) product(c, &dw, c->scratch, kind);
+  if (dx.c) product(c, &dx, c->scratch, kind);
   if (c->p[4]) {
     column_sum s = {c->p[0], c->p[4], m, n};
     iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, &s);
@@ -242,28 +203,25 @@ static inline void head_loss_kind(const iso_kcall *c, product_kind kind) {
 }
 
 static inline size_t larger_size(size_t a, size_t b) { return a > b ? a : b; }
-static inline size_t product_scratch(bool ta, int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
-  return product_is_ours(ta, m, n, k, kind) ? panel_scratch(m, n, k, threads) : 0;
+static inline size_t product_scratch(bool ta, bool tb, int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
+  if (!tb && product_is_ours(ta, m, n, k, kind)) return panel_scratch(m, n, k, threads);
+  return kind == PRODUCT_F32 ? 0 : iso_gemm_bf16_scratch(m, n, k, threads);
 }
-static inline size_t head_products_scratch(int64_t rows, int64_t d, int64_t v, int threads, product_kind kind) {
-  return larger_size(product_scratch(true, v, d, rows, threads, kind), product_scratch(false, rows, d, v, threads, kind));
+// Of the products y[M,N] = x[M,K] W[N,K]', dW and dx.
+static inline size_t gradients_scratch(int64_t m, int64_t n, int64_t k, int threads, product_kind kind) {
+  return larger_size(product_scratch(true, false, n, k, m, threads, kind), product_scratch(false, false, m, k, n, threads, kind));
 }
 
 static inline size_t linear_scratch(iso_kslot slot, const int64_t *d, int threads, product_kind kind) {
-  bool rounds = kind != PRODUCT_F32;
   if (slot == ISO_K_softmax_xent) return (size_t)d[0] * 8 + 64;
   if (slot == ISO_K_head_loss) {
     int64_t width = d[1], v = d[2], rows = head_rows(d[0], v), last = d[0] % rows ? d[0] % rows : rows;
-    size_t most = larger_size(head_products_scratch(rows, width, v, threads, kind), head_products_scratch(last, width, v, threads, kind));
-    if (rounds) {
-      most = larger_size(most, iso_gemm_bf16_scratch(v, width, rows));
-      most = larger_size(most, iso_gemm_bf16_scratch(rows, v, width) + iso_gemm_bf16_scratch(rows, width, v));
-    }
+    size_t most = larger_size(gradients_scratch(rows, v, width, threads, kind), gradients_scratch(last, v, width, threads, kind));
+    most = larger_size(most, product_scratch(false, true, rows, v, width, threads, kind));
     return (size_t)rows * 8 + 64 + (size_t)(rows * v + 16) * 4 + most;
   }
-  if (slot == ISO_K_linear) return rounds ? iso_gemm_bf16_scratch(d[0], d[1], d[2]) : 0;
-  size_t ours = larger_size(product_scratch(true, d[1], d[2], d[0], threads, kind), product_scratch(false, d[0], d[2], d[1], threads, kind));
-  return larger_size(ours, rounds ? iso_gemm_bf16_bwd_scratch(d[0], d[1], d[2]) : 0);
+  if (slot == ISO_K_linear) return product_scratch(false, true, d[0], d[1], d[2], threads, kind);
+  return gradients_scratch(d[0], d[1], d[2], threads, kind);
 }
 
 static inline void linear_f32(const iso_kcall *c) { linear_kind(c, PRODUCT_F32); }
@@ -272,12 +230,6 @@ static inline void head_loss_f32(const iso_kcall *c) { head_loss_kind(c, PRODUCT
 static inline void linear_emu(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_EMULATED); }
 static inline void linear_bwd_emu(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_EMULATED); }
 static inline void head_loss_emu(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_EMULATED); }
-static inline void linear_bf16(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_NATIVE); }
-static inline void linear_bwd_bf16(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_NATIVE); }
-static inline void head_loss_bf16(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_NATIVE); }
-#if defined(ISO_HAS_TILES)
-static inline void linear_amx(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_TILES); }
-static inline void linear_bwd_amx(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_TILES); }
-static inline void head_loss_amx(const iso_kcall *c) { head_loss_kind(c, PRODUCT_BF16_TILES); }
-#endif
+static inline void linear_blocks(const iso_kcall *c) { linear_kind(c, PRODUCT_BF16_BLOCKS); }
+static inline void linear_bwd_blocks(const iso_kcall *c) { linear_bwd_kind(c, PRODUCT_BF16_BLOCKS); }
 #endif

@@ -4,28 +4,14 @@
 #include "kern/gemm.h"
 #include "kern/vec/vec.h"
 
-typedef int16_t vh __attribute__((vector_size(VL * 2)));
-
 // The rounded bits in the upper halves; the lower halves are not cleared.
 static inline vi round_bits(vf x) {
   vi u = (vi)x, nan = x != x;
   return (nan & (u | 0x400000)) | (~nan & (u + 0x7FFF + ((u >> 16) & 1)));
 }
 
-// dst[n] as two-byte elements
-static inline void round_bf16(const float *src, void *dst, int64_t n) {
-  uint16_t *d = dst;
-  int64_t j = 0;
-  for (; j + VL <= n; j += VL) {
-    vh h = __builtin_convertvector(round_bits(vload(src + j)) >> 16, vh);
-    memcpy(d + j, &h, sizeof h);
-  }
-  for (; j < n; j++) d[j] = iso_bf16_from_f32(src[j]);
-}
-
 // dst[n] as floats that bf16 can hold
-static inline void round_bf16_f32(const float *src, void *dst, int64_t n) {
-  float *d = dst;
+static inline void round_bf16_f32(const float *src, float *d, int64_t n) {
   int64_t j = 0;
   for (; j + VL <= n; j += VL) vstore(d + j, (vf)(round_bits(vload(src + j)) & (int32_t)0xFFFF0000));
   for (; j < n; j++) d[j] = iso_f32_from_bf16(iso_bf16_from_f32(src[j]));

@@ -28,7 +28,6 @@ static inline size_t vec_scratch(iso_kslot slot, const int64_t *d, int threads, 
 
 static inline size_t vec_scratch_f32(iso_kslot s, const int64_t *d, int threads) { return vec_scratch(s, d, threads, PRODUCT_F32); }
 static inline size_t vec_scratch_emu(iso_kslot s, const int64_t *d, int threads) { return vec_scratch(s, d, threads, PRODUCT_BF16_EMULATED); }
-static inline size_t vec_scratch_bf16(iso_kslot s, const int64_t *d, int threads) { return vec_scratch(s, d, threads, PRODUCT_BF16_NATIVE); }
 
 // The slots whose code does not depend on how products round.
 #define VEC_COMMON_SLOTS                                                                                                                      \
