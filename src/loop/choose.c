@@ -29,11 +29,19 @@ static double eval_seconds(iso_env *e, const iso_model_config *c, double val_tok
   return e->pace * iso_step_model_predict(&e->steps, &w).mean * ceil(val_tokens / rows);
 }
 
+// A clock buys more tokens or fewer when steps turn out faster or slower than `step`, by twice at most: independent of the law's own error.
+static iso_est with_pace(iso_est bpb, double shadow, iso_est step) {
+  if (!(step.lo > 0 && step.hi >= step.mean)) return bpb;
+  double more = fabs(shadow) * log(fmin(step.mean / step.lo, 2)), less = fabs(shadow) * log(fmin(step.hi / step.mean, 2));
+  return iso_est_range(bpb.mean - hypot(bpb.mean - bpb.lo, more), bpb.mean, bpb.mean + hypot(bpb.hi - bpb.mean, less));
+}
+
 bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_config *c, const iso_loss_law *law, iso_choice *out) {
   iso_err none = {0};
   int threads = iso_pool_threads(e->ctx->pool);
   *out = (iso_choice){.config = *c, .binding = o->clock, .timed = true};
   out->eval_s = eval_seconds(e, c, o->val_tokens);
+  iso_est step = iso_est_unknown();
   double tokens = 1e6, train_s = o->seconds - o->other_s - 1.15 * out->eval_s;
   // Batch depends on tokens and tokens on the seconds a step: two rounds settle it.
   for (int round = 0; round < 3; round++) {
@@ -44,7 +52,8 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
       return false;
     }
     iso_step_work w = iso_step_work_train(&out->price);
-    out->step_s = e->pace * iso_step_model_predict(&e->steps, &w).mean;
+    step = iso_step_model_predict(&e->steps, &w);
+    out->step_s = e->pace * step.mean;
     double per_step = (double)(out->opts.batch * out->opts.seq), steps = 1e9;
     struct {
       double steps;
@@ -92,6 +101,7 @@ bool iso_choose_price(iso_env *e, const iso_choose_opts *o, const iso_model_conf
   out->bpb = law->bpb(law->self, params, iso_recipe_effective_tokens(tokens, o->unique_tokens));
   double more = law->bpb(law->self, params, iso_recipe_effective_tokens(1.01 * tokens, o->unique_tokens)).mean;
   out->shadow = (more - out->bpb.mean) / log(1.01);
+  if (out->timed) out->bpb = with_pace(out->bpb, out->shadow, step);
   double steps = (double)out->more_steps, s = steps * out->step_s;
   iso_est seconds = isfinite(o->seconds) && out->timed ? iso_est_range(0.93 * s, s, fmin(train_s, 1.05 * s)) : iso_est_rel(s, 0.2);
   out->cost = iso_env_seconds(e, seconds);

@@ -21,12 +21,18 @@ static iso_status use_kernels(iso_env *e, const char *prec, iso_err *err) {
 
 iso_status iso_env_calibrate_cost(const iso_env *e, iso_calibrate_level level, iso_cost *out, iso_err *err) {
   bool quick = level == ISO_CALIBRATE_QUICK;
-  double buffers = iso_calibrate_ram_b(level, &e->hw), steps, now = iso_meter_rss_b();
-  ISO_TRY(iso_calibrate_steps_ram_b(e->ctx, level, NULL, &steps, err));
+  double buffers = iso_calibrate_ram_b(level, &e->hw), most = buffers, now = iso_meter_rss_b();
+  // Which precision is timed is known after the machine was measured: the larger of the two counts.
+  for (iso_precision p = ISO_PREC_f32; p <= (iso_calibrate_native_bf16(NULL) ? ISO_PREC_bf16 : ISO_PREC_f32); p++) {
+    iso_ctx with = *e->ctx;
+    double steps;
+    ISO_TRY(iso_kern_select(p, &with.kern, err));
+    ISO_TRY(iso_calibrate_steps_ram_b(&with, level, NULL, &steps, err));
+    most = fmax(most, steps);
+  }
   if (!isfinite(now)) now = 16e6;
   // Upper ends: the seconds that the two calibrations keep to, and start-up; memory: a tenth and what oneDNN and thread stacks hold.
   *out = iso_env_seconds(e, quick ? iso_est_range(1, 4, 6) : iso_est_range(8, 25, 38));
-  double most = fmax(buffers, steps);
   out->peak_ram = iso_est_range(now + buffers, now + most, now + 1.1 * most + 16e6);
   return ISO_OK;
 }

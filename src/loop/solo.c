@@ -107,7 +107,18 @@ static iso_status choose(iso_env *e, const iso_solo_opts *o, iso_choice *out, is
   return ISO_OK;
 }
 
+// Whether a loss that was missed was the law's fault or the clock's.
+static void tell_pace(iso_env *e, const iso_choice *c, const iso_job_result *r) {
+  double ratio = (double)r->tokens / c->tokens;
+  char trained[40], planned[40];
+  if (!(c->timed && ratio > 0) || fabs(log(ratio)) < 0.05) return;
+  iso_env_note(e, ISO_EVENT_NOTE, "train", "%s in the time, planned were %s: the law gives %.3f bits per byte for as many",
+               iso_unit_print((double)r->tokens, ISO_UNIT_TOK, trained, sizeof trained),
+               iso_unit_print(c->tokens, ISO_UNIT_TOK, planned, sizeof planned), c->bpb.mean + c->shadow * log(ratio));
+}
+
 json_t *iso_solo_result(iso_env *e, const iso_choice *c, const iso_job_result *r, const iso_cost *predicted) {
+  if (r) tell_pace(e, c, r);
   iso_cost m = iso_env_measured(e);
   json_t *pred = iso_cost_json(predicted), *meas = iso_cost_json(&m);
   json_object_set_new(pred, "bits_per_byte", json_pack("[f,f,f]", c->bpb.lo, c->bpb.mean, c->bpb.hi));

@@ -118,6 +118,8 @@ static const kcase CASES[] = {
     {.slot = ISO_K_muon, .d = {1, 20, 20}, .a = {1, 1}},
     {.slot = ISO_K_muon, .d = {2, 44, 20}, .a = {0, 0.5}},
     {.slot = ISO_K_muon, .d = {3, 20, 33}, .a = {1, 1}},
+    {.slot = ISO_K_muon, .d = {1, 90, 70}, .a = {1, 1}},  // several blocks a side
+    {.slot = ISO_K_muon, .d = {1, 66, 100}, .a = {1, 1}},
     {.slot = ISO_K_muon, .d = {2, 40, 20, 20, 12, 8}, .a = {1, 1}},
     {.slot = ISO_K_muon, .d = {1, 70, 17, 33, 17, 19, 1}, .a = {1, 1}},
 };
@@ -215,8 +217,8 @@ static void each_table(iso_precision prec, void (*fn)(const iso_kern_table *)) {
 }
 
 static bool is_attention(iso_kslot s) { return s == ISO_K_attention || s == ISO_K_attention_bwd; }
-// Tables with products of their own for attention.
-static bool attention_rounds(const iso_kern_table *t) { return t->bf16 && t->bf16->gemm; }
+// Tables with bf16 products of their own, which attention and Muon use too.
+static bool has_blocks(const iso_kern_table *t) { return t->bf16 && t->bf16->gemm; }
 
 // The tables of a precision that this CPU has.
 typedef struct tables {
@@ -229,7 +231,8 @@ static void take_bf16(const iso_kern_table *t) { bf16.t[bf16.n++] = t; }
 
 // bf16 tables: rounding the operands of a product moves a sum of random terms by 2^-9 of its scale.
 static double bf16_bound(const iso_kern_table *t, iso_kslot s) {
-  bool twice = s == ISO_K_head_loss || (attention_rounds(t) && is_attention(s));  // probabilities and gradients are rounded too
+  if (s == ISO_K_muon) return has_blocks(t) ? 2e-2 : bound_of(s);           // of the weight, five steps of three products each
+  bool twice = s == ISO_K_head_loss || (has_blocks(t) && is_attention(s));  // probabilities and gradients are rounded too
   return twice ? 2e-2 : has_product(s) ? 1e-2 : bound_of(s);
 }
 

@@ -35,7 +35,8 @@ static inline size_t vec_scratch_emu(iso_kslot s, const int64_t *d, int threads)
   [ISO_K_layernorm] = layernorm_f32, [ISO_K_layernorm_bwd] = layernorm_bwd_f32, [ISO_K_rope] = rope_f32,                                      \
   [ISO_K_attention_cached] = attention_cached_f32, [ISO_K_swiglu] = swiglu_f32, [ISO_K_swiglu_bwd] = swiglu_bwd_f32, [ISO_K_gelu] = gelu_f32, \
   [ISO_K_gelu_bwd] = gelu_bwd_f32, [ISO_K_relu2] = relu2_f32, [ISO_K_relu2_bwd] = relu2_bwd_f32, [ISO_K_softmax_xent] = softmax_xent_f32,     \
-  [ISO_K_add] = add_f32, [ISO_K_sumsq] = sumsq_f32, [ISO_K_adamw] = adamw_f32, [ISO_K_muon] = muon_f32
-#define VEC_ATTENTION_SLOTS(forward, backward) [ISO_K_attention] = forward, [ISO_K_attention_bwd] = backward
+  [ISO_K_add] = add_f32, [ISO_K_sumsq] = sumsq_f32, [ISO_K_adamw] = adamw_f32
+// What kern/bf16 replaces besides linear layers.
+#define VEC_F32_SLOTS [ISO_K_attention] = attention_f32, [ISO_K_attention_bwd] = attention_bwd_f32, [ISO_K_muon] = muon_f32
 #define VEC_LINEAR_SLOTS(suffix) [ISO_K_linear] = linear_##suffix, [ISO_K_linear_bwd] = linear_bwd_##suffix, [ISO_K_head_loss] = head_loss_##suffix
 #endif
