@@ -1,4 +1,5 @@
 // Times steps and forward passes of small models, so that the step model knows this machine.
+#include <malloc.h>
 #include <math.h>
 
 #include "base/rng.h"
@@ -55,7 +56,7 @@ static iso_status time_steps(iso_ctx *c, iso_model *m, iso_train_opts *o, double
 }
 
 // Seconds of one forward pass, the first dropped.
-static iso_status time_forward(iso_ctx *c, iso_model *m, const iso_train_opts *o, double *out, iso_err *err) {
+static iso_status time_forward(iso_ctx *c, iso_model *m, const iso_train_opts *o, iso_meter *meter, double *out, iso_err *err) {
   iso_eval *e;
   iso_loss loss;
   double s[3] = {NAN, NAN, NAN};
@@ -65,6 +66,7 @@ static iso_status time_forward(iso_ctx *c, iso_model *m, const iso_train_opts *o
     double t0 = iso_now_s(c);
     st = iso_eval_run(e, random_ids, &m->config.vocab, o->batch * o->seq + 1, 0, &loss, err);
     if (i > 0) s[i - 1] = iso_now_s(c) - t0;
+    if (i == 0 && meter) iso_meter_sample(meter);
   }
   iso_eval_close(e);
   *out = iso_median(s, 3);
@@ -101,9 +103,10 @@ static iso_status time_probe(iso_ctx *c, const probe *p, const iso_train_opts *b
   ISO_TRY(iso_model_open(c, &shape, &model, err));
   iso_model_init(model, 0);
   iso_status st = time_steps(c, model, &o, left_s / 2, meter, &obs[0].seconds, err);
-  if (st == ISO_OK) st = time_forward(c, model, &o, &obs[1].seconds, err);
+  if (st == ISO_OK) st = time_forward(c, model, &o, meter, &obs[1].seconds, err);
   if (st == ISO_OK) st = iso_step_model_refit(m, obs, 2, err);
   iso_model_close(model);
+  (void)malloc_trim(0);  // what glibc keeps of freed blocks would add up over the probes
   return st;
 }
 
