@@ -5,13 +5,13 @@
 #include "plan/fit/fit.h"
 
 // log(loss / reference) = c0 + c1 log(N / N0) + c2 log(D / D0) + noise: the reference knows the shape of the law far from the runs, the runs
-// know the level on this text. c has independent Gaussians around 0; N0 and D0 are the weighted geometric means of the runs.
+// know the level on this text. c has independent Gaussians as its prior; N0 and D0 are the weighted geometric means of the runs.
 typedef struct iso_transfer_prior {
-  double sd[3];               // of c0, c1, c2
+  double mean[3], sd[3];      // of c0, c1, c2
   double noise_sd, noise_df;  // of log loss from run to run, and how many observations that is worth
   double drift_sd;            // of log loss where the reference is asked beyond the runs: what its form cannot express
 } iso_transfer_prior;
-// sd 0.4, 0.007, 0.007; noise 0.011 worth 12 runs; drift 0.006.
+// mean 0, 0, -0.005; sd 0.4, 0.007, 0.007; noise 0.0105 worth 12 runs; drift 0.006.
 iso_transfer_prior iso_transfer_prior_default(void);
 
 typedef struct iso_transfer {

@@ -41,9 +41,13 @@ static void test_recovers(void **s) {
   assert_true(fabs(e.mean / want - 1) < 1e-6);
   assert_true(e.lo < e.mean && e.mean < e.hi);
   // A prior of no width leaves the reference's slopes alone.
+  p.mean[2] = 0;
   p.sd[1] = p.sd[2] = 1e-9;
   assert_int_equal(iso_transfer_fit(&d, ref, NULL, &p, 0.9, &t, &err), ISO_OK);
   assert_true(fabs(t.c[1]) < 1e-6 && fabs(t.c[2]) < 1e-6);
+  p.mean[2] = -0.02;  // or where it says
+  assert_int_equal(iso_transfer_fit(&d, ref, NULL, &p, 0.9, &t, &err), ISO_OK);
+  assert_true(fabs(t.c[2] + 0.02) < 1e-6);
   iso_fit_data_close(&d);
 }
 
@@ -58,7 +62,7 @@ static void test_covers(void **s) {
     iso_err err;
     double ref[6];
     iso_transfer_prior p = iso_transfer_prior_default();
-    double slope = p.sd[2] * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0), scale = exp(0.3 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 1));
+    double slope = p.mean[2] + p.sd[2] * iso_rng_normal(seed, ISO_RNG_TEST, 1, 0), scale = exp(0.3 * iso_rng_normal(seed, ISO_RNG_TEST, 1, 1));
     make(&d, ref, scale, slope, p.noise_sd, seed);
     assert_int_equal(iso_transfer_fit(&d, ref, NULL, &p, 0.9, &t, &err), ISO_OK);
     double far = reference(1e6, 4e6), run = scale * far * pow(10, slope);

@@ -36,18 +36,10 @@ static inline void *batt_take(unsigned char **at, int64_t n, size_t elem) {
   return p;
 }
 
-// Packs all of an operand on the calling thread.
-static inline void pack_whole(operand *o) {
-  if (o->along_k)
-    for (int64_t t = 0; t < up(o->n, PANEL); t++) pack_panel(o, t, 0);
-  else
-    for (int64_t t = 0; t < o->steps; t++) pack_step(o, t, 0);
-}
-
-// Rows [first, first + n) of a matrix as the left or right operand of a product over their columns (along) or over the rows themselves.
+// n rows of a matrix as the left or right operand of a product over their columns (along) or over the rows themselves; packed on the calling thread.
 static inline operand batt_packed(bf16 *dst, const float *src, int64_t ld, int64_t n, int64_t cols, bool along, bool is_b) {
   operand o = {src, ld, along ? n : cols, along ? cols : n, along, is_b, up(along ? cols : n, STEP), dst};
-  pack_whole(&o);
+  pack_part(&o, 0, up(o.n, PANEL), 0, o.steps, dst);
   return o;
 }
 

@@ -31,7 +31,8 @@ static inline size_t muon_blocks_room(int64_t s, int64_t l) {
   return (size_t)(gram > apply ? gram : apply) * STEP_ELEMS * sizeof(bf16);
 }
 
-static const muon_products MUON_BLOCKS = {muon_product_blocks, muon_blocks_room};
-// numerics: operands of the products are rounded to bf16
+// A step triples small singular values, and the rounding errors that have got into their directions with them: the first two steps are spared.
+static const muon_products MUON_BLOCKS = {muon_product_blocks, muon_blocks_room, 2};
+// numerics: operands of the products are rounded to bf16 from the third step on
 static inline void muon_blocks(const iso_kcall *c) { muon_by(c, &MUON_BLOCKS); }
 #endif

@@ -92,6 +92,7 @@ static inline muon_part muon_part_of(const int64_t *d, int64_t part) {
 typedef struct muon_products {
   void (*run)(const iso_gemm *g, bool symmetric, void *room);
   size_t (*room)(int64_t s, int64_t l);
+  int exact;  // first steps that multiply in f32 all the same
 } muon_products;
 static inline void muon_product_f32(const iso_gemm *g, bool symmetric, void *room) {
   (void)symmetric;
@@ -138,13 +139,13 @@ static inline float *newton_schulz(float *x, float *next, float *a, float *b, co
   int64_t s = p->s, l = p->l;
   bool wide = p->rows <= p->cols;
   for (int i = 0; i < steps; i++) {
-    by->run(&(iso_gemm){.ta = !wide, .tb = wide, .m = s, .n = s, .k = l, .a = x, .lda = p->cols, .b = x, .ldb = p->cols, .c = a, .ldc = s}, true,
-            room);
-    by->run(&(iso_gemm){.m = s, .n = s, .k = s, .a = a, .lda = s, .b = a, .ldb = s, .c = b, .ldc = s}, true, room);
+    void (*run)(const iso_gemm *, bool, void *) = i < by->exact ? muon_product_f32 : by->run;
+    run(&(iso_gemm){.ta = !wide, .tb = wide, .m = s, .n = s, .k = l, .a = x, .lda = p->cols, .b = x, .ldb = p->cols, .c = a, .ldc = s}, true, room);
+    run(&(iso_gemm){.m = s, .n = s, .k = s, .a = a, .lda = s, .b = a, .ldb = s, .c = b, .ldc = s}, true, room);
     muon_blend(b, cc, cb, a, s * s);
     for (int64_t j = 0; j < s; j++) b[j * s + j] += ca;
     iso_gemm g = {.m = p->rows, .n = p->cols, .k = s, .a = wide ? b : x, .lda = s, .b = wide ? x : b, .ldb = p->cols, .c = next, .ldc = p->cols};
-    by->run(&g, false, room);
+    run(&g, false, room);
     float *t = x;
     x = next;
     next = t;
@@ -186,7 +187,7 @@ static inline void muon_by(const iso_kcall *c, const muon_products *by) {
   muon_args a = {c, by};
   iso_pool_run(c->pool, c->d[0] * muon_parts(c->d), muon_task, &a);
 }
-static const muon_products MUON_F32 = {muon_product_f32, NULL};
+static const muon_products MUON_F32 = {muon_product_f32, NULL, 0};
 static inline void muon_f32(const iso_kcall *c) { muon_by(c, &MUON_F32); }
 
 static inline size_t optim_scratch(iso_kslot slot, const int64_t *d, int threads) {
