@@ -104,7 +104,8 @@ static void round_rows(void *arg, int64_t t, int worker) {
   for (; i < end; i++) r->ops->round(r->src + i * r->ld, r->dst + i * r->cols, r->cols);
 }
 
-void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, float *dst, const iso_bf16_ops *ops) {
+// dst[rows,cols] = src, whose rows are `ld` apart, rounded by ops->round.
+static void round_matrix(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, float *dst, const iso_bf16_ops *ops) {
   rounding r = {src, rows, cols, ld, dst, ops};
   iso_pool_run(pool, (rows + ROUND_ROWS - 1) / ROUND_ROWS, round_rows, &r);
 }
@@ -116,8 +117,8 @@ void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, co
   }
   int64_t ar = g->ta ? g->k : g->m, ac = g->ta ? g->m : g->k, br = g->tb ? g->n : g->k, bc = g->tb ? g->k : g->n;
   float *a = (float *)(void *)scratch, *b = a + (ar * ac + 15) / 16 * 16;
-  iso_bf16_round(pool, g->a, ar, ac, g->lda, a, ops);
-  iso_bf16_round(pool, g->b, br, bc, g->ldb, b, ops);
+  round_matrix(pool, g->a, ar, ac, g->lda, a, ops);
+  round_matrix(pool, g->b, br, bc, g->ldb, b, ops);
   iso_gemm h = *g;
   h.a = a;
   h.b = b;

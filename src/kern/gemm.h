@@ -25,8 +25,6 @@ struct iso_bf16_ops {
   // The CPU's own products, as iso_gemm_bf16; NULL: it has none that pay.
   void (*gemm)(iso_pool *pool, const iso_gemm *g, unsigned char *scratch);
 };
-// dst[rows,cols] = src, whose rows are `ld` apart, rounded by ops->round; on the pool.
-void iso_bf16_round(iso_pool *pool, const float *src, int64_t rows, int64_t cols, int64_t ld, float *dst, const iso_bf16_ops *ops);
 // Operands rounded to bf16 on the fly, products and sums in f32. `scratch` holds iso_gemm_bf16_scratch() bytes.
 void iso_gemm_bf16(iso_pool *pool, const iso_gemm *g, unsigned char *scratch, const iso_bf16_ops *ops);
 size_t iso_gemm_bf16_scratch(int64_t m, int64_t n, int64_t k, int threads);

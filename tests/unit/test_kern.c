@@ -231,7 +231,7 @@ static void take_bf16(const iso_kern_table *t) { bf16.t[bf16.n++] = t; }
 
 // bf16 tables: rounding the operands of a product moves a sum of random terms by 2^-9 of its scale.
 static double bf16_bound(const iso_kern_table *t, iso_kslot s) {
-  if (s == ISO_K_muon) return has_blocks(t) ? 2e-2 : bound_of(s);           // of the weight, five steps of three products each
+  if (s == ISO_K_muon) return has_blocks(t) ? 4e-3 : bound_of(s);           // the last three of five steps
   bool twice = s == ISO_K_head_loss || (has_blocks(t) && is_attention(s));  // probabilities and gradients are rounded too
   return twice ? 2e-2 : has_product(s) ? 1e-2 : bound_of(s);
 }

@@ -38,6 +38,17 @@ static inline void edge_block(const bf16 *a, const bf16 *b, int64_t steps, float
 
 static inline int64_t fewer(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// Block (i, j) of g->c from its panel of A and of B.
+static inline __attribute__((always_inline)) void block_of(const iso_gemm *g, int64_t i, int64_t j, const bf16 *a, const bf16 *b, int64_t steps,
+                                                           block_mode mode) {
+  float *c = g->c + i * PANEL * g->ldc + j * PANEL;
+  int64_t rows = g->m - i * PANEL, cols = g->n - j * PANEL;
+  if (rows >= PANEL && cols >= PANEL)
+    block(a, b, steps, c, g->ldc, mode);
+  else
+    edge_block(a, b, steps, c, g->ldc, mode, fewer(rows, PANEL), fewer(cols, PANEL));
+}
+
 static inline void run_blocks(void *arg, int64_t t, int worker) {
   const block_tasks *s = arg;
   const iso_gemm *g = s->g;
@@ -54,15 +65,7 @@ static inline void run_blocks(void *arg, int64_t t, int worker) {
     const bf16 *a = s->a ? s->a + i0 * a_panel + q * STEP_ELEMS : own, *b = s->b ? s->b + j0 * b_panel + q * STEP_ELEMS : own;
     if (s->own) pack_part(s->own, s->a ? j0 : i0, s->a ? j1 : i1, q, q + steps, own);
     for (int64_t j = j0; j < j1; j++)
-      for (int64_t i = i0; i < i1; i++) {
-        const bf16 *ai = a + (i - i0) * a_panel, *bj = b + (j - j0) * b_panel;
-        float *c = g->c + i * PANEL * g->ldc + j * PANEL;
-        int64_t rows = g->m - i * PANEL, cols = g->n - j * PANEL;
-        if (rows >= PANEL && cols >= PANEL)
-          block(ai, bj, steps, c, g->ldc, mode);
-        else
-          edge_block(ai, bj, steps, c, g->ldc, mode, fewer(rows, PANEL), fewer(cols, PANEL));
-      }
+      for (int64_t i = i0; i < i1; i++) block_of(g, i, j, a + (i - i0) * a_panel, b + (j - j0) * b_panel, steps, mode);
   }
   end_blocks();
 }

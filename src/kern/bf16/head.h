@@ -23,11 +23,9 @@ typedef struct bhead {
   double *nats;              // [rows]; negative when the row is ignored
 } bhead;
 
-static inline int64_t bhead_least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static inline int64_t bhead_rows_held(int64_t m, int64_t d, int64_t v) {
-  int64_t rows = bhead_least(2 * d > BHEAD_USUAL_ROWS ? 2 * d : BHEAD_USUAL_ROWS, BHEAD_HELD_ELEMS / (up(v, PANEL) * PANEL));
-  return up(bhead_least(rows > BHEAD_LEAST_ROWS ? rows : BHEAD_LEAST_ROWS, m), PANEL) * PANEL;
+  int64_t rows = fewer(2 * d > BHEAD_USUAL_ROWS ? 2 * d : BHEAD_USUAL_ROWS, BHEAD_HELD_ELEMS / (up(v, PANEL) * PANEL));
+  return up(fewer(rows > BHEAD_LEAST_ROWS ? rows : BHEAD_LEAST_ROWS, m), PANEL) * PANEL;
 }
 
 // A part of the scratch, of which *used bytes are taken; NULL when there is none yet.
@@ -132,7 +130,7 @@ static inline void bhead_forward_task(void *arg, int64_t t, int worker) {
   (void)worker;
   const bhead *h = arg;
   int64_t panels = up(h->n, PANEL), across = up(up(h->v, PANEL), BHEAD_COLS), c = t % across;
-  int64_t i0 = t / across * BHEAD_ROWS, i1 = bhead_least(i0 + BHEAD_ROWS, panels), j1 = bhead_least((c + 1) * BHEAD_COLS, up(h->v, PANEL));
+  int64_t i0 = t / across * BHEAD_ROWS, i1 = fewer(i0 + BHEAD_ROWS, panels), j1 = fewer((c + 1) * BHEAD_COLS, up(h->v, PANEL));
   __m512 sums[BHEAD_ROWS * PANEL];
   _Alignas(64) float logits[PANEL * PANEL];
   for (int i = 0; i < BHEAD_ROWS * PANEL; i++) sums[i] = _mm512_setzero_ps();
@@ -158,8 +156,7 @@ static inline void bhead_scaled_row(float *y, const float *x, int64_t n, float f
 static inline void bhead_finish_rows(void *arg, int64_t t, int worker) {
   (void)worker;
   bhead *h = arg;
-  int64_t end = bhead_least((t + 1) * BHEAD_ROW_TASK, up(h->n, PANEL) * PANEL), blocks = up(up(h->v, PANEL), BHEAD_COLS),
-          stride = up(h->n, PANEL) * PANEL;
+  int64_t end = fewer((t + 1) * BHEAD_ROW_TASK, up(h->n, PANEL) * PANEL), blocks = up(up(h->v, PANEL), BHEAD_COLS), stride = up(h->n, PANEL) * PANEL;
   for (int64_t i = t * BHEAD_ROW_TASK; i < end; i++) {
     double sum = 0;
     float f = 0;
@@ -185,7 +182,7 @@ static inline void bhead_finish_rows(void *arg, int64_t t, int worker) {
 static inline void bhead_scale_rows(void *arg, int64_t t, int worker) {
   (void)worker;
   const bhead *h = arg;
-  int64_t end = bhead_least((t + 1) * BHEAD_ROW_TASK, h->n);
+  int64_t end = fewer((t + 1) * BHEAD_ROW_TASK, h->n);
   for (int64_t i = t * BHEAD_ROW_TASK; i < end; i++) {
     float *dx = h->dx + i * h->d;
     bhead_scaled_row(dx, dx, h->d, h->shift[i]);
@@ -227,7 +224,7 @@ static inline void head_loss_blocks(const iso_kcall *c) {
   const iso_hyp *hyp = c->p[7];
   bool packed = false;
   for (int64_t i = 0; i < m; i += rows) {
-    int64_t n = bhead_least(rows, m - i);
+    int64_t n = fewer(rows, m - i);
     bhead h = {.x = (const float *)c->p[0] + i * d,
                .w = c->p[1],
                .targets = (const int32_t *)c->p[2] + i,

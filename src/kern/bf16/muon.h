@@ -12,14 +12,7 @@ static inline void muon_product_blocks(const iso_gemm *g, bool symmetric, void *
   pack_part(&b, 0, cols, 0, steps, b.dst);
   begin_blocks();
   for (int64_t j = 0; j < cols; j++)
-    for (int64_t i = 0; i < (symmetric ? j + 1 : rows); i++) {
-      float *c = g->c + i * PANEL * g->ldc + j * PANEL;
-      int64_t m = g->m - i * PANEL, n = g->n - j * PANEL;
-      if (m >= PANEL && n >= PANEL)
-        block(panel_at(&a, i, 0), panel_at(&b, j, 0), steps, c, g->ldc, BLOCK_SET);
-      else
-        edge_block(panel_at(&a, i, 0), panel_at(&b, j, 0), steps, c, g->ldc, BLOCK_SET, fewer(m, PANEL), fewer(n, PANEL));
-    }
+    for (int64_t i = 0; i < (symmetric ? j + 1 : rows); i++) block_of(g, i, j, panel_at(&a, i, 0), panel_at(&b, j, 0), steps, BLOCK_SET);
   end_blocks();
   if (!symmetric) return;
   for (int64_t i = PANEL; i < g->m; i++)  // rows below the blocks on the diagonal
