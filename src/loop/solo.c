@@ -278,8 +278,10 @@ iso_status iso_solo_run(iso_env *e, const iso_solo_opts *o, json_t **result, iso
   iso_status st;
   ISO_TRYG(iso_env_own(e, o->out_dir, err));
   if (o->replay) ISO_TRYG(load_replay(e, o->replay, &factor, &n_factor, &replay, err));
-  ISO_TRYG(iso_env_machine(e, false, o->precision, err));
   if (!replay && !o->plan_only) ISO_TRYG(iso_job_pending_open(o->out_dir, &p, err));
+  iso_text_opts text = {.texts = o->texts, .n = o->n_texts};
+  if (!o->data_dir && !p.there) ISO_TRYG(iso_env_text_there(&text, err));
+  ISO_TRYG(iso_env_machine(e, false, o->precision, err));
   ISO_TRYG(prepare_data(e, o, replay, json_object_get(p.job, "data"), err));
   ISO_TRYG(pick(e, o, replay, &p, &c, &steps, err));
   iso_cost predicted = iso_choice_whole(e, &c, iso_est_range(0.05, 0.3, LAST_S));

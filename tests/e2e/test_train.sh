@@ -14,6 +14,10 @@ PY
 tiny="--model 2,32,2/2,64,320,32 --vocab 320 --batch 4 --seed 3"
 
 help_ok train
+# A text that is not there is refused before seconds go into measuring the machine.
+run 4 train --text missing.txt --steps 5 --out x
+err_has 'missing.txt'
+err_lacks 'calibrate'
 run $E_OK train --text text.txt $tiny --steps 40 --out a --json
 json 'j["params"] > 10000 and j["tokens"] == 40 * 4 * 32'
 json '0 < j["bits_per_byte"] < 8 and j["elapsed_s"] > 0'
@@ -217,8 +221,6 @@ run $E_USAGE train --text text.txt --out x
 err_has 'budget'
 run $E_USAGE train --text text.txt --steps 5 --stepz 3
 err_has 'did you mean --steps'
-run 4 train --text missing.txt --steps 5 --out x
-err_has 'missing.txt'
 : > empty.txt
 run 4 train --text empty.txt --steps 5 --out x
 printf x > one.txt
