@@ -121,6 +121,9 @@ static iso_status add_calls(void *arg, int block, int iter, run how, iso_err *er
     for (int j = 0; j < ISO_K_OPERANDS; j++) {
       int t = n->arg[j].tensor;
       c->k.p[j] = t < 0 ? NULL : iso_exec_at(e, t, copy_of(e, n->arg[j], iter));
+      if (t < 0 || !e->g->tensor[t].narrow) continue;
+      if (!e->kern->narrow) return iso_fail(err, ISO_EUNSUP, "kernels %s take no activations as bf16", e->kern->name);
+      c->k.narrow |= 1u << j;
     }
   }
   return ISO_OK;

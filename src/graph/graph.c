@@ -82,6 +82,11 @@ int64_t iso_tensor_elems(const iso_tensor *t, const iso_bind *b) {
   return n;
 }
 
+int64_t iso_tensor_bytes(const iso_tensor *t, const iso_bind *b, size_t elem_bytes) {
+  if (t->raw_bytes > 0) return t->raw_bytes;
+  return iso_tensor_elems(t, b) * (int64_t)(t->i32 ? sizeof(int32_t) : t->narrow ? iso_dtype_bytes(ISO_DTYPE_bf16) : elem_bytes);
+}
+
 int iso_tensor_copies(const iso_graph *g, const iso_tensor *t) {
   if (t->block < 0) return 1;
   return g->block[t->block].count + (t->stream ? 1 : 0);

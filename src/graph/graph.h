@@ -34,6 +34,7 @@ typedef struct iso_tensor {
   const char *axes;  // one letter per dimension (docs/notation.md), e.g. "FD"
   iso_role role;
   bool i32;           // 4-byte integers; otherwise elements of the table's type
+  bool narrow;        // or bf16, see iso_pass_narrow
   int64_t raw_bytes;  // > 0: opaque bytes (hyperparameters, f64 sums), dimensions unused
   int rank;
   iso_dim dim[ISO_RANK_MAX];
@@ -109,6 +110,14 @@ iso_param_count iso_graph_params(const iso_graph *g);
 
 // Adds the backward section for the loss node (the last node of the last forward block).
 iso_status iso_pass_gradient(iso_graph *g, iso_err *err);
+
+// Keeps as bf16 every activation that only operands touch which may be kept so: what products round anyway, and what lies between them. The stream,
+// which sums up layers, stays as it is. For tables that take it (iso_kern_table.narrow); after the gradient pass.
+void iso_pass_narrow(iso_graph *g);
+// Elements of one copy of t in bytes.
+int64_t iso_tensor_bytes(const iso_tensor *t, const iso_bind *b, size_t elem_bytes);
+// Bytes that one call of a node reads and writes: its op's elements, those of narrow operands at their width.
+void iso_node_bytes(const iso_graph *g, const iso_node *n, const iso_bind *b, size_t elem_bytes, double *read, double *write);
 
 // Sums over the nodes of `section`, each block once, times its count. Recomputation is not counted here.
 typedef struct iso_graph_cost {

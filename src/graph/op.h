@@ -19,6 +19,7 @@ struct iso_op {
   // gradient flows to (ids, statistics); upper case when it may be absent.
   const char *io;
   iso_kslot slot;
+  const char *narrow;  // the numbers of operands that may be kept as bf16, where a table takes them so (iso_pass_narrow)
   // `have[i]` tells whether operand i is present.
   void (*cost)(const int64_t *d, const bool *have, iso_opcost *out);
   // Emits the ops that carry gradients from the outputs of `n` to its inputs; NULL: no gradient exists.

@@ -39,6 +39,6 @@ static void cached_cost(const int64_t *d, const bool *have, iso_opcost *o) {
   *o = (iso_opcost){4 * q * seen, 5 * m * (double)d[2] * seen, q + kv + kv * seen, q + kv};
 }
 
-const iso_op iso_op_attention = {"attention", "rww", ISO_K_attention, attention_cost, attention_grad};
-const iso_op iso_op_attention_bwd = {"attention_bwd", "rrrrw", ISO_K_attention_bwd, attention_bwd_cost, NULL};
-const iso_op iso_op_attention_cached = {"attention_cached", "rxxiiw", ISO_K_attention_cached, cached_cost, NULL};
+const iso_op iso_op_attention = {"attention", "rww", ISO_K_attention, "01", attention_cost, attention_grad};
+const iso_op iso_op_attention_bwd = {"attention_bwd", "rrrrw", ISO_K_attention_bwd, "0134", attention_bwd_cost, NULL};
+const iso_op iso_op_attention_cached = {"attention_cached", "rxxiiw", ISO_K_attention_cached, "", cached_cost, NULL};

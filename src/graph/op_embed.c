@@ -21,5 +21,5 @@ static void embed_bwd_cost(const int64_t *d, const bool *have, iso_opcost *o) {
   *o = (iso_opcost){0, have[3] ? 2 * md : md, 2 * md, md};
 }
 
-const iso_op iso_op_embed = {"embed", "irRw", ISO_K_embed, embed_cost, embed_grad};
-const iso_op iso_op_embed_bwd = {"embed_bwd", "iraA", ISO_K_embed_bwd, embed_bwd_cost, NULL};
+const iso_op iso_op_embed = {"embed", "irRw", ISO_K_embed, "", embed_cost, embed_grad};
+const iso_op iso_op_embed_bwd = {"embed_bwd", "iraA", ISO_K_embed_bwd, "", embed_bwd_cost, NULL};

@@ -42,5 +42,5 @@ static void linear_bwd_cost(const int64_t *d, const bool *have, iso_opcost *o) {
   }
 }
 
-const iso_op iso_op_linear = {"linear", "rrRRw", ISO_K_linear, linear_cost, linear_grad};
-const iso_op iso_op_linear_bwd = {"linear_bwd", "rRRAAW", ISO_K_linear_bwd, linear_bwd_cost, NULL};
+const iso_op iso_op_linear = {"linear", "rrRRw", ISO_K_linear, "04", linear_cost, linear_grad};
+const iso_op iso_op_linear_bwd = {"linear_bwd", "rRRAAW", ISO_K_linear_bwd, "015", linear_bwd_cost, NULL};

@@ -33,5 +33,5 @@ static iso_status softmax_xent_grad(iso_gradpass *p, const iso_node *n, iso_err 
   return ISO_OK;
 }
 
-const iso_op iso_op_head_loss = {"head_loss", "rriaWAWI", ISO_K_head_loss, head_loss_cost, head_loss_grad};
-const iso_op iso_op_softmax_xent = {"softmax_xent", "riaWWI", ISO_K_softmax_xent, softmax_xent_cost, softmax_xent_grad};
+const iso_op iso_op_head_loss = {"head_loss", "rriaWAWI", ISO_K_head_loss, "", head_loss_cost, head_loss_grad};
+const iso_op iso_op_softmax_xent = {"softmax_xent", "riaWWI", ISO_K_softmax_xent, "", softmax_xent_cost, softmax_xent_grad};

@@ -57,10 +57,10 @@ static void add_cost(const int64_t *d, const bool *h, iso_opcost *o) {
   *o = (iso_opcost){0, (double)d[0], 2 * (double)d[0], (double)d[0]};
 }
 
-const iso_op iso_op_swiglu = {"swiglu", "rw", ISO_K_swiglu, swiglu_cost, swiglu_grad};
-const iso_op iso_op_swiglu_bwd = {"swiglu_bwd", "rrw", ISO_K_swiglu_bwd, swiglu_bwd_cost, NULL};
-const iso_op iso_op_gelu = {"gelu", "rw", ISO_K_gelu, gelu_cost, gelu_grad};
-const iso_op iso_op_gelu_bwd = {"gelu_bwd", "rrw", ISO_K_gelu_bwd, gelu_bwd_cost, NULL};
-const iso_op iso_op_relu2 = {"relu2", "rw", ISO_K_relu2, relu2_cost, relu2_grad};
-const iso_op iso_op_relu2_bwd = {"relu2_bwd", "rrw", ISO_K_relu2_bwd, relu2_bwd_cost, NULL};
-const iso_op iso_op_add = {"add", "rrw", ISO_K_add, add_cost, add_grad};
+const iso_op iso_op_swiglu = {"swiglu", "rw", ISO_K_swiglu, "01", swiglu_cost, swiglu_grad};
+const iso_op iso_op_swiglu_bwd = {"swiglu_bwd", "rrw", ISO_K_swiglu_bwd, "012", swiglu_bwd_cost, NULL};
+const iso_op iso_op_gelu = {"gelu", "rw", ISO_K_gelu, "01", gelu_cost, gelu_grad};
+const iso_op iso_op_gelu_bwd = {"gelu_bwd", "rrw", ISO_K_gelu_bwd, "012", gelu_bwd_cost, NULL};
+const iso_op iso_op_relu2 = {"relu2", "rw", ISO_K_relu2, "01", relu2_cost, relu2_grad};
+const iso_op iso_op_relu2_bwd = {"relu2_bwd", "rrw", ISO_K_relu2_bwd, "012", relu2_bwd_cost, NULL};
+const iso_op iso_op_add = {"add", "rrw", ISO_K_add, "", add_cost, add_grad};

@@ -48,7 +48,7 @@ static void layernorm_bwd_cost(const int64_t *d, const bool *have, iso_opcost *o
   *o = (iso_opcost){0, 16 * m * n + (d[2] ? m * n : 0) + 2 * m, (d[2] ? 3 : 2) * m * n + 2 * m + 3 * n, m * n + 2 * n};
 }
 
-const iso_op iso_op_rmsnorm = {"rmsnorm", "rrww", ISO_K_rmsnorm, rmsnorm_cost, rmsnorm_grad};
-const iso_op iso_op_rmsnorm_bwd = {"rmsnorm_bwd", "rrrrwa", ISO_K_rmsnorm_bwd, rmsnorm_bwd_cost, NULL};
-const iso_op iso_op_layernorm = {"layernorm", "rrrwww", ISO_K_layernorm, layernorm_cost, layernorm_grad};
-const iso_op iso_op_layernorm_bwd = {"layernorm_bwd", "rrrrrwaa", ISO_K_layernorm_bwd, layernorm_bwd_cost, NULL};
+const iso_op iso_op_rmsnorm = {"rmsnorm", "rrww", ISO_K_rmsnorm, "2", rmsnorm_cost, rmsnorm_grad};
+const iso_op iso_op_rmsnorm_bwd = {"rmsnorm_bwd", "rrrrwa", ISO_K_rmsnorm_bwd, "3", rmsnorm_bwd_cost, NULL};
+const iso_op iso_op_layernorm = {"layernorm", "rrrwww", ISO_K_layernorm, "", layernorm_cost, layernorm_grad};
+const iso_op iso_op_layernorm_bwd = {"layernorm_bwd", "rrrrrwaa", ISO_K_layernorm_bwd, "", layernorm_bwd_cost, NULL};

@@ -24,6 +24,6 @@ static void muon_cost(const int64_t *d, const bool *have, iso_opcost *o) {
   *o = (iso_opcost){layers * mat, layers * elems * 12, layers * elems * 3, layers * elems * 3};
 }
 
-const iso_op iso_op_sumsq = {"sumsq", "ra", ISO_K_sumsq, sumsq_cost, NULL};
-const iso_op iso_op_adamw = {"adamw", "xxxxi", ISO_K_adamw, adamw_cost, NULL};
-const iso_op iso_op_muon = {"muon", "xxxi", ISO_K_muon, muon_cost, NULL};
+const iso_op iso_op_sumsq = {"sumsq", "ra", ISO_K_sumsq, "", sumsq_cost, NULL};
+const iso_op iso_op_adamw = {"adamw", "xxxxi", ISO_K_adamw, "", adamw_cost, NULL};
+const iso_op iso_op_muon = {"muon", "xxxi", ISO_K_muon, "", muon_cost, NULL};

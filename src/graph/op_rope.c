@@ -20,4 +20,4 @@ static iso_status rope_grad(iso_gradpass *p, const iso_node *n, iso_err *err) {
                        err);
 }
 
-const iso_op iso_op_rope = {"rope", "rIx", ISO_K_rope, rope_cost, rope_grad};
+const iso_op iso_op_rope = {"rope", "rIx", ISO_K_rope, "02", rope_cost, rope_grad};

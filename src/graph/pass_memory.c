@@ -7,11 +7,6 @@
 enum { ALIGN = 64 };
 static int64_t up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 
-static int64_t copy_bytes(const iso_tensor *t, const iso_bind *max, size_t elem) {
-  if (t->raw_bytes > 0) return t->raw_bytes;
-  return iso_tensor_elems(t, max) * (int64_t)(t->i32 ? 4 : elem);
-}
-
 // First and last node of a block that touch a tensor, over all blocks; `home` is the block, -2 when there are several.
 typedef struct span {
   int home, first, last;
@@ -166,7 +161,7 @@ iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem,
   if (out->re.cheap) iso_pass_cheap(g, max, out->cheap);
   for (int i = 0; i < g->n_tensors; i++) {
     const iso_tensor *t = &g->tensor[i];
-    int64_t bytes = copy_bytes(t, max, elem);
+    int64_t bytes = iso_tensor_bytes(t, max, elem);
     iso_place *p = &out->place[i];
     bool keep = t->role != ISO_ROLE_ACT || t->stream || (train && t->saved) || s[i].home == -2 || t->block < 0;
     if (!keep) continue;
@@ -181,7 +176,7 @@ iso_status iso_pass_memory(const iso_graph *g, const iso_bind *max, size_t elem,
   for (int b = 0; b < g->n_blocks; b++) {
     int n = 0;
     for (int i = 0; i < g->n_tensors; i++)
-      if (out->place[i].slots == 0 && s[i].home == b) it[n++] = (item){i, up(copy_bytes(&g->tensor[i], max, elem)), 0, s[i]};
+      if (out->place[i].slots == 0 && s[i].home == b) it[n++] = (item){i, up(iso_tensor_bytes(&g->tensor[i], max, elem)), 0, s[i]};
     int64_t height = pack(it, n);
     if (height > out->act_scratch) out->act_scratch = height;
     for (int k = 0; k < n; k++) out->place[it[k].tensor] = (iso_place){out->act_saved + it[k].offset, 0, 1};

@@ -12,6 +12,7 @@ typedef struct iso_gemm {
   float *c;
   int64_t lda, ldb, ldc;
   const float *bias, *residual;
+  bool a_narrow, b_narrow, c_narrow;  // kept as bf16, strides in elements: for kernels with products of their own (kern/bf16)
 } iso_gemm;
 
 // Runs on the pool. The result is the same for any number of threads.

@@ -38,6 +38,7 @@ enum { ISO_K_OPERANDS = 8, ISO_K_DIMS = 8, ISO_K_ATTRS = 4 };
 typedef struct iso_kcall {
   iso_pool *pool;  // borrowed
   void *p[ISO_K_OPERANDS];
+  unsigned narrow;  // bit i: operand i is kept as bf16; only where the table and the op (graph/op.h) allow it
   int64_t d[ISO_K_DIMS];
   double a[ISO_K_ATTRS];
   unsigned char *scratch;  // iso_kern_scratch() bytes, 64-byte aligned; nothing in it outlives the call
@@ -56,6 +57,7 @@ struct iso_kern_table {
   // Bytes of scratch that slot `s` needs for dimensions d with `threads` workers.
   size_t (*scratch)(iso_kslot s, const int64_t *d, int threads);
   const iso_bf16_ops *bf16;       // how its products round; NULL: they do not
+  bool narrow;                    // takes activations that only products and their like see as bf16
   const iso_kern_probes *probes;  // what calibration measures the instruction set with; NULL for ref
 };
 

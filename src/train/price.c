@@ -17,6 +17,7 @@ iso_status iso_train_price_of(const iso_model_config *c, const iso_train_opts *o
   ISO_TRYG(arch->build(c, &(iso_build){.mode = ISO_MODE_LOSS}, g, &io, err));
   ISO_TRYG(iso_pass_gradient(g, err));
   ISO_TRYG(iso_optim_build(optim, g, &io, err));
+  if (kern->narrow) iso_pass_narrow(g);
   int64_t micro = o->micro > 0 ? o->micro : o->batch;
   double times = (double)(o->batch / micro);
   iso_bind b = iso_bind_batch(micro, o->seq);

@@ -59,6 +59,7 @@ iso_status iso_trainer_open(iso_ctx *c, iso_model *m, const iso_train_opts *o, i
   ISO_TRYG(arch->build(&m->config, &(iso_build){.mode = ISO_MODE_LOSS}, t->g, &t->io, err));
   ISO_TRYG(iso_pass_gradient(t->g, err));
   ISO_TRYG(iso_optim_build(optim, t->g, &t->io, err));
+  if (c->kern->narrow) iso_pass_narrow(t->g);
   iso_exec_opts eo = {.max = iso_bind_batch(t->o.micro, o->seq), .train = true, .re = iso_train_recompute(o), .weights = m->weights};
   ISO_TRYG(iso_exec_open(c, t->g, &eo, &t->exec, err));
   *out = t;

@@ -16,6 +16,7 @@ typedef struct kcase {
   int alias;
   double spread;      // standard deviation of the inputs; 0 stands for 1
   bool short_values;  // inputs that bf16 holds exactly
+  unsigned narrow;    // bits of operands that are passed as bf16
 } kcase;
 
 // kind: r real, i i32, l loss f64[2], h iso_hyp, 0 none. role: r read, w overwritten, a read and written.
@@ -139,11 +140,25 @@ static inline iso_hyp test_hyp(void) {
                    .grad_sumsq = 4};
 }
 
+// Operand o as bf16, and back to f32.
+static inline void *narrowed(const operand *o, void *p) {
+  uint16_t *q = grab((size_t)o->n * sizeof *q);
+  for (int64_t j = 0; j < o->n; j++) q[j] = iso_bf16_from_f32(((float *)p)[j]);
+  free(p);
+  return q;
+}
+static inline void *widened(const operand *o, void *p) {
+  float *q = grab((size_t)o->n * sizeof *q);
+  for (int64_t j = 0; j < o->n; j++) q[j] = iso_f32_from_bf16(((uint16_t *)p)[j]);
+  free(p);
+  return q;
+}
+
 // One call on `in` (converted to the table's element type); `out` receives every operand afterwards.
 static inline void run_case(const iso_kern_table *t, const kcase *k, const bufs *in, iso_pool *pool, bufs *out, iso_kcount *count) {
   *out = *in;
   out->elem = t->elem;
-  iso_kcall c = {.pool = pool, .count = count};
+  iso_kcall c = {.pool = pool, .count = count, .narrow = k->narrow};
   memcpy(c.d, k->d, sizeof c.d);
   memcpy(c.a, k->a, sizeof c.a);
   if (c.a[0] == 0 && (k->slot == ISO_K_attention || k->slot == ISO_K_attention_bwd || k->slot == ISO_K_attention_cached))
@@ -151,12 +166,13 @@ static inline void run_case(const iso_kern_table *t, const kcase *k, const bufs 
   for (int i = 0; i < ISO_K_OPERANDS; i++) {
     const operand *o = &in->op[i];
     out->p[i] = o->kind ? grab(operand_bytes(o, t->elem)) : NULL;
-    c.p[i] = out->p[i];
     if (o->kind == 'r' && t->elem == ISO_DTYPE_f32) {
       for (int64_t j = 0; j < o->n; j++) ((float *)out->p[i])[j] = (float)((double *)in->p[i])[j];
     } else if (o->kind) {
       memcpy(out->p[i], in->p[i], operand_bytes(o, in->elem));
     }
+    if (o->kind && k->narrow >> i & 1) out->p[i] = narrowed(o, out->p[i]);
+    c.p[i] = out->p[i];
   }
   if (k->alias) c.p[k->alias] = c.p[0];
   size_t scratch = t->scratch(k->slot, k->d, pool ? iso_pool_threads(pool) : 1);
@@ -164,6 +180,8 @@ static inline void run_case(const iso_kern_table *t, const kcase *k, const bufs 
   memset(c.scratch, 0xFF, scratch);
   t->fn[k->slot](&c);
   free(c.scratch);
+  for (int i = 0; i < ISO_K_OPERANDS; i++)
+    if (out->p[i] && k->narrow >> i & 1) out->p[i] = widened(&in->op[i], out->p[i]);
 }
 
 // Copies operand `from` of a reference run of `slot` on this case's first operands into operand `to`, rounded to f32.

@@ -9,6 +9,7 @@
 #include <cmocka.h>  // needs the ones above
 // clang-format on
 
+#include "graph/op.h"
 #include "kern/gemm.h"
 #include "unit/kern_cases.h"
 
@@ -40,6 +41,8 @@ static const kcase CASES[] = {
     {.slot = ISO_K_linear_bwd, .d = {700, 257, 64}, .null = P2 | P5},
     {.slot = ISO_K_linear_bwd, .d = {2100, 36, 20}, .null = P2 | P4 | P5},
     {.slot = ISO_K_linear_bwd, .d = {3200, 260, 20}, .null = P2 | P4 | P5},  // k in parts, and those in runs
+    {.slot = ISO_K_linear, .d = {128, 96, 2112}, .null = P2 | P3},           // all panels whole: A as bf16 is read where it lies
+    {.slot = ISO_K_linear_bwd, .d = {256, 512, 2080}},                       // sums of too many blocks for one task
     {.slot = ISO_K_linear_bwd, .d = {30, 1100, 640}, .null = P2 | P4 | P5},  // blocks of C alone
     {.slot = ISO_K_rmsnorm, .d = {1, 20}, .a = {1e-5}},
     {.slot = ISO_K_rmsnorm, .d = {65, 320}, .a = {1e-5}},
@@ -290,6 +293,67 @@ static void test_all_ignored(void **state) {
   each_table(ISO_PREC_bf16, all_ignored);
 }
 
+// Operands of a slot that may be kept as bf16, as bits.
+static unsigned narrow_of(iso_kslot s) {
+  static const iso_op *const OPS[] = {
+#define X(name) &iso_op_##name,
+#include "graph/ops.def"
+#undef X
+  };
+  unsigned bits = 0;
+  for (size_t i = 0; i < ISO_COUNT(OPS); i++)
+    for (const char *c = OPS[i]->slot == s ? OPS[i]->narrow : ""; *c; c++) bits |= 1u << (*c - '0');
+  return bits;
+}
+
+// Operands kept as bf16 change nothing but the rounding of what is written to them: from the same values the same f32 comes out, and what it
+// rounds to.
+static void same_but_rounded(const iso_kern_table *t, const kcase *k, const bufs *in, unsigned bits) {
+  kcase wide = *k, narrow = *k;
+  bufs a, b;
+  char what[200];
+  describe(what, sizeof what, k, t);
+  narrow.narrow = bits;
+  run_case(t, &wide, in, NULL, &a, NULL);
+  for (int n = 0; n <= 3; n++) {
+    run_case(t, &narrow, in, pools[n], &b, NULL);
+    for (int i = 0; i < ISO_K_OPERANDS; i++)
+      for (int64_t j = 0; a.op[i].kind == 'r' && j < a.op[i].n; j++) {
+        double want = value_at(&a, i, j), got = value_at(&b, i, j);
+        if (bits >> i & 1) want = f32_or_bf16(want, true);
+        if (!(got == want || fabs(got - want) < 1e-37))
+          fail_msg("%s narrow %x: operand %d[%ld] is %.9g, not %.9g", what, bits, i, (long)j, got, want);
+      }
+    bufs_close(&b);
+  }
+  bufs_close(&a);
+}
+
+static void narrow_operands(const iso_kern_table *t) {
+  bool seen = false;
+  for (size_t n = 0; t->narrow && n < ISO_COUNT(CASES); n++) {
+    kcase k = CASES[n];
+    unsigned all = narrow_of(k.slot) & ~k.null;
+    if (!all) continue;
+    seen = true;
+    k.short_values = true;
+    bufs in = bufs_open(&k);
+    for (int i = 0; i < ISO_K_OPERANDS; i++)  // those derived from others as well
+      for (int64_t j = 0; all >> i & 1 && in.op[i].role == 'r' && j < in.op[i].n; j++)
+        ((double *)in.p[i])[j] = f32_or_bf16(((double *)in.p[i])[j], true);
+    same_but_rounded(t, &k, &in, all);
+    for (int i = 0; i < ISO_K_OPERANDS && !k.alias; i++)
+      if (all >> i & 1) same_but_rounded(t, &k, &in, 1u << i);
+    bufs_close(&in);
+  }
+  if (t->narrow && !seen) fail_msg("%s: no op has an operand that may be narrow", t->name);
+}
+static void test_narrow(void **state) {
+  (void)state;
+  each_table(ISO_PREC_f32, narrow_operands);
+  each_table(ISO_PREC_bf16, narrow_operands);
+}
+
 // The cost lines of src/kern/ref, as functions of d.
 static void stated_muon(const int64_t *d, double *mat, double *vec) {
   double sum = 0;
@@ -402,10 +466,8 @@ static int close_pools(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_select),
-      cmocka_unit_test(test_costs),
-      cmocka_unit_test(test_every_case),
-      cmocka_unit_test(test_all_ignored),
+      cmocka_unit_test(test_select), cmocka_unit_test(test_costs),       cmocka_unit_test(test_every_case),
+      cmocka_unit_test(test_narrow), cmocka_unit_test(test_all_ignored),
   };
   return cmocka_run_group_tests(tests, open_pools, close_pools);
 }

@@ -12,14 +12,16 @@ enum { BATT_ROWS = 64 };  // queries at a time
 typedef struct batt_shape {
   int64_t b, t, h, kv, hd;
   int64_t row, keys, width;  // length of a qkv row; t and hd up to whole panels
+  int64_t ld;                // of a row of scores: an odd number of lines, so that no two of a tile share a set of the cache
   float scale;
 } batt_shape;
 
 static inline batt_shape batt_shape_of(const int64_t *d, double scale) {
-  batt_shape s = {d[0], d[1], d[2], d[3], d[4], 0, 0, 0, (float)scale};
+  batt_shape s = {.b = d[0], .t = d[1], .h = d[2], .kv = d[3], .hd = d[4], .scale = (float)scale};
   s.row = (s.h + 2 * s.kv) * s.hd;
   s.keys = up(s.t, PANEL) * PANEL;
   s.width = up(s.hd, PANEL) * PANEL;
+  s.ld = s.keys + TILE;
   return s;
 }
 
@@ -36,18 +38,27 @@ static inline void *batt_take(unsigned char **at, int64_t n, size_t elem) {
   return p;
 }
 
+static inline spot operand_at(const iso_kcall *c, int i, int64_t at) {
+  return narrow(c, i) ? (spot){(const bf16 *)c->p[i] + at, true} : (spot){(const float *)c->p[i] + at, false};
+}
+
+// Operand i from element `at` on: f x[n], x and what follows it readable in whole vectors.
+static inline void scaled_row(const iso_kcall *c, int i, int64_t at, const float *x, int64_t n, float f) {
+  for (int64_t j = 0; j < n; j += VL) vstore_n(c->p[i], at + j, vload(x + j) * f, n - j, narrow(c, i));
+}
+
 // n rows of a matrix as the left or right operand of a product over their columns (along) or over the rows themselves; packed on the calling thread.
-static inline operand batt_packed(bf16 *dst, const float *src, int64_t ld, int64_t n, int64_t cols, bool along, bool is_b) {
-  operand o = {src, ld, along ? n : cols, along ? cols : n, along, is_b, up(along ? cols : n, STEP), dst};
+static inline operand batt_packed(bf16 *dst, spot src, int64_t ld, int64_t n, int64_t cols, bool along, bool is_b) {
+  operand o = {src.p, src.narrow, ld, along ? n : cols, along ? cols : n, along, is_b, up(along ? cols : n, STEP), dst};
   pack_part(&o, 0, up(o.n, PANEL), 0, o.steps, dst);
   return o;
 }
 
 // c[panels of a][panels of b] = or += a b over the first `steps` steps; ld in floats.
 static inline void multiply_panels(const operand *a, int64_t a_panels, const operand *b, int64_t b_panels, int64_t steps, float *c, int64_t ld,
-                                   block_mode mode) {
+                                   bool add) {
   for (int64_t j = 0; j < b_panels; j++)
-    for (int64_t i = 0; i < a_panels; i++) block(panel_at(a, i, 0), panel_at(b, j, 0), steps, c + i * PANEL * ld + j * PANEL, ld, mode);
+    for (int64_t i = 0; i < a_panels; i++) block(panel_at(a, i, 0), panel_at(b, j, 0), steps, c + i * PANEL * ld + j * PANEL, ld, add);
 }
 
 // Where row i of a left operand keeps its step s.
@@ -86,7 +97,7 @@ static inline float batt_softmax_row(const float *x, int64_t valid, int64_t n, f
 
 static inline size_t batt_forward_bytes(const batt_shape *s) {
   return (size_t)(2 * s->keys * s->width + BATT_ROWS * s->width + BATT_ROWS * s->keys) * sizeof(bf16) +
-         (size_t)(BATT_ROWS * s->keys + BATT_ROWS * s->width) * sizeof(float) + (size_t)6 * 64;
+         (size_t)(BATT_ROWS * s->ld + BATT_ROWS * s->width) * sizeof(float) + (size_t)6 * 64;
 }
 
 static inline void batt_forward_task(void *arg, int64_t task, int worker) {
@@ -94,26 +105,25 @@ static inline void batt_forward_task(void *arg, int64_t task, int worker) {
   const batt_shape *s = &a->s;
   const iso_kcall *c = a->c;
   int64_t b = task / s->kv, kh = task % s->kv, group = s->h / s->kv;
-  const float *base = (const float *)c->p[0] + b * s->t * s->row, *k = base + (s->h + kh) * s->hd, *v = k + s->kv * s->hd;
+  int64_t base = b * s->t * s->row, k = base + (s->h + kh) * s->hd, v = k + s->kv * s->hd;
   unsigned char *at = c->scratch + (size_t)worker * a->per_worker;
-  operand kb = batt_packed(batt_take(&at, s->keys * s->width, sizeof(bf16)), k, s->row, s->t, s->hd, true, true);
-  operand vb = batt_packed(batt_take(&at, s->keys * s->width, sizeof(bf16)), v, s->row, s->t, s->hd, false, true);
+  operand kb = batt_packed(batt_take(&at, s->keys * s->width, sizeof(bf16)), operand_at(c, 0, k), s->row, s->t, s->hd, true, true);
+  operand vb = batt_packed(batt_take(&at, s->keys * s->width, sizeof(bf16)), operand_at(c, 0, v), s->row, s->t, s->hd, false, true);
   bf16 *q_room = batt_take(&at, BATT_ROWS * s->width, sizeof(bf16));
-  operand p = {NULL, 0, BATT_ROWS, s->keys, true, false, s->keys / STEP, batt_take(&at, BATT_ROWS * s->keys, sizeof(bf16))};
-  float *scores = batt_take(&at, BATT_ROWS * s->keys, sizeof(float)), *out = batt_take(&at, BATT_ROWS * s->width, sizeof(float));
+  operand p = {NULL, false, 0, BATT_ROWS, s->keys, true, false, s->keys / STEP, batt_take(&at, BATT_ROWS * s->keys, sizeof(bf16))};
+  float *scores = batt_take(&at, BATT_ROWS * s->ld, sizeof(float)), *out = batt_take(&at, BATT_ROWS * s->width, sizeof(float));
   memset(p.dst, 0, (size_t)(BATT_ROWS * s->keys) * sizeof(bf16));
   begin_blocks();
   for (int64_t h = kh * group; h < (kh + 1) * group; h++)
     for (int64_t q0 = 0; q0 < s->t; q0 += BATT_ROWS) {
       int64_t rows = s->t - q0 < BATT_ROWS ? s->t - q0 : BATT_ROWS, panels = up(rows, PANEL), key_panels = up(q0 + rows, PANEL);
-      operand q = batt_packed(q_room, base + q0 * s->row + h * s->hd, s->row, rows, s->hd, true, false);
+      operand q = batt_packed(q_room, operand_at(c, 0, base + q0 * s->row + h * s->hd), s->row, rows, s->hd, true, false);
       float mx[BATT_ROWS], sum[BATT_ROWS];
-      multiply_panels(&q, panels, &kb, key_panels, q.steps, scores, s->keys, BLOCK_SET);
-      for (int64_t i = 0; i < rows; i++) mx[i] = batt_softmax_row(scores + i * s->keys, q0 + i + 1, key_panels * PANEL, s->scale, &p, i, &sum[i]);
-      multiply_panels(&p, panels, &vb, s->width / PANEL, key_panels, out, s->width, BLOCK_SET);
+      multiply_panels(&q, panels, &kb, key_panels, q.steps, scores, s->ld, false);
+      for (int64_t i = 0; i < rows; i++) mx[i] = batt_softmax_row(scores + i * s->ld, q0 + i + 1, key_panels * PANEL, s->scale, &p, i, &sum[i]);
+      multiply_panels(&p, panels, &vb, s->width / PANEL, key_panels, out, s->width, false);
       for (int64_t i = 0; i < rows; i++) {
-        float *o = (float *)c->p[1] + ((b * s->t + q0 + i) * s->h + h) * s->hd, inv = 1.0f / sum[i];
-        for (int64_t j = 0; j < s->hd; j++) o[j] = out[i * s->width + j] * inv;
+        scaled_row(c, 1, ((b * s->t + q0 + i) * s->h + h) * s->hd, out + i * s->width, s->hd, 1.0f / sum[i]);
         ((float *)c->p[2])[(b * s->h + h) * s->t + q0 + i] = mx[i] + logf(sum[i]);
       }
     }
@@ -134,7 +144,7 @@ static inline void attention_blocks(const iso_kcall *c) {
 
 static inline size_t batt_backward_bytes(const batt_shape *s) {
   return (size_t)(3 * s->keys * s->width + 4 * BATT_ROWS * s->width + 3 * BATT_ROWS * s->keys) * sizeof(bf16) +
-         (size_t)(2 * BATT_ROWS * s->keys + 2 * s->keys * s->width + BATT_ROWS * s->width) * sizeof(float) + (size_t)15 * 64;
+         (size_t)(2 * BATT_ROWS * s->ld + 2 * s->keys * s->width + BATT_ROWS * s->width) * sizeof(float) + (size_t)15 * 64;
 }
 
 // What one worker keeps; see batt_backward_bytes.
@@ -166,30 +176,26 @@ static inline void batt_backward_rows(const batt_job *a, const batt_room *w, int
   const iso_kcall *c = a->c;
   int64_t rows = s->t - q0 < BATT_ROWS ? s->t - q0 : BATT_ROWS, panels = up(rows, PANEL), key_panels = up(q0 + rows, PANEL), n = key_panels * PANEL;
   int64_t ow = s->h * s->hd, width_panels = s->width / PANEL;
-  const float *qs = (const float *)c->p[0] + (b * s->t + q0) * s->row + h * s->hd;
-  const float *o = (const float *)c->p[1] + (b * s->t + q0) * ow + h * s->hd, *od = (const float *)c->p[3] + (b * s->t + q0) * ow + h * s->hd;
-  operand q = batt_packed(w->q, qs, s->row, rows, s->hd, true, false), q_rows = batt_packed(w->q_rows, qs, s->row, rows, s->hd, false, true);
-  operand d = batt_packed(w->od, od, ow, rows, s->hd, true, false), d_rows = batt_packed(w->od_rows, od, ow, rows, s->hd, false, true);
-  operand ds = {NULL, 0, BATT_ROWS, s->keys, true, false, s->keys / STEP, w->ds};
-  multiply_panels(&q, panels, &w->k, key_panels, q.steps, w->p, s->keys, BLOCK_SET);
-  multiply_panels(&d, panels, &w->v, key_panels, d.steps, w->dp, s->keys, BLOCK_SET);
+  int64_t qs = (b * s->t + q0) * s->row + h * s->hd, o = (b * s->t + q0) * ow + h * s->hd;
+  spot at_q = operand_at(c, 0, qs), at_od = operand_at(c, 3, o);
+  operand q = batt_packed(w->q, at_q, s->row, rows, s->hd, true, false), q_rows = batt_packed(w->q_rows, at_q, s->row, rows, s->hd, false, true);
+  operand d = batt_packed(w->od, at_od, ow, rows, s->hd, true, false), d_rows = batt_packed(w->od_rows, at_od, ow, rows, s->hd, false, true);
+  operand ds = {NULL, false, 0, BATT_ROWS, s->keys, true, false, s->keys / STEP, w->ds};
+  multiply_panels(&q, panels, &w->k, key_panels, q.steps, w->p, s->ld, false);
+  multiply_panels(&d, panels, &w->v, key_panels, d.steps, w->dp, s->ld, false);
   for (int64_t i = 0; i < rows; i++) {
     vf delta = vset(0);
-    int64_t j = 0;
-    for (; j + VL <= s->hd; j += VL) delta = vfma(vload(o + i * ow + j), vload(od + i * ow + j), delta);
-    float rest = vsum(delta);
-    for (; j < s->hd; j++) rest += o[i * ow + j] * od[i * ow + j];
-    batt_gradient_row(w->p + i * s->keys, w->dp + i * s->keys, q0 + i + 1, n, s->scale, ((const float *)c->p[2])[(b * s->h + h) * s->t + q0 + i],
-                      rest, &ds, i);
+    for (int64_t j = 0; j < s->hd; j += VL)
+      delta = vfma(vload_n(c->p[1], o + i * ow + j, s->hd - j, narrow(c, 1)), vload_n(c->p[3], o + i * ow + j, s->hd - j, narrow(c, 3)), delta);
+    batt_gradient_row(w->p + i * s->ld, w->dp + i * s->ld, q0 + i + 1, n, s->scale, ((const float *)c->p[2])[(b * s->h + h) * s->t + q0 + i],
+                      vsum(delta), &ds, i);
   }
-  multiply_panels(&ds, panels, &w->k_rows, width_panels, key_panels, w->dq, s->width, BLOCK_SET);
-  operand ds_turned = batt_packed(w->ds_turned, w->dp, s->keys, rows, n, false, false),
-          p_turned = batt_packed(w->p_turned, w->p, s->keys, rows, n, false, false);
-  multiply_panels(&ds_turned, key_panels, &q_rows, width_panels, q_rows.steps, w->dk, s->width, BLOCK_ADD);
-  multiply_panels(&p_turned, key_panels, &d_rows, width_panels, d_rows.steps, w->dv, s->width, BLOCK_ADD);
-  float *dq = (float *)c->p[4] + (b * s->t + q0) * s->row + h * s->hd;
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < s->hd; j++) dq[i * s->row + j] = s->scale * w->dq[i * s->width + j];
+  multiply_panels(&ds, panels, &w->k_rows, width_panels, key_panels, w->dq, s->width, false);
+  operand ds_turned = batt_packed(w->ds_turned, (spot){w->dp, false}, s->ld, rows, n, false, false),
+          p_turned = batt_packed(w->p_turned, (spot){w->p, false}, s->ld, rows, n, false, false);
+  multiply_panels(&ds_turned, key_panels, &q_rows, width_panels, q_rows.steps, w->dk, s->width, true);
+  multiply_panels(&p_turned, key_panels, &d_rows, width_panels, d_rows.steps, w->dv, s->width, true);
+  for (int64_t i = 0; i < rows; i++) scaled_row(c, 4, qs + i * s->row, w->dq + i * s->width, s->hd, s->scale);
 }
 
 static inline void batt_backward_task(void *arg, int64_t task, int worker) {
@@ -198,12 +204,12 @@ static inline void batt_backward_task(void *arg, int64_t task, int worker) {
   const iso_kcall *c = a->c;
   int64_t b = task / s->kv, kh = task % s->kv, group = s->h / s->kv, wide = s->keys * s->width, tall = BATT_ROWS * s->keys,
           small = BATT_ROWS * s->width;
-  const float *k = (const float *)c->p[0] + b * s->t * s->row + (s->h + kh) * s->hd, *v = k + s->kv * s->hd;
+  int64_t k = b * s->t * s->row + (s->h + kh) * s->hd, v = k + s->kv * s->hd;
   unsigned char *at = c->scratch + (size_t)worker * a->per_worker;
   batt_room w;
-  w.k = batt_packed(batt_take(&at, wide, sizeof(bf16)), k, s->row, s->t, s->hd, true, true);
-  w.v = batt_packed(batt_take(&at, wide, sizeof(bf16)), v, s->row, s->t, s->hd, true, true);
-  w.k_rows = batt_packed(batt_take(&at, wide, sizeof(bf16)), k, s->row, s->t, s->hd, false, true);
+  w.k = batt_packed(batt_take(&at, wide, sizeof(bf16)), operand_at(c, 0, k), s->row, s->t, s->hd, true, true);
+  w.v = batt_packed(batt_take(&at, wide, sizeof(bf16)), operand_at(c, 0, v), s->row, s->t, s->hd, true, true);
+  w.k_rows = batt_packed(batt_take(&at, wide, sizeof(bf16)), operand_at(c, 0, k), s->row, s->t, s->hd, false, true);
   w.q = batt_take(&at, small, sizeof(bf16));
   w.od = batt_take(&at, small, sizeof(bf16));
   w.q_rows = batt_take(&at, small, sizeof(bf16));
@@ -211,8 +217,8 @@ static inline void batt_backward_task(void *arg, int64_t task, int worker) {
   w.ds = batt_take(&at, tall, sizeof(bf16));
   w.p_turned = batt_take(&at, tall, sizeof(bf16));
   w.ds_turned = batt_take(&at, tall, sizeof(bf16));
-  w.p = batt_take(&at, tall, sizeof(float));
-  w.dp = batt_take(&at, tall, sizeof(float));
+  w.p = batt_take(&at, BATT_ROWS * s->ld, sizeof(float));
+  w.dp = batt_take(&at, BATT_ROWS * s->ld, sizeof(float));
   w.dk = batt_take(&at, wide, sizeof(float));
   w.dv = batt_take(&at, wide, sizeof(float));
   w.dq = batt_take(&at, small, sizeof(float));
@@ -223,12 +229,10 @@ static inline void batt_backward_task(void *arg, int64_t task, int worker) {
   for (int64_t h = kh * group; h < (kh + 1) * group; h++)
     for (int64_t q0 = 0; q0 < s->t; q0 += BATT_ROWS) batt_backward_rows(a, &w, b, h, q0);
   end_blocks();
-  float *dk = (float *)c->p[4] + b * s->t * s->row + (s->h + kh) * s->hd, *dv = dk + s->kv * s->hd;
-  for (int64_t i = 0; i < s->t; i++)
-    for (int64_t j = 0; j < s->hd; j++) {
-      dk[i * s->row + j] = s->scale * w.dk[i * s->width + j];
-      dv[i * s->row + j] = w.dv[i * s->width + j];
-    }
+  for (int64_t i = 0; i < s->t; i++) {
+    scaled_row(c, 4, k + i * s->row, w.dk + i * s->width, s->hd, s->scale);
+    scaled_row(c, 4, v + i * s->row, w.dv + i * s->width, s->hd, 1);
+  }
 }
 
 // As attention_bwd of kern/vec (Dao et al. 2022, arXiv 2205.14135, algorithm 4), with do, p and ds rounded to bf16 in products.

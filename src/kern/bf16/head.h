@@ -38,13 +38,13 @@ static inline void *bhead_take(unsigned char *scratch, size_t *used, int64_t n, 
 // Lays out the scratch for chunks of `rows` rows; returns the bytes.
 static inline size_t bhead_lay_out(bhead *h, int64_t rows, unsigned char *scratch) {
   size_t used = 0;
-  h->x_rows = (operand){h->x, h->d, rows, h->d, true, false, up(h->d, STEP), NULL};
-  h->w_fwd = (operand){h->w, h->d, h->v, h->d, true, true, up(h->d, STEP), NULL};
-  h->w_dx = (operand){h->w, h->d, h->d, h->v, false, true, up(h->v, STEP), NULL};
-  h->e = (operand){NULL, 0, rows, h->v, true, false, up(h->v, STEP), NULL};
-  h->e_t = (operand){NULL, 0, h->v, rows, true, false, up(rows, STEP), NULL};
+  h->x_rows = (operand){h->x, false, h->d, rows, h->d, true, false, up(h->d, STEP), NULL};
+  h->w_fwd = (operand){h->w, false, h->d, h->v, h->d, true, true, up(h->d, STEP), NULL};
+  h->w_dx = (operand){h->w, false, h->d, h->d, h->v, false, true, up(h->v, STEP), NULL};
+  h->e = (operand){NULL, false, 0, rows, h->v, true, false, up(h->v, STEP), NULL};
+  h->e_t = (operand){NULL, false, 0, h->v, rows, true, false, up(rows, STEP), NULL};
   h->fx = bhead_take(scratch, &used, rows * h->d, sizeof *h->fx);
-  h->x_scaled = (operand){h->fx, h->d, h->d, rows, false, true, up(rows, STEP), NULL};
+  h->x_scaled = (operand){h->fx, false, h->d, h->d, rows, false, true, up(rows, STEP), NULL};
   operand *all[] = {&h->x_rows, &h->w_fwd, &h->w_dx, &h->e, &h->e_t, &h->x_scaled};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->dst = bhead_take(scratch, &used, operand_elems(all[i]), sizeof(bf16));
   h->shift = bhead_take(scratch, &used, rows, sizeof *h->shift);
@@ -132,15 +132,17 @@ static inline void bhead_forward_task(void *arg, int64_t t, int worker) {
   int64_t panels = up(h->n, PANEL), across = up(up(h->v, PANEL), BHEAD_COLS), c = t % across;
   int64_t i0 = t / across * BHEAD_ROWS, i1 = fewer(i0 + BHEAD_ROWS, panels), j1 = fewer((c + 1) * BHEAD_COLS, up(h->v, PANEL));
   __m512 sums[BHEAD_ROWS * PANEL];
-  _Alignas(64) float logits[PANEL * PANEL];
+  _Alignas(64) float logits[BHEAD_ROWS][PANEL * PANEL];
   for (int i = 0; i < BHEAD_ROWS * PANEL; i++) sums[i] = _mm512_setzero_ps();
   begin_blocks();
-  for (int64_t j = c * BHEAD_COLS; j < j1; j++)
+  panel_run x = packed_panels(panel_at(&h->x_rows, i0, 0), h->x_rows.steps);
+  for (int64_t j = c * BHEAD_COLS; j < j1; j++) {
+    sum_blocks(i1 - i0, 1, x, packed_panels(panel_at(&h->w_fwd, j, 0), h->w_fwd.steps), h->x_rows.steps, logits[0], PANEL, false);
     for (int64_t i = i0; i < i1; i++) {
-      block(panel_at(&h->x_rows, i, 0), panel_at(&h->w_fwd, j, 0), h->x_rows.steps, logits, PANEL, BLOCK_SET);
-      bhead_exp_block(logits, h->shift + i * PANEL, h->v - j * PANEL, sums + (i - i0) * PANEL);
-      if (h->dx || h->dw) bhead_keep_block(h, logits, i, j);
+      bhead_exp_block(logits[i - i0], h->shift + i * PANEL, h->v - j * PANEL, sums + (i - i0) * PANEL);
+      if (h->dx || h->dw) bhead_keep_block(h, logits[i - i0], i, j);
     }
+  }
   end_blocks();
   for (int64_t i = i0 * PANEL; i < i1 * PANEL; i++) h->part[c * panels * PANEL + i] = _mm512_reduce_add_ps(sums[i - i0 * PANEL]);
 }
@@ -203,12 +205,12 @@ static inline bool bhead_run_rows(bhead *h, iso_pool *pool, double *loss) {
       loss[1] += 1;
     }
   if (h->dx) {
-    gemm_packed(pool, &(iso_gemm){.m = h->n, .n = h->d, .k = h->v, .c = h->dx, .ldc = h->d}, h->e.dst, h->w_dx.dst);
+    gemm_packed(pool, &(iso_gemm){.m = h->n, .n = h->d, .k = h->v, .c = h->dx, .ldc = h->d}, &h->e, &h->w_dx);
     iso_pool_run(pool, tasks, bhead_scale_rows, h);
   }
   if (h->dw) {
     iso_pool_run(pool, h->x_scaled.steps, pack_step, &h->x_scaled);
-    gemm_packed(pool, &(iso_gemm){.acc = true, .m = h->v, .n = h->d, .k = h->n, .c = h->dw, .ldc = h->d}, h->e_t.dst, h->x_scaled.dst);
+    gemm_packed(pool, &(iso_gemm){.acc = true, .m = h->v, .n = h->d, .k = h->n, .c = h->dw, .ldc = h->d}, &h->e_t, &h->x_scaled);
   }
   return true;
 }

@@ -20,6 +20,6 @@ static inline size_t blocks_scratch(iso_kslot s, const int64_t *d, int threads) 
     .fn =                                                                                                                                           \
         {VEC_COMMON_SLOTS,                                                                                                                          \
          VEC_LINEAR_SLOTS(blocks), [ISO_K_attention] = attention_blocks, [ISO_K_attention_bwd] = attention_bwd_blocks, [ISO_K_muon] = muon_blocks}, \
-    .scratch = blocks_scratch, .bf16 = &BF16_OPS, .probes = &vec_probes                                                                             \
+    .scratch = blocks_scratch, .bf16 = &BF16_OPS, .narrow = true, .probes = &vec_probes                                                             \
   }
 #endif

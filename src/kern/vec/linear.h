@@ -49,27 +49,21 @@ static inline void linear_kind(const iso_kcall *c, product_kind kind) {
                       .c = c->p[4],
                       .ldc = n,
                       .bias = c->p[2],
-                      .residual = c->p[3]},
+                      .residual = c->p[3],
+                      .a_narrow = narrow(c, 0),
+                      .c_narrow = narrow(c, 4)},
           c->scratch, kind);
 }
-
-typedef struct column_sum {
-  const float *dy;
-  float *db;
-  int64_t m, n;
-} column_sum;
 
 enum { SUM_COLS = 64 };
 static inline void column_sum_task(void *arg, int64_t t, int worker) {
   (void)worker;
-  const column_sum *s = arg;
-  int64_t j0 = t * SUM_COLS, j1 = j0 + SUM_COLS < s->n ? j0 + SUM_COLS : s->n;
-  for (int64_t i = 0; i < s->m; i++) {
-    const float *dy = s->dy + i * s->n;
-    int64_t j = j0;
-    for (; j + VL <= j1; j += VL) vstore(s->db + j, vload(s->db + j) + vload(dy + j));
-    for (; j < j1; j++) s->db[j] += dy[j];
-  }
+  const iso_kcall *c = arg;
+  int64_t n = c->d[1], j0 = t * SUM_COLS, j1 = j0 + SUM_COLS < n ? j0 + SUM_COLS : n;
+  float *db = c->p[4];
+  for (int64_t i = 0; i < c->d[0]; i++)
+    for (int64_t j = j0; j < j1; j += VL)
+      vstore_n(db, j, vload_n(db, j, j1 - j, false) + vload_n(c->p[0], i * n + j, j1 - j, narrow(c, 0)), j1 - j, false);
 }
 
 // dW[N,K] += dy[M,N]' x[M,K]; dbias[N] += column sums of dy; dx[M,K] (+)= dy W[N,K]
@@ -79,13 +73,12 @@ static inline void linear_bwd_kind(const iso_kcall *c, product_kind kind) {
   int64_t m = c->d[0], n = c->d[1], k = c->d[2];
   const float *dy = c->p[0];
   iso_gemm dw = {.ta = true, .acc = true, .m = n, .n = k, .k = m, .a = dy, .lda = n, .b = c->p[1], .ldb = k, .c = c->p[3], .ldc = k};
+  dw.a_narrow = narrow(c, 0), dw.b_narrow = narrow(c, 1);
   iso_gemm dx = {.acc = c->d[3] != 0, .m = m, .n = k, .k = n, .a = dy, .lda = n, .b = c->p[2], .ldb = k, .c = c->p[5], .ldc = k};
+  dx.a_narrow = narrow(c, 0), dx.c_narrow = narrow(c, 5);
   if (dw.c) product(c, &dw, c->scratch, kind);
   if (dx.c) product(c, &dx, c->scratch, kind);
-  if (c->p[4]) {
-    column_sum s = {c->p[0], c->p[4], m, n};
-    iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, &s);
-  }
+  if (c->p[4]) iso_pool_run(c->pool, (n + SUM_COLS - 1) / SUM_COLS, column_sum_task, (void *)(uintptr_t)c);
 }
 
 // ---- softmax and cross-entropy ----------------------------------------------------------------------------------

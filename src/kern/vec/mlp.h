@@ -15,22 +15,12 @@ static inline void swiglu_task(void *arg, int64_t task, int worker) {
   (void)worker;
   const iso_kcall *c = ((mlp_args *)arg)->c;
   int64_t m = c->d[0], f = c->d[1], end = (task + 1) * MLP_ROWS < m ? (task + 1) * MLP_ROWS : m;
-  const float *gu = c->p[0];
-  float *h = c->p[1];
-  for (int64_t i = task * MLP_ROWS; i < end; i++) {
-    const float *g = gu + i * 2 * f, *u = g + f;
-    float *hi = h + i * f;
+  for (int64_t i = task * MLP_ROWS; i < end; i++)
     for (int64_t j = 0; j < f; j += VL) {
-      int64_t n = f - j;
-      if (n >= VL) {
-        vf gv = vload(g + j);
-        vstore(hi + j, gv * vsigmoid(gv) * vload(u + j));
-      } else {
-        vf gv = vload_part(g + j, n, 0);
-        vstore_part(hi + j, gv * vsigmoid(gv) * vload_part(u + j, n, 0), n);
-      }
+      int64_t n = f - j, at = i * 2 * f + j;
+      vf gv = vstream_n(c->p[0], at, n, narrow(c, 0));
+      vstore_n(c->p[1], i * f + j, gv * vsigmoid(gv) * vstream_n(c->p[0], at + f, n, narrow(c, 0)), n, narrow(c, 1));
     }
-  }
 }
 
 // h = gate sigmoid(gate) up (Shazeer 2020, arXiv 2002.05202)
@@ -46,26 +36,14 @@ static inline void swiglu_bwd_task(void *arg, int64_t task, int worker) {
   (void)worker;
   const iso_kcall *c = ((mlp_args *)arg)->c;
   int64_t m = c->d[0], f = c->d[1], end = (task + 1) * MLP_ROWS < m ? (task + 1) * MLP_ROWS : m;
-  const float *gu = c->p[0], *dh = c->p[1];
-  float *dgu = c->p[2];
-  for (int64_t i = task * MLP_ROWS; i < end; i++) {
-    const float *g = gu + i * 2 * f, *u = g + f, *di = dh + i * f;
-    float *dg = dgu + i * 2 * f, *du = dg + f;
+  for (int64_t i = task * MLP_ROWS; i < end; i++)
     for (int64_t j = 0; j < f; j += VL) {
-      int64_t n = f - j;
-      bool full = n >= VL;
-      vf gv = full ? vload(g + j) : vload_part(g + j, n, 0), uv = full ? vload(u + j) : vload_part(u + j, n, 0);
-      vf dv = full ? vload(di + j) : vload_part(di + j, n, 0), s = vsigmoid(gv), silu = gv * s;
-      vf og = dv * uv * vfma(silu, 1.0f - s, s), ou = dv * silu;
-      if (full) {
-        vstore(dg + j, og);
-        vstore(du + j, ou);
-      } else {
-        vstore_part(dg + j, og, n);
-        vstore_part(du + j, ou, n);
-      }
+      int64_t n = f - j, at = i * 2 * f + j;
+      vf gv = vstream_n(c->p[0], at, n, narrow(c, 0)), uv = vstream_n(c->p[0], at + f, n, narrow(c, 0));
+      vf dv = vstream_n(c->p[1], i * f + j, n, narrow(c, 1)), s = vsigmoid(gv), silu = gv * s;
+      vstore_n(c->p[2], at, dv * uv * vfma(silu, 1.0f - s, s), n, narrow(c, 2));
+      vstore_n(c->p[2], at + f, dv * silu, n, narrow(c, 2));
     }
-  }
 }
 
 // forward: h = g s(g) u; dg = dh u (s + g s (1 - s)); du = dh g s
@@ -87,8 +65,8 @@ static inline vf gelu_v(vf x, vf *slope) {
 
 typedef enum flat_kind { FLAT_GELU, FLAT_GELU_BWD, FLAT_RELU2, FLAT_RELU2_BWD, FLAT_ADD } flat_kind;
 typedef struct flat_args {
-  const float *x, *dy;
-  float *out;
+  const iso_kcall *c;
+  int x, dy, out;  // operands; dy may be -1
   int64_t n;
   flat_kind kind;
 } flat_args;
@@ -109,21 +87,20 @@ static inline void flat_task(void *arg, int64_t task, int worker) {
   (void)worker;
   const flat_args *s = arg;
   int64_t end = (task + 1) * FLAT < s->n ? (task + 1) * FLAT : s->n;
+  const iso_kcall *c = s->c;
   for (int64_t j = task * FLAT; j < end; j += VL) {
     int64_t n = end - j;
-    if (n >= VL)
-      vstore(s->out + j, flat_value(s->kind, vload(s->x + j), s->dy ? vload(s->dy + j) : vset(0)));
-    else
-      vstore_part(s->out + j, flat_value(s->kind, vload_part(s->x + j, n, 0), s->dy ? vload_part(s->dy + j, n, 0) : vset(0)), n);
+    vf x = vstream_n(c->p[s->x], j, n, narrow(c, s->x)), dy = s->dy < 0 ? vset(0) : vstream_n(c->p[s->dy], j, n, narrow(c, s->dy));
+    vstore_n(c->p[s->out], j, flat_value(s->kind, x, dy), n, narrow(c, s->out));
   }
 }
 
 static inline void flat_run(const iso_kcall *c, flat_args a) { iso_pool_run(c->pool, mlp_tasks(a.n, FLAT), flat_task, &a); }
 
 // Elementwise maps: shapes [M,F] flat. cost: gelu 14, gelu_bwd 27, relu2 2, relu2_bwd 3, add 1 vec flop an element.
-static inline void gelu_f32(const iso_kcall *c) { flat_run(c, (flat_args){c->p[0], NULL, c->p[1], c->d[0] * c->d[1], FLAT_GELU}); }
-static inline void gelu_bwd_f32(const iso_kcall *c) { flat_run(c, (flat_args){c->p[0], c->p[1], c->p[2], c->d[0] * c->d[1], FLAT_GELU_BWD}); }
-static inline void relu2_f32(const iso_kcall *c) { flat_run(c, (flat_args){c->p[0], NULL, c->p[1], c->d[0] * c->d[1], FLAT_RELU2}); }
-static inline void relu2_bwd_f32(const iso_kcall *c) { flat_run(c, (flat_args){c->p[0], c->p[1], c->p[2], c->d[0] * c->d[1], FLAT_RELU2_BWD}); }
-static inline void add_f32(const iso_kcall *c) { flat_run(c, (flat_args){c->p[0], c->p[1], c->p[2], c->d[0], FLAT_ADD}); }
+static inline void gelu_f32(const iso_kcall *c) { flat_run(c, (flat_args){c, 0, -1, 1, c->d[0] * c->d[1], FLAT_GELU}); }
+static inline void gelu_bwd_f32(const iso_kcall *c) { flat_run(c, (flat_args){c, 0, 1, 2, c->d[0] * c->d[1], FLAT_GELU_BWD}); }
+static inline void relu2_f32(const iso_kcall *c) { flat_run(c, (flat_args){c, 0, -1, 1, c->d[0] * c->d[1], FLAT_RELU2}); }
+static inline void relu2_bwd_f32(const iso_kcall *c) { flat_run(c, (flat_args){c, 0, 1, 2, c->d[0] * c->d[1], FLAT_RELU2_BWD}); }
+static inline void add_f32(const iso_kcall *c) { flat_run(c, (flat_args){c, 0, 1, 2, c->d[0], FLAT_ADD}); }
 #endif

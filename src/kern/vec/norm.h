@@ -26,13 +26,13 @@ static inline void rmsnorm_task(void *arg, int64_t task, int worker) {
   const iso_kcall *c = ((norm_args *)arg)->c;
   int64_t m = c->d[0], d = c->d[1], end = (task + 1) * NORM_ROWS < m ? (task + 1) * NORM_ROWS : m;
   const float *x = c->p[0], *g = c->p[1];
-  float *y = c->p[2], *rstd = c->p[3];
+  float *rstd = c->p[3];
   for (int64_t i = task * NORM_ROWS; i < end; i++) {
-    const float *restrict xi = x + i * d;
-    float *restrict yi = y + i * d;
+    const float *xi = x + i * d;
     float r = 1.0f / sqrtf(dot_row(xi, xi, d) / (float)d + (float)c->a[0]);
     rstd[i] = r;
-    for (int64_t j = 0; j < d; j++) yi[j] = xi[j] * r * g[j];
+    for (int64_t j = 0; j < d; j += VL)
+      vstore_n(c->p[2], i * d + j, vload_n(xi, j, d - j, false) * r * vload_n(g, j, d - j, false), d - j, narrow(c, 2));
   }
 }
 
@@ -56,30 +56,24 @@ static inline void rmsnorm_bwd_task(void *arg, int64_t task, int worker) {
   const iso_kcall *c = ((norm_args *)arg)->c;
   int64_t m = c->d[0], d = c->d[1], end = (task + 1) * NORM_ROWS < m ? (task + 1) * NORM_ROWS : m;
   bool acc = c->d[2] != 0;
-  const float *x = c->p[0], *g = c->p[1], *rstd = c->p[2], *dy = c->p[3];
-  float *dx = c->p[4], *restrict dg = (float *)(void *)c->scratch + task * d;
+  const float *x = c->p[0], *g = c->p[1], *rstd = c->p[2];
+  float *dx = c->p[4], *dg = (float *)(void *)c->scratch + task * d;
   memset(dg, 0, (size_t)d * sizeof *dg);
   for (int64_t i = task * NORM_ROWS; i < end; i++) {
-    const float *restrict xi = x + i * d, *restrict dyi = dy + i * d;
-    float *restrict dxi = dx + i * d, r = rstd[i];
+    float r = rstd[i];
     vf s = vset(0);
-    int64_t j = 0;
-    for (; j + VL <= d; j += VL) s = vfma(vload(dyi + j) * vload(g + j), vload(xi + j), s);
-    float dot = vsum(s);
-    for (; j < d; j++) dot += dyi[j] * g[j] * xi[j];
-    float k = dot * r * r * r / (float)d;
-    if (acc)
-      for (j = 0; j < d; j++) {
-        float t = dyi[j] * r;
-        dg[j] += t * xi[j];
-        dxi[j] += t * g[j] - k * xi[j];
-      }
-    else
-      for (j = 0; j < d; j++) {
-        float t = dyi[j] * r;
-        dg[j] += t * xi[j];
-        dxi[j] = t * g[j] - k * xi[j];
-      }
+    for (int64_t j = 0; j < d; j += VL) {
+      int64_t n = d - j;
+      s = vfma(vstream_n(c->p[3], i * d + j, n, narrow(c, 3)) * vload_n(g, j, n, false), vload_n(x, i * d + j, n, false), s);
+    }
+    float k = vsum(s) * r * r * r / (float)d;
+    for (int64_t j = 0; j < d; j += VL) {
+      int64_t n = d - j;
+      vf xv = vload_n(x, i * d + j, n, false), t = vload_n(c->p[3], i * d + j, n, narrow(c, 3)) * r;
+      vf dv = t * vload_n(g, j, n, false) - k * xv;
+      vstore_n(dg, j, vload_n(dg, j, n, false) + t * xv, n, false);
+      vstore_n(dx, i * d + j, acc ? vload_n(dx, i * d + j, n, false) + dv : dv, n, false);
+    }
   }
 }
 

@@ -4,10 +4,11 @@
 #include "kern/kern.h"
 #include "kern/vec/vec.h"
 
-enum { ROPE_HALF_MAX = 256 };
+enum { ROPE_HALF_MAX = 256, ROPE_ROWS = 16 };
 
 typedef struct rope_args {
   const iso_kcall *c;
+  int64_t positions;  // rows with positions of their own, or those of a sequence
   double freq[ROPE_HALF_MAX];
 } rope_args;
 
@@ -28,40 +29,32 @@ static inline void rope_angles(const double *freq, int64_t half, double pos, flo
 
 static inline void rope_row(const iso_kcall *c, int64_t m, const float *co, const float *si) {
   int64_t r = c->d[1], heads = c->d[3], hd = c->d[4], half = hd / 2;
-  const float *x = (const float *)c->p[0] + m * r;
-  float *y = (float *)c->p[2] + m * r;
-  for (int64_t h = 0; h < heads; h++) {
-    const float *xh = x + h * hd;
-    float *yh = y + h * hd;
-    int64_t i = 0;
-    for (; i + VL <= half; i += VL) {  // explicit vectors: in place, the compiler could not tell x from y
-      vf a = vload(xh + i), b = vload(xh + i + half), cv = vload(co + i), sv = vload(si + i);
-      vstore(yh + i, a * cv - b * sv);
-      vstore(yh + i + half, b * cv + a * sv);
+  bool from = narrow(c, 0), to = narrow(c, 2);
+  for (int64_t h = 0; h < heads; h++)
+    for (int64_t i = 0; i < half; i += VL) {  // explicit vectors: in place, the compiler could not tell x from y
+      int64_t n = half - i, at = m * r + h * hd + i;
+      vf a = vstream_n(c->p[0], at, n, from), b = vstream_n(c->p[0], at + half, n, from), cv = vload(co + i), sv = vload(si + i);
+      vstore_n(c->p[2], at, a * cv - b * sv, n, to);
+      vstore_n(c->p[2], at + half, b * cv + a * sv, n, to);
     }
-    for (; i < half; i++) {
-      float a = xh[i], b = xh[i + half];
-      yh[i] = a * co[i] - b * si[i];
-      yh[i + half] = b * co[i] + a * si[i];
-    }
-  }
-  if (x != y && r > heads * hd) memcpy(y + heads * hd, x + heads * hd, (size_t)(r - heads * hd) * sizeof *y);
+  for (int64_t j = heads * hd; j < r && c->p[0] != c->p[2]; j += VL)
+    vstore_n(c->p[2], m * r + j, vload_n(c->p[0], m * r + j, r - j, from), r - j, to);
 }
 
-// One task per position: its angles serve every sequence and head.
-static inline void rope_task(void *arg, int64_t t, int worker) {
+// Some neighbouring positions: their angles serve every sequence and head, and their rows lie together in memory.
+static inline void rope_task(void *arg, int64_t task, int worker) {
   (void)worker;
   const rope_args *s = arg;
   const iso_kcall *c = s->c;
-  int64_t half = c->d[4] / 2, step = c->d[2];
-  float co[ROPE_HALF_MAX], si[ROPE_HALF_MAX], sign = c->d[5] < 0 ? -1.0f : 1.0f;
+  int64_t half = c->d[4] / 2, t0 = task * ROPE_ROWS, t1 = t0 + ROPE_ROWS < s->positions ? t0 + ROPE_ROWS : s->positions;
+  float co[ROPE_ROWS][ROPE_HALF_MAX + VL], si[ROPE_ROWS][ROPE_HALF_MAX + VL], sign = c->d[5] < 0 ? -1.0f : 1.0f;
   const int32_t *pos = c->p[1];
-  rope_angles(s->freq, half, pos ? pos[t] : (double)t, co, si);
-  for (int64_t i = 0; i < half; i++) si[i] *= sign;
-  if (pos)
-    rope_row(c, t, co, si);
-  else
-    for (int64_t m = t; m < c->d[0]; m += step) rope_row(c, m, co, si);
+  for (int64_t t = t0; t < t1; t++) {
+    rope_angles(s->freq, half, pos ? pos[t] : (double)t, co[t - t0], si[t - t0]);
+    for (int64_t i = 0; i < half; i++) si[t - t0][i] *= sign;
+  }
+  for (int64_t m = t0; m < c->d[0]; m += s->positions)
+    for (int64_t t = 0; t < t1 - t0 && m + t < c->d[0]; t++) rope_row(c, m + t, co[t], si[t]);
 }
 
 // y[i] = x[i] cos - x[i+Hd/2] sin, y[i+Hd/2] = x[i+Hd/2] cos + x[i] sin, angle = pos theta^(-2i/Hd)
@@ -73,7 +66,7 @@ static inline void rope_f32(const iso_kcall *c) {
   rope_args a = {.c = c};
   int64_t half = c->d[4] / 2;
   for (int64_t i = 0; i < half; i++) a.freq[i] = pow(c->a[0], -2.0 * (double)i / (double)c->d[4]);
-  int64_t t = c->p[1] ? c->d[0] : c->d[2] < c->d[0] ? c->d[2] : c->d[0];
-  iso_pool_run(c->pool, t, rope_task, &a);
+  a.positions = c->p[1] || c->d[2] > c->d[0] ? c->d[0] : c->d[2];
+  iso_pool_run(c->pool, (a.positions + ROPE_ROWS - 1) / ROPE_ROWS, rope_task, &a);
 }
 #endif

@@ -24,7 +24,7 @@ static int64_t up(int64_t n) { return (n + 63) / 64 * 64; }  // as pass_memory.c
 
 static int64_t copy_b(const build *b, int t) {
   const iso_tensor *x = &b->g->tensor[t];
-  return up(x->raw_bytes > 0 ? x->raw_bytes : iso_tensor_elems(x, b->bind) * (int64_t)(x->i32 ? 4 : b->elem));
+  return up(iso_tensor_bytes(x, b->bind, b->elem));
 }
 
 static int *held(const build *b, iso_ref r, int iter) {
